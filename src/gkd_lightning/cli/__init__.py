@@ -1,0 +1,1 @@
+"""The `gkd` command; heavy imports wait until a verb needs them."""

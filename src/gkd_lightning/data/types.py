@@ -1,0 +1,88 @@
+"""What a dataset is, and what its label ids mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+Label = NDArray[np.uint8]
+"""(H, W) train ids; `LabelSpace.ignore` where there is no truth."""
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Class names and colours; a class's train id is its position. `ignore` marks pixels without truth."""
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ignore: int = 255
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.palette):
+            raise ValueError(f"{len(self.names)} class names but {len(self.palette)} colours")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@runtime_checkable
+class ImageDataset(Protocol):
+    """Images without labels. Scanning a folder is left to the first use, so building one is instant."""
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> Image:
+        """RGB uint8 (H, W, 3)."""
+        ...
+
+    def name(self, index: int) -> str:
+        """Short name that is unique in the dataset, for reports and messages."""
+        ...
+
+
+@runtime_checkable
+class SegmentationDataset(ImageDataset, Protocol):
+    """Images with label maps. `image` never touches the label's file, nor `label` the image's."""
+
+    @property
+    def label_space(self) -> LabelSpace: ...
+
+    def label(self, index: int) -> Label:
+        """Train ids uint8 (H, W) at the label's native size."""
+        ...
+
+
+CITYSCAPES_19 = LabelSpace(
+    names=(
+        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
+        "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+    ),
+    palette=(
+        (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
+        (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60),
+        (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
+    ),
+)  # fmt: skip
+
+CAMVID_11 = LabelSpace(
+    names=(
+        "sky", "building", "pole", "road", "sidewalk", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
+    ),
+    palette=(
+        (70, 130, 180), (70, 70, 70), (153, 153, 153), (128, 64, 128), (244, 35, 232), (107, 142, 35),
+        (220, 220, 0), (190, 153, 153), (0, 0, 142), (220, 20, 60), (119, 11, 32),
+    ),
+)  # fmt: skip
+
+MINICITY_8 = LabelSpace(
+    names=("sky", "building", "road", "sidewalk", "vegetation", "car", "person", "pole"),
+    palette=(
+        (70, 130, 180), (70, 70, 70), (128, 64, 128), (244, 35, 232),
+        (107, 142, 35), (0, 0, 142), (220, 20, 60), (220, 220, 0),
+    ),
+)  # fmt: skip
