@@ -1,1 +1,36 @@
-"""See the modules."""
+"""Teachers and students: tokens, freezing, weights in and out, resizing."""
+
+from gkd_lightning.encoders.build import (
+    STUDENT_RECORD,
+    STUDENT_WEIGHTS,
+    build_encoder,
+    encoder_state,
+    export_encoder,
+    load_student,
+    read_safetensors,
+    spec_of,
+    versions,
+    weights_path,
+)
+from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
+from gkd_lightning.encoders.frozen import Frozen
+from gkd_lightning.encoders.types import EncoderSpec, Tokens
+
+__all__ = [
+    "Encoder",
+    "EncoderSpec",
+    "FeatureMapEncoder",
+    "Frozen",
+    "STUDENT_RECORD",
+    "STUDENT_WEIGHTS",
+    "Tokens",
+    "TransformerEncoder",
+    "build_encoder",
+    "encoder_state",
+    "export_encoder",
+    "load_student",
+    "read_safetensors",
+    "spec_of",
+    "versions",
+    "weights_path",
+]

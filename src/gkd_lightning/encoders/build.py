@@ -1,0 +1,215 @@
+"""From a specification to an encoder, and from an encoder to the artefact that the next stage reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+from gkd_lightning import __version__
+from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
+from gkd_lightning.encoders.state import load_exactly, load_transformer
+from gkd_lightning.encoders.types import EncoderSpec
+from gkd_lightning.errors import UserError
+from gkd_lightning.files import asset, atomic_write, file_sha256, write_json
+
+STUDENT_WEIGHTS = "student.safetensors"
+STUDENT_RECORD = "student.json"
+_TRANSFORMERS = ["vision_transformer", "eva", "deit"]
+
+
+def build_encoder(spec: EncoderSpec) -> Encoder:
+    """Build the timm model that `spec` names, in its geometry, with its weights.
+
+    Raises:
+        UserError: unknown model name, options it does not take, missing or unfit weights.
+    """
+    if not timm.is_model(spec.name.split(".")[0]):
+        near = timm.list_models(f"*{spec.name.split('.')[0][:8]}*")[:3]
+        hint = f"; near are {', '.join(near)}" if near else ""
+        raise UserError(f"{spec.name}: timm has no such model{hint} (`gkd list students` shows tried ones)")
+    transformer = timm.is_model_in_modules(spec.name.split(".")[0], _TRANSFORMERS)
+    arguments: dict[str, Any] = {"num_classes": 0, **spec.options}
+    if transformer:
+        # `token` pooling keeps the final norm in the model; EVA02's default pooling would make it an Identity.
+        arguments |= {"global_pool": "token"} if spec.options.get("class_token", True) else {"global_pool": "avg"}
+        if spec.patch_size is not None:
+            arguments["patch_size"] = spec.patch_size
+        if spec.hw is not None:
+            arguments["img_size"] = spec.hw
+    try:
+        model = timm.create_model(spec.name, pretrained=False, **arguments)
+    except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+        raise UserError(f"{spec.name}: timm refuses options {arguments}: {_one_line(error)}") from error
+    config = model.pretrained_cfg
+    if spec.normalization == "imagenet":
+        mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+    else:
+        mean, std = config["mean"], config["std"]
+    if not transformer and not hasattr(model, "forward_intermediates"):
+        raise UserError(f"{spec.name}: this timm model gives no intermediate maps, choose another")
+    _unfuse_attention_on_cpu(model)
+    encoder: Encoder = (TransformerEncoder if transformer else FeatureMapEncoder)(spec, model, mean, std)
+    if spec.weights is not None:
+        _load(encoder, spec)
+    return encoder
+
+
+def _unfuse_attention_on_cpu(model: torch.nn.Module) -> None:
+    # Measured: on a CPU the backward of fused attention takes half of a training step; matmul, softmax, matmul is
+    # two to three times faster there. With a GPU in the machine timm's own choice stands.
+    if torch.cuda.is_available():
+        return
+    for module in model.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False
+
+
+def _load(encoder: Encoder, spec: EncoderSpec) -> None:
+    assert spec.weights is not None
+    grid = None
+    if spec.weights == "pretrained":
+        where = f"timm:{spec.name}"
+        try:
+            state = timm.create_model(spec.name, pretrained=True, num_classes=0).state_dict()
+        except Exception as error:  # any network or hub failure: the user can only fix it outside
+            raise UserError(
+                f"{spec.name}: timm could not get the pretrained weights ({_one_line(error)}); download them "
+                "elsewhere and give the .safetensors file as `weights`"
+            ) from error
+    else:
+        path = weights_path(spec.weights)
+        where = str(path)
+        state, grid = read_safetensors(path)
+    if isinstance(encoder, TransformerEncoder):
+        load_transformer(encoder, state, spec.resize, where, grid)
+    else:
+        load_exactly(encoder.model, state, where)
+
+
+def weights_path(weights: str) -> Path:
+    """Path of a weights file named in a configuration (``asset:NAME`` lies in the package)."""
+    if weights.startswith("asset:"):
+        return asset(weights.removeprefix("asset:") + ".safetensors")
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        path = path / STUDENT_WEIGHTS
+    if not path.is_file():
+        raise UserError(f"{path}: no such weights file")
+    return path
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], tuple[int, int] | None]:
+    """All tensors of a file as float32, and the patch grid that its metadata states (None if it does not).
+
+    Raises:
+        UserError: if the file is not a safetensors file (a pickle is never opened).
+    """
+    try:
+        with safe_open(path, "pt") as handle:
+            metadata = handle.metadata() or {}
+            state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({_one_line(error)})") from error
+    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    grid = metadata.get("grid")
+    if grid is None:
+        return state, None
+    rows, columns = grid.split("x")
+    return state, (int(rows), int(columns))
+
+
+def encoder_state(encoder: Encoder) -> dict[str, torch.Tensor]:
+    """The encoder's weights under timm's own key names, with the mask token beside them."""
+    state: dict[str, torch.Tensor] = {key: value.detach() for key, value in encoder.model.state_dict().items()}
+    if isinstance(encoder, TransformerEncoder):
+        state["mask_token"] = encoder.mask_token.detach()
+    return state
+
+
+def spec_of(encoder: Encoder) -> EncoderSpec:
+    """The specification that rebuilds this encoder's architecture and geometry, without weights."""
+    size = encoder.image_size
+    patch = encoder.patch_size if isinstance(encoder, TransformerEncoder) else None
+    return replace(encoder.spec, weights=None, image_size=list(size), patch_size=patch)
+
+
+def export_encoder(
+    encoder: Encoder,
+    directory: str | Path,
+    *,
+    stage: str,
+    provenance: dict[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Write `student.safetensors` and `student.json`, the hand-over to the next stage.
+
+    Args:
+        encoder: the student.
+        directory: where the two files go; existing ones are replaced atomically.
+        stage: name of the stage that trained it, such as ``task_agnostic``.
+        provenance: plain values: configuration hash, parent's sha256, steps, seed ...
+        dtype: stored precision of the floating-point tensors.
+
+    Returns:
+        Path of the weights file.
+    """
+    directory = Path(directory)
+    state = {
+        key: (value.to(dtype) if value.is_floating_point() else value).cpu().contiguous()
+        for key, value in encoder_state(encoder).items()
+    }
+    grid = encoder.grid(encoder.image_size)
+    with atomic_write(directory / STUDENT_WEIGHTS) as temporary:
+        save_file(state, temporary, metadata={"format": "pt", "kind": "gkd-encoder", "grid": f"{grid[0]}x{grid[1]}"})
+    write_json(
+        directory / STUDENT_RECORD,
+        {
+            "kind": "gkd-encoder",
+            "stage": stage,
+            "encoder": asdict(spec_of(encoder)),
+            "embed_dim": encoder.embed_dim,
+            "patch_size": encoder.patch_size,
+            "image_size": list(encoder.image_size),
+            "sha256": file_sha256(directory / STUDENT_WEIGHTS),
+            "provenance": provenance,
+            "versions": versions(),
+        },
+    )
+    return directory / STUDENT_WEIGHTS
+
+
+def load_student(path: str | Path) -> Encoder:
+    """Rebuild an exported student from its weights file and the `student.json` beside it.
+
+    Raises:
+        UserError: if either file is missing or they do not belong together.
+    """
+    weights = weights_path(str(path))
+    record_path = weights.with_name(STUDENT_RECORD)
+    if not record_path.is_file():
+        raise UserError(f"{record_path}: missing; a student is two files, {STUDENT_WEIGHTS} and {STUDENT_RECORD}")
+    record = json.loads(record_path.read_text(encoding="utf-8"))
+    return build_encoder(replace(EncoderSpec(**record["encoder"]), weights=str(weights)))
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries whose changes could change an artefact."""
+    return {
+        "gkd_lightning": __version__,
+        "torch": str(torch.__version__),
+        "timm": timm.__version__,
+        "safetensors": safetensors.__version__,
+    }
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,194 @@
+"""What a teacher or a student is: a timm backbone that gives tokens and feature maps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from gkd_lightning.encoders.types import EncoderSpec, Tokens
+from gkd_lightning.errors import UserError
+
+
+class Encoder(nn.Module, ABC):
+    """Images in, tokens and feature maps out; normalises its input with its own statistics.
+
+    Attributes:
+        embed_dim: width D of the tokens.
+        patch_size: pixels per token and side.
+        depth: number of blocks (stages of a hierarchical backbone).
+        image_size: (height, width) that the weights are laid out for.
+        hierarchical: True if `features` gives its own maps of stride 4 to 32 instead of block outputs.
+        feature_dims: channels of each map that `features` gives, for `blocks` of any choice.
+        spec: the specification it was built from.
+    """
+
+    embed_dim: int
+    patch_size: int
+    depth: int
+    image_size: tuple[int, int]
+    hierarchical: bool = False
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, spec: EncoderSpec, model: Any, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.model = model
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def normalize(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) RGB, uint8 in 0..255 or float in [0, 1], to this network's input statistics."""
+        if images.dtype == torch.uint8:
+            images = images.float().div_(255.0)
+        return (images - self.mean) / self.std
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of tokens for an image of `size` (height, width).
+
+        Raises:
+            UserError: if the size is not a multiple of the patch size.
+        """
+        height, width = size
+        if height % self.patch_size or width % self.patch_size:
+            nearest = tuple(max(1, round(side / self.patch_size)) * self.patch_size for side in size)
+            raise UserError(
+                f"{self.spec.name}: image size {height}x{width} is not a multiple of the patch size "
+                f"{self.patch_size}; the nearest that fits is {nearest[0]}x{nearest[1]}"
+            )
+        return height // self.patch_size, width // self.patch_size
+
+    @property
+    @abstractmethod
+    def feature_dims(self) -> list[int]:
+        """Channels of the maps that `features` returns (one entry per block or stage)."""
+
+    @abstractmethod
+    def forward(
+        self, images: torch.Tensor, blocks: Sequence[int] = (), mask: torch.Tensor | None = None
+    ) -> tuple[Tokens, list[torch.Tensor]]:
+        """One pass that gives the tokens after the final norm and the raw outputs of `blocks`.
+
+        Args:
+            images: (B, 3, H, W) RGB, uint8 or float in [0, 1].
+            blocks: indices of the blocks whose outputs are wanted (ignored by hierarchical encoders).
+            mask: (B, N) bool; True replaces the patch by the mask token before positions are added.
+
+        Returns:
+            The tokens, and the block outputs as (B, D, h, w) maps before the final norm.
+        """
+
+    def tokens(self, images: torch.Tensor, mask: torch.Tensor | None = None) -> Tokens:
+        """Tokens after the final norm; arguments as in `forward`."""
+        tokens: Tokens = self(images, (), mask)[0]
+        return tokens
+
+    def features(self, images: torch.Tensor, blocks: Sequence[int]) -> list[torch.Tensor]:
+        """Raw outputs of `blocks` as (B, D, h, w) maps; a hierarchical encoder gives its own stages."""
+        maps: list[torch.Tensor] = self(images, blocks)[1]
+        return maps
+
+
+class TransformerEncoder(Encoder):
+    """A plain vision transformer of timm (`VisionTransformer` or `Eva`) with a learned mask token."""
+
+    def __init__(self, spec: EncoderSpec, model: Any, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__(spec, model, mean, std)
+        self.embed_dim = model.embed_dim
+        self.depth = len(model.blocks)
+        self.patch_size = model.patch_embed.patch_size[0]
+        self.image_size = tuple(model.patch_embed.img_size)
+        self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dim))
+        self._mask: torch.Tensor | None = None
+        model.patch_embed.register_forward_hook(self._replace_masked)
+
+    @property
+    def feature_dims(self) -> list[int]:
+        """The same width for every block."""
+        return [self.embed_dim] * self.depth
+
+    def _replace_masked(self, module: nn.Module, inputs: Any, tokens: torch.Tensor) -> torch.Tensor:
+        # A hook on the patch embedding reaches the one place between embedding and positions without a copy of
+        # timm's forward and without renaming a parameter.
+        if self._mask is None:
+            return tokens
+        mask = self._mask.reshape(*tokens.shape[:-1], 1)
+        return torch.where(mask, self.mask_token.to(tokens.dtype), tokens)
+
+    def forward(
+        self, images: torch.Tensor, blocks: Sequence[int] = (), mask: torch.Tensor | None = None
+    ) -> tuple[Tokens, list[torch.Tensor]]:
+        """See `Encoder.forward`."""
+        grid = self.grid((images.shape[-2], images.shape[-1]))
+        for block in blocks:
+            if not 0 <= block < self.depth:
+                raise UserError(f"{self.spec.name} has blocks 0 to {self.depth - 1}, there is no block {block}")
+        self._mask = mask
+        try:
+            # timm returns maps in ascending order of the block; every block index is asked for once.
+            wanted = sorted(set(blocks))
+            tokens, maps = self.model.forward_intermediates(
+                self.normalize(images), indices=wanted or [self.depth - 1], norm=False, output_fmt="NCHW"
+            )
+        finally:
+            self._mask = None
+        prefix = self.model.num_prefix_tokens
+        patches = tokens[:, prefix:]
+        cls = tokens[:, 0] if prefix else patches.mean(dim=1)
+        by_block = dict(zip(wanted, maps, strict=False))
+        return Tokens(cls, patches, grid), [by_block[block] for block in blocks]
+
+
+class FeatureMapEncoder(Encoder):
+    """A hierarchical backbone of timm (CNN, Swin, ...): its patch tokens are its last stage.
+
+    It has no patch tokens to mask, so `mask` blanks input patches (to the normalisation's mean) instead.
+    """
+
+    hierarchical = True
+
+    def __init__(self, spec: EncoderSpec, model: Any, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__(spec, model, mean, std)
+        info = model.feature_info
+        info = info.info if hasattr(info, "info") else info
+        self._stages = [
+            max(i for i, stage in enumerate(info) if stage["reduction"] == reduction)
+            for reduction in sorted({stage["reduction"] for stage in info})
+            if reduction >= 4
+        ][:4]
+        self._dims = [info[stage]["num_chs"] for stage in self._stages]
+        self.embed_dim = self._dims[-1]
+        self.patch_size = info[self._stages[-1]]["reduction"]
+        self.depth = len(self._stages)
+        size = spec.hw or model.pretrained_cfg["input_size"][1:]
+        self.image_size = (size[0], size[1])
+
+    @property
+    def feature_dims(self) -> list[int]:
+        """Channels of the stages of stride 4, 8, 16 and 32."""
+        return list(self._dims)
+
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Convolutions pad, so any size fits."""
+        return -(-size[0] // self.patch_size), -(-size[1] // self.patch_size)
+
+    def forward(
+        self, images: torch.Tensor, blocks: Sequence[int] = (), mask: torch.Tensor | None = None
+    ) -> tuple[Tokens, list[torch.Tensor]]:
+        """See `Encoder.forward`."""
+        normalized = self.normalize(images)
+        if mask is not None:
+            grid = self.grid((images.shape[-2], images.shape[-1]))
+            blank = mask.reshape(-1, 1, *grid).float()
+            blank = nn.functional.interpolate(blank, scale_factor=float(self.patch_size), mode="nearest")
+            normalized = normalized * (1.0 - blank[..., : images.shape[-2], : images.shape[-1]])
+        maps = self.model.forward_intermediates(
+            normalized, indices=self._stages, norm=False, output_fmt="NCHW", intermediates_only=True
+        )
+        last = maps[-1]
+        patches = last.flatten(2).transpose(1, 2)
+        return Tokens(patches.mean(dim=1), patches, (last.shape[-2], last.shape[-1])), list(maps)

@@ -1,0 +1,59 @@
+"""What a configuration says about an encoder, and what an encoder gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+ResizeRule = Literal["bicubic", "bicubic-offset", "pseudo-inverse"]
+
+
+class Tokens(NamedTuple):
+    """Tokens of a batch of images after the encoder's final norm."""
+
+    cls: torch.Tensor
+    """(B, D) class token; the mean of the patch tokens where an encoder has none."""
+    patches: torch.Tensor
+    """(B, N, D) patch tokens in row-major order, N = grid[0] * grid[1]."""
+    grid: tuple[int, int]
+    """Rows and columns of the patch grid."""
+
+
+@dataclass
+class EncoderSpec:
+    """Everything that a configuration states about a teacher or a student, in plain types.
+
+    Attributes:
+        name: timm model name, such as ``vit_base_patch14_dinov2``.
+        weights: ``None`` for random weights, ``"pretrained"`` for timm's own file, ``"asset:NAME"`` for a file
+            that travels with the package, or the path of a ``.safetensors`` file.
+        image_size: side in pixels, or [height, width]; ``None`` keeps the model's default.
+        patch_size: side of a patch in pixels; ``None`` keeps the model's default. Kernels are resized.
+        resize: how patch kernels and position embeddings of a file are brought to this geometry.
+            ``bicubic`` is the official rule for student and teacher files, ``bicubic-offset`` is what DINOv2's
+            own hub model does at run time (scale factor (n + 0.1) / N), ``pseudo-inverse`` is timm's FlexiViT
+            resize with antialiased position embeddings.
+        normalization: ``model`` uses the statistics of the model's pre-training, ``imagenet`` the ImageNet ones
+            (which the official code feeds to every network, EVA02 included).
+        options: further arguments of ``timm.create_model``, such as ``{embed_dim: 96, depth: 4, num_heads: 3}``.
+    """
+
+    name: str
+    weights: str | None = None
+    image_size: int | list[int] | None = None
+    patch_size: int | None = None
+    resize: ResizeRule = "bicubic"
+    normalization: Literal["model", "imagenet"] = "model"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def hw(self) -> tuple[int, int] | None:
+        """Image size as (height, width), or None for the model's default."""
+        if self.image_size is None:
+            return None
+        if isinstance(self.image_size, int):
+            return (self.image_size, self.image_size)
+        height, width = self.image_size
+        return (height, width)
