@@ -1,1 +1,18 @@
-"""See the modules."""
+"""Stage 1: the module, QSD heads, the objective, patch masking."""
+
+from gkd_lightning.distill.heads import Aligned, Projection, QuerySoftDistillation, attention_entropy
+from gkd_lightning.distill.masking import batch_masks, masked_samples, random_token_mask
+from gkd_lightning.distill.module import DomainGeneralDistillation
+from gkd_lightning.distill.objective import DistillationObjective
+
+__all__ = [
+    "Aligned",
+    "DistillationObjective",
+    "DomainGeneralDistillation",
+    "Projection",
+    "QuerySoftDistillation",
+    "attention_entropy",
+    "batch_masks",
+    "masked_samples",
+    "random_token_mask",
+]

@@ -36,7 +36,7 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
         near = timm.list_models(f"*{spec.name.split('.')[0][:8]}*")[:3]
         hint = f"; near are {', '.join(near)}" if near else ""
         raise UserError(f"{spec.name}: timm has no such model{hint} (`gkd list students` shows tried ones)")
-    transformer = timm.is_model_in_modules(spec.name.split(".")[0], _TRANSFORMERS)
+    transformer = timm.models.is_model_in_modules(spec.name.split(".")[0], _TRANSFORMERS)
     arguments: dict[str, Any] = {"num_classes": 0, **spec.options}
     if transformer:
         # `token` pooling keeps the final norm in the model; EVA02's default pooling would make it an Identity.

@@ -48,9 +48,6 @@ class Frozen(nn.Module, Generic[M]):
 
 
 def _forgive_missing(frozen: nn.Module, incompatible: Any) -> None:
-    own = {f"module.{name}" for name, _ in frozen.named_parameters(prefix="")} | {
-        f"module.{name}" for name, _ in frozen.named_buffers(prefix="")
-    }
-    own = {name.removeprefix("module.") for name in own}
-    kept = [key for key in incompatible.missing_keys if not any(key.endswith(name) for name in own)]
-    incompatible.missing_keys[:] = kept
+    # Keys arrive with the parent's prefix in front of "module.".
+    own = tuple(name for name, _ in (*frozen.named_parameters(), *frozen.named_buffers()))
+    incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if not key.endswith(own)]

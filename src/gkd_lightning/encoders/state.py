@@ -12,7 +12,9 @@ from gkd_lightning.encoders.resize import resize_patch_kernel, resize_position_e
 from gkd_lightning.encoders.types import ResizeRule
 from gkd_lightning.errors import UserError
 
-_IGNORED = re.compile(r"^(head\.|head_dist\.|dist_token$|lm_head\.|fc_norm\.|rope\.|.*rope\.freqs_|.*num_batches_tracked$)")
+_IGNORED = re.compile(
+    r"^(head\.|classifier\.|fc\.|head_dist\.|dist_token$|lm_head\.|fc_norm\.|rope\.|.*rope\.freqs_|.*num_batches_tracked$)"
+)
 """Keys of published files that an encoder has no use for: classifiers, DeiT's second class token, RoPE tables."""
 
 _EVA_NAMES = (

@@ -1,0 +1,54 @@
+"""Is the distillation healthy? Numbers that tell a saturated attention or a starving term early."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from gkd_lightning.distill.heads import Aligned, attention_entropy
+from gkd_lightning.encoders import Tokens
+
+
+class DistillationHealth:
+    """Cosine to the teacher, entropy of QSD's attention, gradient norm of every term at the student's tokens.
+
+    Args:
+        every_n_steps: how often to measure; 0 never.
+    """
+
+    def __init__(self, every_n_steps: int) -> None:
+        self.every_n_steps = every_n_steps
+
+    def due(self, global_step: int, batch_idx: int) -> bool:
+        """Whether this step measures."""
+        return self.every_n_steps > 0 and global_step % self.every_n_steps == 0
+
+    def measure(
+        self,
+        terms: dict[str, torch.Tensor],
+        aligned: Aligned | None,
+        student: Tokens,
+        masked: torch.Tensor | None,
+        teacher: Tokens,
+    ) -> dict[str, torch.Tensor]:
+        """Values for the log.
+
+        Returns:
+            ``health/cosine`` (mean over patches between aligned student and teacher tokens), ``health/entropy``
+            (first image, 0 = one-hot, 1 = uniform), ``health/grad_<term>`` (norm of the unweighted term's gradient
+            with respect to the student's final tokens).
+        """
+        values: dict[str, torch.Tensor] = {}
+        if aligned is not None:
+            with torch.no_grad():
+                cosine = F.cosine_similarity(aligned.tokens.float(), teacher.patches.float(), dim=-1)
+                values["health/cosine"] = cosine.mean()
+                if aligned.attention is not None:
+                    values["health/entropy"] = attention_entropy(aligned.attention[0])
+        inputs = [student.cls, student.patches] + ([masked] if masked is not None else [])
+        inputs = [tensor for tensor in inputs if tensor.requires_grad]
+        for name, term in terms.items():
+            gradients = torch.autograd.grad(term, inputs, retain_graph=True, allow_unused=True)
+            norms = [gradient.float().norm() for gradient in gradients if gradient is not None]
+            values[f"health/grad_{name}"] = torch.stack(norms).norm()
+        return values

@@ -1,0 +1,192 @@
+"""Stage 1: domain-general distillation, from proxy images (1a) or the source domain's images (1b), without labels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+
+from gkd_lightning.distill.ema import ExponentialMovingAverage
+from gkd_lightning.distill.health import DistillationHealth
+from gkd_lightning.distill.masking import batch_masks, masked_samples
+from gkd_lightning.distill.objective import Alignment, DistillationObjective, Variant
+from gkd_lightning.distill.optim import cosine_factor, fused_adamw, parameter_groups, scaled_learning_rate
+from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, Tokens, build_encoder, export_encoder
+from gkd_lightning.errors import UserError
+
+
+class DomainGeneralDistillation(L.LightningModule):
+    """GKD's stage 1 (CVPR 2026, arXiv 2603.02554): a frozen teacher's tokens into a small student.
+
+    The defaults are the official settings of stage 1a.
+
+    Args:
+        teacher: the frozen vision foundation model.
+        student: the encoder that learns; in stage 1b its `weights` are stage 1a's artefact.
+        alpha: weight of the feature term.
+        beta: weight of the masked-patch term; 0 leaves out the masked pass.
+        gamma: weight of the class-token term.
+        variant: ``official`` follows the released code, ``paper`` the text: patch tokens only in the feature
+            term, masked tokens only in the masked term, no schedule delay, no decay of position and token
+            embeddings. The only switch of its kind.
+        alignment: ``qsd`` or ``projection`` (two-stage MSE, with beta = gamma = 0).
+        num_heads: attention heads of QSD.
+        attention_scale: factor on QSD's attention logits; 1.0 is official, null means 1/sqrt(d).
+        mask_ratio: share of masked tokens in a masked image.
+        mask_probability: share of masked images in a batch.
+        lr: learning rate for the reference batch size.
+        reference_batch_size: global batch size that `lr` is meant for (linear rule); null takes `lr` as it is.
+        min_lr: where the cosine ends.
+        weight_decay: AdamW's decay.
+        schedule: ``epoch`` changes the rate between epochs (official), ``step`` after every step.
+        warmup_steps: linear ramp at the start, ``step`` schedule only.
+        ema_decay: keep a moving average of the student (official: 0.99996, saved but never used).
+        hand_on: which weights the next stage gets, ``student`` (official) or ``ema``.
+        stage: name written into the artefact.
+        health_every_n_steps: how often cosine, entropy and gradient norms are logged; 0 never.
+    """
+
+    def __init__(
+        self,
+        teacher: EncoderSpec,
+        student: EncoderSpec,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        gamma: float = 1.0,
+        variant: Variant = "official",
+        alignment: Alignment = "qsd",
+        num_heads: int = 1,
+        attention_scale: float | None = 1.0,
+        mask_ratio: float = 0.5,
+        mask_probability: float = 0.5,
+        lr: float = 5e-4,
+        reference_batch_size: int | None = 512,
+        min_lr: float = 1e-5,
+        weight_decay: float = 0.05,
+        schedule: Literal["epoch", "step"] = "epoch",
+        warmup_steps: int = 0,
+        ema_decay: float | None = None,
+        hand_on: Literal["student", "ema"] = "student",
+        stage: str = "task_agnostic",
+        health_every_n_steps: int = 50,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["teacher", "student"])
+        self.save_hyperparameters({"teacher": asdict(teacher), "student": asdict(student)})
+        if min(alpha, beta, gamma) < 0 or alpha + beta + gamma == 0:
+            raise UserError(f"alpha={alpha}, beta={beta}, gamma={gamma}: weights must be >= 0 and not all 0")
+        if hand_on == "ema" and ema_decay is None:
+            raise UserError("hand_on=ema needs ema_decay (the official value is 0.99996)")
+        self.teacher = Frozen(build_encoder(teacher))
+        self.student = build_encoder(student)
+        self.objective = DistillationObjective(
+            self.student.embed_dim, self.teacher.module.embed_dim, alpha, beta, gamma,
+            variant, alignment, num_heads, attention_scale,
+        )  # fmt: skip
+        self.ema = ExponentialMovingAverage(self.student, ema_decay) if ema_decay is not None else None
+        self.health = DistillationHealth(health_every_n_steps)
+        _freeze_unused(self.student, uses_cls=gamma > 0, uses_mask=self.objective.needs_masked_pass)
+
+    def forward(self, images: torch.Tensor) -> Tokens:
+        """The student's tokens of (B, 3, H, W) images."""
+        return self.student.tokens(images)
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        """One step of the paper's algorithm."""
+        images = batch["image"]
+        teacher = self.teacher_tokens(images)
+        student, masked, mask = self.student_tokens(images, batch["key"])
+        terms, aligned = self.objective(student, teacher, masked, mask)
+        loss = self.objective.total(terms)
+        self.log("train/loss", loss, prog_bar=True)
+        self.log_dict({f"train/{name}": term for name, term in terms.items()})
+        if self.health.due(self.global_step, batch_idx):
+            self.log_dict(self.health.measure(terms, aligned, student, masked, teacher))
+        return loss
+
+    def teacher_tokens(self, images: torch.Tensor) -> Tokens:
+        """The teacher's tokens, its patch map resized bilinearly to the student's grid where they differ."""
+        tokens: Tokens = self.teacher(images)[0]
+        grid = self.student.grid((images.shape[-2], images.shape[-1]))
+        return resize_tokens(tokens, grid)
+
+    def student_tokens(
+        self, images: torch.Tensor, keys: torch.Tensor
+    ) -> tuple[Tokens, torch.Tensor | None, torch.Tensor | None]:
+        """Tokens of the whole images, patch tokens of the masked pass, and the mask.
+
+        For an image without a mask both passes are the same function of the same input, so only the masked half
+        runs twice: the same loss and gradient as the official two full passes, a quarter of the work saved.
+        """
+        if not self.objective.needs_masked_pass:
+            return self.student.tokens(images), None, None
+        grid = self.student.grid((images.shape[-2], images.shape[-1]))
+        batch, count = images.shape[0], grid[0] * grid[1]
+        chosen = masked_samples(batch, self.hparams.mask_probability)
+        mask = torch.zeros(batch + chosen, count, dtype=torch.bool)
+        mask[batch:] = batch_masks(keys[:chosen], count, self.hparams.mask_ratio)
+        mask = mask.to(images.device, non_blocking=True)
+        both = self.student.tokens(torch.cat([images, images[:chosen]]), mask)
+        whole = Tokens(both.cls[:batch], both.patches[:batch], grid)
+        masked = torch.cat([both.patches[batch:], whole.patches[chosen:]])
+        return whole, masked, torch.cat([mask[batch:], mask[chosen:batch]])
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with the official groups, linear learning-rate rule and cosine schedule."""
+        hparams = self.hparams
+        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+        if batch_size is None and hparams.reference_batch_size is not None:
+            raise UserError("reference_batch_size needs a data module that states its global batch_size")
+        base = scaled_learning_rate(hparams.lr, batch_size or 1, hparams.reference_batch_size)
+        official = hparams.variant == "official"
+        groups = parameter_groups(self.named_parameters(), hparams.weight_decay, decay_tokens=official)
+        optimizer = fused_adamw(groups, base)
+        if hparams.schedule == "epoch":
+            total = self.trainer.max_epochs or 1
+            if total < 0:
+                raise UserError("schedule=epoch needs trainer.max_epochs; with max_steps use schedule=step")
+            factor = cosine_factor(total, base, hparams.min_lr, late=1 if official else 0)
+        else:
+            total = int(self.trainer.estimated_stepping_batches)
+            factor = cosine_factor(total, base, hparams.min_lr, warmup=hparams.warmup_steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": hparams.schedule}}
+
+    def on_fit_start(self) -> None:
+        """Keep the teacher's weights in bf16 when the run is in bf16: half the memory, no cast per step."""
+        if str(self.trainer.precision).startswith("bf16"):
+            self.teacher.module.to(torch.bfloat16)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then move the average."""
+        super().optimizer_step(*args, **kwargs)
+        if self.ema is not None:
+            self.ema.update(self.student)
+
+    def export(self, directory: str | Path, provenance: dict[str, Any]) -> Path:
+        """Write the student's artefact (`student.safetensors`, `student.json`); see `export_encoder`."""
+        encoder: Encoder = self.student
+        if self.hparams.hand_on == "ema":
+            assert self.ema is not None
+            encoder = self.ema.module  # type: ignore[assignment]
+        provenance = {**provenance, "handed_on": self.hparams.hand_on}
+        return export_encoder(encoder, directory, stage=self.hparams.stage, provenance=provenance)
+
+
+def resize_tokens(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
+    """Bring a patch map to another grid bilinearly; the class token stays."""
+    if tokens.grid == grid:
+        return tokens
+    maps = tokens.patches.transpose(1, 2).unflatten(-1, tokens.grid)
+    maps = F.interpolate(maps.float(), size=grid, mode="bilinear", align_corners=False)
+    return Tokens(tokens.cls, maps.flatten(2).transpose(1, 2).to(tokens.patches.dtype), grid)
+
+
+def _freeze_unused(student: Encoder, uses_cls: bool, uses_mask: bool) -> None:
+    """Parameters that no term reaches would be unused under DDP."""
+    if not uses_mask and hasattr(student, "mask_token"):
+        student.mask_token.requires_grad_(False)
