@@ -1,7 +1,7 @@
 """One integer confusion matrix per domain, and the scores that follow from it.
 
 All scores are percentages. A class that is in neither truth nor prediction has no score (NaN) and is left
-out of means; a class that is predicted but never true scores 0 (the rule of mmsegmentation's ``iou_metric.py``).
+out of means; a class that is predicted but never true scores 0 (as mmsegmentation's ``iou_metric.py`` does).
 """
 
 from __future__ import annotations

@@ -1,0 +1,222 @@
+"""What a run found and what it cost, as `results.json` (complete, round-trips) and `results.csv` (flat)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate.scores import DomainScore
+from gkd_lightning.files import atomic_write, write_json
+
+SCHEMA = 1
+Selection = Literal["last", "source-val", "oracle"]
+"""How the weights were chosen: the last step, the best source validation score, or (with target labels) the best
+target score, which no honest comparison uses."""
+Role = Literal["method", "none", "teacher", "oracle"]
+"""`none` = no distillation and `teacher` = teacher with a head are the two ends of the share recovered;
+`oracle` = trained on labelled target images."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run cost over all its stages; None where it was not measured."""
+
+    params_m: float | None = None  # parameters of the segmenter that is left at the end, in millions
+    steps: int | None = None
+    images: int | None = None  # training images seen, repeats counted
+    tflops: float | None = None  # 10**12 floating point operations, forward and backward
+    seconds: float | None = None  # wall-clock
+    images_per_second: float | None = None
+    peak_memory_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One method trained with one seed and judged on every domain.
+
+    Attributes:
+        method: short id, such as ``gkd``.
+        title: the name that readers see.
+        seed: seed of the run.
+        domains: one score per domain, in the order in which tables show them.
+        protocol: how images were resized, cut into windows and compared with labels; must be equal in a table.
+        selection: see `Selection`.
+        role: see `Role`.
+        cost: see `Cost`.
+        curves: named ``stage/quantity``, each a list of (step, value).
+        provenance: config, git commit, dataset manifest sha256, artefact sha256, versions; any JSON values.
+    """
+
+    method: str
+    title: str
+    seed: int
+    domains: list[DomainScore]
+    protocol: dict[str, Any] = field(default_factory=dict)
+    selection: Selection = "last"
+    role: Role = "method"
+    cost: Cost = field(default_factory=Cost)
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for value, allowed in ((self.selection, get_args(Selection)), (self.role, get_args(Role))):
+            if value not in allowed:
+                raise UserError(f"{self.method}: '{value}' is none of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The runs of one recipe.
+
+    Attributes:
+        recipe: path of the recipe, as the user typed it.
+        title: headline of the report.
+        runs: every method and seed.
+        created: UTC time, ISO 8601.
+        teacher: what the teacher is and what it has seen, for example keys ``model``, ``task``, ``data``,
+            ``labels``. Readers need it to judge which domains are really unseen.
+        highlight: method id that the report is about.
+    """
+
+    recipe: str
+    title: str
+    runs: list[RunResult]
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    teacher: dict[str, str] = field(default_factory=dict)
+    highlight: str = "gkd"
+
+    def asdict(self) -> dict[str, Any]:
+        """Plain JSON values; a curve's value that is not finite becomes None."""
+        runs = []
+        for run in self.runs:
+            plain = {
+                name: getattr(run, name)
+                for name in ("method", "title", "seed", "role", "selection", "protocol")
+            }
+            plain["cost"] = asdict(run.cost)
+            plain["domains"] = [score.asdict() for score in run.domains]
+            plain["curves"] = {
+                name: [[step, value if math.isfinite(value) else None] for step, value in points]
+                for name, points in run.curves.items()
+            }
+            plain["provenance"] = run.provenance
+            runs.append(plain)
+        head = {name: getattr(self, name) for name in ("recipe", "title", "created", "highlight", "teacher")}
+        return {"schema": SCHEMA, **head, "runs": runs}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Results:
+        """Inverse of `asdict`. Raises KeyError, TypeError or UserError if it is not one of ours."""
+        runs = []
+        for plain in value["runs"]:
+            known = {
+                key: plain[key]
+                for key in ("method", "title", "seed", "role", "selection", "protocol", "provenance")
+            }
+            curves = {
+                name: [(int(step), math.nan if y is None else float(y)) for step, y in points]
+                for name, points in plain["curves"].items()
+            }
+            domains = [DomainScore.from_dict(score) for score in plain["domains"]]
+            runs.append(RunResult(**known, domains=domains, cost=Cost(**plain["cost"]), curves=curves))
+        head = {name: value[name] for name in ("recipe", "title", "created", "highlight", "teacher")}
+        return cls(runs=runs, **head)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `results.json`, atomically."""
+        write_json(path, self.asdict())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Results:
+        """Read `results.json`. Raises UserError for a file that is missing, not ours, or of another schema."""
+        try:
+            value = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}), give a results.json") from None
+        except ValueError:
+            raise UserError(f"{path}: not JSON, give a results.json that a run has written") from None
+        found = value.get("schema") if isinstance(value, dict) else None
+        if found != SCHEMA:
+            raise UserError(
+                f"{path}: schema {found}, this version reads schema {SCHEMA}: run the evaluation again"
+            )
+        try:
+            return cls.from_dict(value)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{path}: damaged results ({error}), run the evaluation again") from None
+
+    def to_csv(self) -> str:
+        """One line per run and domain; a column ``iou/<class>`` for each class of any domain, empty where NaN."""
+        classes = list(
+            dict.fromkeys(name for run in self.runs for score in run.domains for name in score.classes)
+        )
+        head = [
+            "recipe",
+            "method",
+            "title",
+            "role",
+            "seed",
+            "selection",
+            "protocol",
+            "domain",
+            "seen",
+            "images",
+        ]
+        head += ["miou", "miou_present", "accuracy"]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(head + [f"iou/{name}" for name in classes])
+        for run in self.runs:
+            protocol = json.dumps(run.protocol, sort_keys=True)
+            for score in run.domains:
+                iou = dict(zip(score.classes, score.iou, strict=True))
+                line = [self.recipe, run.method, run.title, run.role, run.seed, run.selection, protocol]
+                line += [score.domain, score.seen, score.images]
+                scores = [
+                    score.miou,
+                    score.miou_present,
+                    score.accuracy,
+                    *(iou.get(name) for name in classes),
+                ]
+                writer.writerow(line + [_cell(value) for value in scores])
+        return text.getvalue()
+
+    def save_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write `results.csv`, atomically."""
+        with atomic_write(path) as temporary:
+            temporary.write_text(self.to_csv(), encoding="utf-8")
+
+
+def merge(parts: Iterable[Results], title: str | None = None) -> Results:
+    """All runs of several results in one, for `gkd report RUN RUN …`; the rest comes from the first part."""
+    results = list(parts)
+    if not results:
+        raise UserError("no results to report, give at least one run folder")
+    seen: set[tuple[str, int]] = set()
+    for run in (run for part in results for run in part.runs):
+        if (run.method, run.seed) in seen:
+            raise UserError(
+                f"method {run.method}, seed {run.seed} occurs twice among the given runs, give it once"
+            )
+        seen.add((run.method, run.seed))
+    first = results[0]
+    return Results(
+        recipe=" + ".join(dict.fromkeys(part.recipe for part in results)),
+        title=title or first.title,
+        runs=[run for part in results for run in part.runs],
+        teacher=first.teacher,
+        highlight=first.highlight,
+    )
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.4f}"

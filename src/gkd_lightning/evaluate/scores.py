@@ -1,0 +1,126 @@
+"""The score of one domain, and what several domains say together: unseen mean, gap, share recovered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate.confusion import accuracy, iou_per_class, mean_iou, mean_iou_present
+
+
+@dataclass(frozen=True)
+class DomainScore:
+    """One domain's confusion matrix; every score is derived from it, so nothing can disagree.
+
+    Attributes:
+        domain: its name, such as ``night``. A domain is a dataset, never a part of a path.
+        seen: True if the method was trained on images of this domain (in-domain).
+        classes: C class names.
+        confusion: C x C pixel counts [truth][prediction].
+        images: how many images were counted.
+    """
+
+    domain: str
+    seen: bool
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    images: int
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.confusion), *(len(row) for row in self.confusion)}
+        if sizes != {len(self.classes)}:
+            raise UserError(
+                f"domain {self.domain}: {len(self.classes)} class names do not fit the confusion matrix, "
+                "was the file edited?"
+            )
+
+    @property
+    def matrix(self) -> Tensor:
+        """int64 (C, C)."""
+        return torch.tensor(self.confusion, dtype=torch.int64)
+
+    @property
+    def iou(self) -> list[float | None]:
+        """Per class in percent; None for a class that is neither in the truth nor predicted."""
+        return [_number(value) for value in iou_per_class(self.matrix).tolist()]
+
+    @property
+    def miou(self) -> float:
+        """Percent; NaN if no pixel was counted."""
+        return mean_iou(self.matrix)
+
+    @property
+    def miou_present(self) -> float:
+        """Percent, over the classes of the truth only; NaN if no pixel was counted."""
+        return mean_iou_present(self.matrix)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right pixels in percent; NaN if no pixel was counted."""
+        return accuracy(self.matrix)
+
+    def asdict(self) -> dict[str, Any]:
+        """Plain JSON values, the derived scores included for readers of the file."""
+        return {
+            "domain": self.domain,
+            "seen": self.seen,
+            "images": self.images,
+            "miou": _number(self.miou),
+            "miou_present": _number(self.miou_present),
+            "accuracy": _number(self.accuracy),
+            "classes": list(self.classes),
+            "iou": self.iou,
+            "confusion": [list(row) for row in self.confusion],
+        }
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> DomainScore:
+        """Inverse of `asdict`; the derived scores are computed again."""
+        rows = tuple(tuple(int(count) for count in row) for row in value["confusion"])
+        return cls(value["domain"], value["seen"], tuple(value["classes"]), rows, value["images"])
+
+
+def from_confusion(
+    domain: str, matrix: Tensor, classes: Sequence[str], images: int, seen: bool = False
+) -> DomainScore:
+    """Score of `domain` from an int64 (C, C) matrix [truth, prediction]."""
+    rows = tuple(tuple(row) for row in matrix.cpu().tolist())
+    return DomainScore(domain, seen, tuple(classes), rows, images)
+
+
+def unseen_mean(domains: Iterable[DomainScore]) -> float:
+    """Mean mIoU in percent over the domains that were not trained on; NaN if there is none."""
+    return _mean(score.miou for score in domains if not score.seen)
+
+
+def in_domain(domains: Iterable[DomainScore]) -> float:
+    """Mean mIoU in percent over the domains that were trained on; NaN if none was evaluated."""
+    return _mean(score.miou for score in domains if score.seen)
+
+
+def generalization_gap(domains: Sequence[DomainScore]) -> float:
+    """In-domain minus unseen mean, in points of mIoU: what is lost on leaving home."""
+    return in_domain(domains) - unseen_mean(domains)
+
+
+def share_recovered(method: float, none: float, teacher: float) -> float:
+    """How much of the way from `none` (no distillation) to `teacher` a method goes, in percent.
+
+    NaN where the teacher is not above `none`: there is nothing to recover.
+    """
+    return 100 * (method - none) / (teacher - none) if teacher > none else math.nan
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else math.nan
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,130 @@
+"""Means and standard deviations over seeds, per method and domain, and the guard that keeps tables comparable."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate.results import Results, Role, RunResult
+from gkd_lightning.evaluate.scores import generalization_gap, in_domain, share_recovered, unseen_mean
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation (n - 1) of one number over seeds; `std` is NaN for a single seed."""
+
+    mean: float
+    std: float
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Of one value per seed; NaN if there is none."""
+        numbers = tuple(values)
+        mean = statistics.fmean(numbers) if numbers else math.nan
+        return cls(mean, statistics.stdev(numbers) if len(numbers) > 1 else math.nan, numbers)
+
+    def __str__(self) -> str:
+        if math.isnan(self.mean):
+            return "–"
+        return f"{self.mean:.1f}" + ("" if math.isnan(self.std) else f" ± {self.std:.1f}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method over its seeds; all scores in percent or points of mIoU."""
+
+    method: str
+    title: str
+    role: Role
+    seeds: tuple[int, ...]
+    domains: dict[str, Spread]
+    in_domain: Spread
+    unseen: Spread
+    gap: Spread
+    recovered: Spread
+    runs: tuple[RunResult, ...]
+
+
+def table(results: Results) -> list[Row]:
+    """One row per method, in the order of the runs.
+
+    The share recovered is measured between the means over seeds of the rows whose roles are ``none`` and ``teacher``.
+
+    Raises:
+        UserError: the runs were not judged by one protocol.
+    """
+    check_comparable(results.runs)
+    methods: dict[str, list[RunResult]] = {}
+    for run in results.runs:
+        methods.setdefault(run.method, []).append(run)
+    unseen = {method: Spread.of(unseen_mean(run.domains) for run in runs) for method, runs in methods.items()}
+    ends = {runs[0].role: unseen[method].mean for method, runs in methods.items()}
+    none, teacher = ends.get("none", math.nan), ends.get("teacher", math.nan)
+    return [
+        Row(
+            method=method,
+            title=runs[0].title,
+            role=runs[0].role,
+            seeds=tuple(run.seed for run in runs),
+            domains={
+                score.domain: Spread.of(run.domains[index].miou for run in runs)
+                for index, score in enumerate(runs[0].domains)
+            },
+            in_domain=Spread.of(in_domain(run.domains) for run in runs),
+            unseen=unseen[method],
+            gap=Spread.of(generalization_gap(run.domains) for run in runs),
+            recovered=Spread.of(share_recovered(value, none, teacher) for value in unseen[method].values),
+            runs=tuple(runs),
+        )
+        for method, runs in methods.items()
+    ]
+
+
+def unseen_domains(results: Results) -> list[str]:
+    """Names of the domains that count in the unseen mean."""
+    return [score.domain for score in results.runs[0].domains if not score.seen]
+
+
+def check_comparable(runs: Iterable[RunResult]) -> None:
+    """Refuse runs that were judged differently: protocol, selection, domains, images or classes.
+
+    Raises:
+        UserError: names the first field that differs, both values and both runs.
+    """
+    everything = list(runs)
+    if not everything:
+        raise UserError("the results hold no run, nothing to compare")
+    first = everything[0]
+    expected = _judged_by(first)
+    for run in everything[1:]:
+        found = _judged_by(run)
+        for key in [*expected, *(key for key in found if key not in expected)]:
+            here, there = expected.get(key, "not set"), found.get(key, "not set")
+            if here != there:
+                raise UserError(
+                    f"different protocols in one table: {key} is {here} for {first.method} (seed {first.seed}) "
+                    f"but {there} for {run.method} (seed {run.seed}); evaluate both in the same way"
+                )
+
+
+def _judged_by(run: RunResult) -> dict[str, Any]:
+    facts = dict(_flat("protocol", run.protocol))
+    facts["selection"] = run.selection
+    facts["domains"] = ", ".join(score.domain for score in run.domains)
+    for score in run.domains:
+        facts[f"{score.domain}.images"] = score.images
+        facts[f"{score.domain}.classes"] = ", ".join(score.classes)
+    return facts
+
+
+def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{name}.{key}", inner)
+    else:
+        yield name, list(value) if isinstance(value, tuple) else value  # JSON turns tuples into lists
