@@ -19,8 +19,8 @@ from gkd_lightning.files import atomic_write, write_json
 
 SCHEMA = 1
 Selection = Literal["last", "source-val", "oracle"]
-"""How the weights were chosen: the last step, the best source validation score, or (with target labels) the best
-target score, which no honest comparison uses."""
+"""How the weights were chosen: the last step, the best source validation score, or the best target score, which
+needs target labels and is shown as such."""
 Role = Literal["method", "none", "teacher", "oracle"]
 """`none` = no distillation and `teacher` = teacher with a head are the two ends of the share recovered;
 `oracle` = trained on labelled target images."""
@@ -48,7 +48,7 @@ class RunResult:
         title: the name that readers see.
         seed: seed of the run.
         domains: one score per domain, in the order in which tables show them.
-        protocol: how images were resized, cut into windows and compared with labels; must be equal in a table.
+        protocol: how images were resized, cut into windows and compared with labels; equal within a table.
         selection: see `Selection`.
         role: see `Role`.
         cost: see `Cost`.
@@ -137,7 +137,7 @@ class Results:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Results:
-        """Read `results.json`. Raises UserError for a file that is missing, not ours, or of another schema."""
+        """Read `results.json`. Raises UserError for a missing file, one that is not ours, another schema."""
         try:
             value = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
@@ -155,7 +155,7 @@ class Results:
             raise UserError(f"{path}: damaged results ({error}), run the evaluation again") from None
 
     def to_csv(self) -> str:
-        """One line per run and domain; a column ``iou/<class>`` for each class of any domain, empty where NaN."""
+        """One line per run and domain; a column ``iou/<class>`` per class of any domain, empty where NaN."""
         classes = list(
             dict.fromkeys(name for run in self.runs for score in run.domains for name in score.classes)
         )

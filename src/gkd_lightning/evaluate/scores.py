@@ -20,7 +20,8 @@ class DomainScore:
 
     Attributes:
         domain: its name, such as ``night``. A domain is a dataset, never a part of a path.
-        seen: True if the method was trained on images of this domain (in-domain).
+        seen: True for a source domain of the benchmark (in-domain), False for a target. It splits the domains,
+            not the methods: an oracle that trained on targets keeps the same split.
         classes: C class names.
         confusion: C x C pixel counts [truth][prediction].
         images: how many images were counted.
@@ -95,12 +96,12 @@ def from_confusion(
 
 
 def unseen_mean(domains: Iterable[DomainScore]) -> float:
-    """Mean mIoU in percent over the domains that were not trained on; NaN if there is none."""
+    """Mean mIoU in percent over the target domains; NaN if there is none."""
     return _mean(score.miou for score in domains if not score.seen)
 
 
 def in_domain(domains: Iterable[DomainScore]) -> float:
-    """Mean mIoU in percent over the domains that were trained on; NaN if none was evaluated."""
+    """Mean mIoU in percent over the source domains; NaN if none was evaluated."""
     return _mean(score.miou for score in domains if score.seen)
 
 

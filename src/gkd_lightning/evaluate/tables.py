@@ -1,4 +1,4 @@
-"""Means and standard deviations over seeds, per method and domain, and the guard that keeps tables comparable."""
+"""Means and standard deviations over seeds per method and domain, and the guard that keeps them comparable."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Row:
 def table(results: Results) -> list[Row]:
     """One row per method, in the order of the runs.
 
-    The share recovered is measured between the means over seeds of the rows whose roles are ``none`` and ``teacher``.
+    The share recovered is measured between the means over seeds of the rows with roles ``none`` and ``teacher``.
 
     Raises:
         UserError: the runs were not judged by one protocol.
@@ -107,8 +107,8 @@ def check_comparable(runs: Iterable[RunResult]) -> None:
             here, there = expected.get(key, "not set"), found.get(key, "not set")
             if here != there:
                 raise UserError(
-                    f"different protocols in one table: {key} is {here} for {first.method} (seed {first.seed}) "
-                    f"but {there} for {run.method} (seed {run.seed}); evaluate both in the same way"
+                    f"different protocols in one table: {key} is {here} for {first.method} (seed {first.seed}), "
+                    f"{there} for {run.method} (seed {run.seed}); evaluate both in the same way"
                 )
 
 
@@ -117,6 +117,7 @@ def _judged_by(run: RunResult) -> dict[str, Any]:
     facts["selection"] = run.selection
     facts["domains"] = ", ".join(score.domain for score in run.domains)
     for score in run.domains:
+        facts[f"{score.domain}.seen"] = score.seen
         facts[f"{score.domain}.images"] = score.images
         facts[f"{score.domain}.classes"] = ", ".join(score.classes)
     return facts
