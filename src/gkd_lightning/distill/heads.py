@@ -62,7 +62,8 @@ class QuerySoftDistillation(nn.Module):
         return Aligned(gathered.transpose(1, 2).flatten(2), attention)
 
     def _heads(self, tokens: torch.Tensor) -> torch.Tensor:
-        return tokens.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        batch, count, _ = tokens.shape
+        return tokens.view(batch, count, self.num_heads, -1).transpose(1, 2)
 
 
 class Projection(nn.Module):

@@ -6,19 +6,21 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 
 class Permuter(Protocol):
     """`numpy.random.Generator` or `numpy.random.RandomState`."""
 
-    def permutation(self, n: int) -> np.ndarray: ...
+    def permutation(self, n: int) -> NDArray[np.int64]:
+        """0 .. n-1 in random order."""
+        ...
 
 
 def random_token_mask(count: int, ratio: float, generator: Permuter) -> torch.Tensor:
     """(count,) bool with exactly int(count * ratio) True at uniformly random positions."""
-    mask = np.zeros(count, dtype=bool)
-    mask[generator.permutation(count)[: int(count * ratio)]] = True
-    return torch.from_numpy(mask)
+    # Comparing ranks, not indexing with them: the same draw as the official shuffle of ones and zeros.
+    return torch.from_numpy(generator.permutation(count) < int(count * ratio))
 
 
 def masked_samples(batch_size: int, probability: float) -> int:

@@ -15,7 +15,15 @@ from gkd_lightning.distill.health import DistillationHealth
 from gkd_lightning.distill.masking import batch_masks, masked_samples
 from gkd_lightning.distill.objective import Alignment, DistillationObjective, Variant
 from gkd_lightning.distill.optim import cosine_factor, fused_adamw, parameter_groups, scaled_learning_rate
-from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, Tokens, build_encoder, export_encoder
+from gkd_lightning.encoders import (
+    Encoder,
+    EncoderSpec,
+    Frozen,
+    Tokens,
+    TransformerEncoder,
+    build_encoder,
+    export_encoder,
+)
 from gkd_lightning.errors import UserError
 
 
@@ -89,7 +97,8 @@ class DomainGeneralDistillation(L.LightningModule):
         )  # fmt: skip
         self.ema = ExponentialMovingAverage(self.student, ema_decay) if ema_decay is not None else None
         self.health = DistillationHealth(health_every_n_steps)
-        _freeze_unused(self.student, uses_cls=gamma > 0, uses_mask=self.objective.needs_masked_pass)
+        if not self.objective.needs_masked_pass and isinstance(self.student, TransformerEncoder):
+            self.student.mask_token.requires_grad_(False)  # no term reaches it: unused under DDP
 
     def forward(self, images: torch.Tensor) -> Tokens:
         """The student's tokens of (B, 3, H, W) images."""
@@ -99,7 +108,7 @@ class DomainGeneralDistillation(L.LightningModule):
         """One step of the paper's algorithm."""
         images = batch["image"]
         teacher = self.teacher_tokens(images)
-        student, masked, mask = self.student_tokens(images, batch["key"])
+        student, masked, mask = self.student_tokens(images, self.draw_mask(images, batch["key"]))
         terms, aligned = self.objective(student, teacher, masked, mask)
         loss = self.objective.total(terms)
         self.log("train/loss", loss, prog_bar=True)
@@ -114,26 +123,31 @@ class DomainGeneralDistillation(L.LightningModule):
         grid = self.student.grid((images.shape[-2], images.shape[-1]))
         return resize_tokens(tokens, grid)
 
-    def student_tokens(
-        self, images: torch.Tensor, keys: torch.Tensor
-    ) -> tuple[Tokens, torch.Tensor | None, torch.Tensor | None]:
-        """Tokens of the whole images, patch tokens of the masked pass, and the mask.
-
-        For an image without a mask both passes are the same function of the same input, so only the masked half
-        runs twice: the same loss and gradient as the official two full passes, a quarter of the work saved.
-        """
+    def draw_mask(self, images: torch.Tensor, keys: torch.Tensor) -> torch.Tensor | None:
+        """(M, N) bool masks of the batch's first M images, each drawn from its sample's key; None without them."""
         if not self.objective.needs_masked_pass:
+            return None
+        rows, columns = self.student.grid((images.shape[-2], images.shape[-1]))
+        chosen = masked_samples(len(keys), self.hparams.mask_probability)
+        mask = batch_masks(keys[:chosen], rows * columns, self.hparams.mask_ratio)
+        return mask.to(images.device, non_blocking=True)
+
+    def student_tokens(
+        self, images: torch.Tensor, mask: torch.Tensor | None
+    ) -> tuple[Tokens, torch.Tensor | None, torch.Tensor | None]:
+        """Tokens of the whole images; (B, N, D) patch tokens of the masked pass; its (B, N) mask.
+
+        For an image without a mask both passes are the same function of the same input, so only the masked images
+        run twice: the same loss and gradient as the official two full passes, a quarter of the work saved.
+        """
+        if mask is None:
             return self.student.tokens(images), None, None
-        grid = self.student.grid((images.shape[-2], images.shape[-1]))
-        batch, count = images.shape[0], grid[0] * grid[1]
-        chosen = masked_samples(batch, self.hparams.mask_probability)
-        mask = torch.zeros(batch + chosen, count, dtype=torch.bool)
-        mask[batch:] = batch_masks(keys[:chosen], count, self.hparams.mask_ratio)
-        mask = mask.to(images.device, non_blocking=True)
-        both = self.student.tokens(torch.cat([images, images[:chosen]]), mask)
-        whole = Tokens(both.cls[:batch], both.patches[:batch], grid)
+        batch, chosen = len(images), len(mask)
+        unmasked = mask.new_zeros(batch, mask.shape[1])
+        both = self.student.tokens(torch.cat([images, images[:chosen]]), torch.cat([unmasked, mask]))
+        whole = Tokens(both.cls[:batch], both.patches[:batch], both.grid)
         masked = torch.cat([both.patches[batch:], whole.patches[chosen:]])
-        return whole, masked, torch.cat([mask[batch:], mask[chosen:batch]])
+        return whole, masked, torch.cat([mask, unmasked[chosen:]])
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with the official groups, linear learning-rate rule and cosine schedule."""
@@ -154,12 +168,15 @@ class DomainGeneralDistillation(L.LightningModule):
             total = int(self.trainer.estimated_stepping_batches)
             factor = cosine_factor(total, base, hparams.min_lr, warmup=hparams.warmup_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": hparams.schedule}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": hparams.schedule},
+        }
 
     def on_fit_start(self) -> None:
         """Keep the teacher's weights in bf16 when the run is in bf16: half the memory, no cast per step."""
         if str(self.trainer.precision).startswith("bf16"):
-            self.teacher.module.to(torch.bfloat16)
+            self.teacher.module.model.to(torch.bfloat16)  # its input statistics stay in fp32
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the average."""
@@ -181,12 +198,6 @@ def resize_tokens(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
     """Bring a patch map to another grid bilinearly; the class token stays."""
     if tokens.grid == grid:
         return tokens
-    maps = tokens.patches.transpose(1, 2).unflatten(-1, tokens.grid)
+    maps = tokens.patches.transpose(1, 2).reshape(len(tokens.patches), -1, *tokens.grid)
     maps = F.interpolate(maps.float(), size=grid, mode="bilinear", align_corners=False)
     return Tokens(tokens.cls, maps.flatten(2).transpose(1, 2).to(tokens.patches.dtype), grid)
-
-
-def _freeze_unused(student: Encoder, uses_cls: bool, uses_mask: bool) -> None:
-    """Parameters that no term reaches would be unused under DDP."""
-    if not uses_mask and hasattr(student, "mask_token"):
-        student.mask_token.requires_grad_(False)

@@ -36,15 +36,19 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
         near = timm.list_models(f"*{spec.name.split('.')[0][:8]}*")[:3]
         hint = f"; near are {', '.join(near)}" if near else ""
         raise UserError(f"{spec.name}: timm has no such model{hint} (`gkd list students` shows tried ones)")
-    transformer = timm.models.is_model_in_modules(spec.name.split(".")[0], _TRANSFORMERS)
+    transformer = timm.models.is_model_in_modules(spec.name, _TRANSFORMERS)
     arguments: dict[str, Any] = {"num_classes": 0, **spec.options}
     if transformer:
         # `token` pooling keeps the final norm in the model; EVA02's default pooling would make it an Identity.
         arguments |= {"global_pool": "token"} if spec.options.get("class_token", True) else {"global_pool": "avg"}
         if spec.patch_size is not None:
             arguments["patch_size"] = spec.patch_size
-        if spec.hw is not None:
-            arguments["img_size"] = spec.hw
+        # Windows smaller than `image_size` then work too; EVA02 keeps its rotary table for one exact size.
+        if not timm.models.is_model_in_modules(spec.name, ["eva"]):
+            arguments["dynamic_img_size"] = True
+    fixed = getattr(timm.get_pretrained_cfg(spec.name, allow_unregistered=True), "fixed_input_size", False)
+    if spec.hw is not None and (transformer or fixed):
+        arguments["img_size"] = spec.hw
     try:
         model = timm.create_model(spec.name, pretrained=False, **arguments)
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
@@ -70,7 +74,7 @@ def _unfuse_attention_on_cpu(model: torch.nn.Module) -> None:
         return
     for module in model.modules():
         if hasattr(module, "fused_attn"):
-            module.fused_attn = False
+            setattr(module, "fused_attn", False)  # noqa: B010 - an attribute of timm's, unknown to the type checker
 
 
 def _load(encoder: Encoder, spec: EncoderSpec) -> None:

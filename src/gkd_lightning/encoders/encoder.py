@@ -101,7 +101,8 @@ class TransformerEncoder(Encoder):
         self.embed_dim = model.embed_dim
         self.depth = len(model.blocks)
         self.patch_size = model.patch_embed.patch_size[0]
-        self.image_size = tuple(model.patch_embed.img_size)
+        height, width = model.patch_embed.img_size
+        self.image_size = (height, width)
         self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dim))
         self._mask: torch.Tensor | None = None
         model.patch_embed.register_forward_hook(self._replace_masked)
@@ -124,6 +125,11 @@ class TransformerEncoder(Encoder):
     ) -> tuple[Tokens, list[torch.Tensor]]:
         """See `Encoder.forward`."""
         grid = self.grid((images.shape[-2], images.shape[-1]))
+        if not self.model.dynamic_img_size and tuple(images.shape[-2:]) != self.image_size:
+            raise UserError(
+                f"{self.spec.name} is laid out for {self.image_size[0]}x{self.image_size[1]} images and got "
+                f"{images.shape[-2]}x{images.shape[-1]}; set its image_size"
+            )
         for block in blocks:
             if not 0 <= block < self.depth:
                 raise UserError(f"{self.spec.name} has blocks 0 to {self.depth - 1}, there is no block {block}")

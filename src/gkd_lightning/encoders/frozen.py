@@ -22,16 +22,11 @@ class Frozen(nn.Module, Generic[M]):
     def __init__(self, module: M) -> None:
         super().__init__()
         self.module = module.eval().requires_grad_(False)
-        self.register_load_state_dict_post_hook(_forgive_missing)
+        self.register_load_state_dict_post_hook(_forgive_missing)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> Frozen[M]:
         """Stay in eval mode whatever the trainer asks for."""
         super().train(False)
-        return self
-
-    def requires_grad_(self, requires_grad: bool = True) -> Frozen[M]:
-        """Stay without gradients whatever the caller asks for."""
-        super().requires_grad_(False)
         return self
 
     def state_dict(self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from gkd_lightning.encoders.encoder import TransformerEncoder
 from gkd_lightning.encoders.resize import resize_patch_kernel, resize_position_embedding
 from gkd_lightning.encoders.types import ResizeRule
 from gkd_lightning.errors import UserError
@@ -16,6 +17,9 @@ _IGNORED = re.compile(
     r"^(head\.|classifier\.|fc\.|head_dist\.|dist_token$|lm_head\.|fc_norm\.|rope\.|.*rope\.freqs_|.*num_batches_tracked$)"
 )
 """Keys of published files that an encoder has no use for: classifiers, DeiT's second class token, RoPE tables."""
+
+_STUDENT_PREFIX = "student.backbone."
+"""Where the official stage 1 keeps the student; the rest of its checkpoint (teacher, heads) is left out."""
 
 _EVA_NAMES = (
     (r"\.mlp\.w12\.", ".mlp.fc1."),
@@ -47,7 +51,7 @@ class LoadReport:
 
 
 def load_transformer(
-    encoder: nn.Module,
+    encoder: TransformerEncoder,
     state: dict[str, torch.Tensor],
     rule: ResizeRule,
     where: str,
@@ -69,10 +73,6 @@ def load_transformer(
     state = _rename(state, report)
     own = encoder.model.state_dict()
     mask = state.pop("mask_token", None)
-    if mask is None:
-        report.initialised.append("mask_token")
-    else:
-        encoder.mask_token.data.copy_(mask.reshape(encoder.mask_token.shape))
     _split_qkv_bias(state, own)
     _resize(state, encoder, rule, grid, where, report)
     if any("gamma" in key for key in own) and not any("gamma" in key for key in state):
@@ -82,6 +82,10 @@ def load_transformer(
                 state[key] = own[key]
                 report.initialised.append(key)
     load_exactly(encoder.model, state, where, report)
+    if mask is None:
+        report.initialised.append("mask_token")  # DeiT's and DINO's files have none
+    else:
+        encoder.mask_token.data.copy_(mask.reshape(encoder.mask_token.shape))
     return report
 
 
@@ -114,8 +118,10 @@ def load_exactly(
 
 def _rename(state: dict[str, torch.Tensor], report: LoadReport) -> dict[str, torch.Tensor]:
     renamed = {}
+    if any(key.startswith(_STUDENT_PREFIX) for key in state):  # the authors' own stage 1 checkpoints
+        state = {key: value for key, value in state.items() if key.startswith(_STUDENT_PREFIX)}
     for key, value in state.items():
-        new = key
+        new = key.removeprefix(_STUDENT_PREFIX)
         for pattern, replacement in _EVA_NAMES:
             new = re.sub(pattern, replacement, new)
         if new != key:
@@ -135,7 +141,7 @@ def _split_qkv_bias(state: dict[str, torch.Tensor], own: dict[str, torch.Tensor]
 
 def _resize(
     state: dict[str, torch.Tensor],
-    encoder: nn.Module,
+    encoder: TransformerEncoder,
     rule: ResizeRule,
     grid: tuple[int, int] | None,
     where: str,
