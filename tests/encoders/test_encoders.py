@@ -61,6 +61,15 @@ def test_feature_map_encoder(spec: EncoderSpec) -> None:
     torch.testing.assert_close(tokens.patches[0, 1], maps[-1][0, :, 0, 1])  # row-major, channels where they belong
 
 
+@pytest.mark.parametrize(
+    "spec", [CNN, SWIN, EncoderSpec("tf_efficientnet_lite0", None, 64), EncoderSpec("convnext_atto", None, 64)]
+)
+def test_no_parameter_of_a_hierarchical_student_is_unused(spec: EncoderSpec) -> None:
+    encoder = build_encoder(spec)
+    encoder.tokens(images(64)).patches.square().sum().backward()
+    assert [name for name, parameter in encoder.named_parameters() if parameter.grad is None] == []
+
+
 def test_uint8_and_float_images_are_the_same_input() -> None:
     encoder = build_encoder(VIT)
     torch.testing.assert_close(encoder.normalize(images()), encoder.normalize(images().float() / 255))

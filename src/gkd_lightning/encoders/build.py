@@ -96,7 +96,8 @@ def _load(encoder: Encoder, spec: EncoderSpec) -> None:
     if isinstance(encoder, TransformerEncoder):
         load_transformer(encoder, state, spec.resize, where, grid)
     else:
-        load_exactly(encoder.model, state, where)
+        assert isinstance(encoder, FeatureMapEncoder)
+        load_exactly(encoder.model, {k: v for k, v in state.items() if k not in encoder.pruned}, where)
 
 
 def weights_path(weights: str) -> Path:

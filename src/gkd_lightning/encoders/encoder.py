@@ -153,6 +153,10 @@ class FeatureMapEncoder(Encoder):
     """A hierarchical backbone of timm (CNN, Swin, ...): its patch tokens are its last stage.
 
     It has no patch tokens to mask, so `mask` blanks input patches (to the normalisation's mean) instead.
+
+    Attributes:
+        pruned: keys of the full timm model that come after the last stage and were cut off (they would be unused
+            parameters under DDP); a weights file may hold them.
     """
 
     hierarchical = True
@@ -166,6 +170,9 @@ class FeatureMapEncoder(Encoder):
             for reduction in sorted({stage["reduction"] for stage in info})
             if reduction >= 4
         ][:4]
+        full = set(model.state_dict())
+        model.prune_intermediate_layers(self._stages, prune_norm=True, prune_head=True)
+        self.pruned = full - set(model.state_dict())
         self._dims = [info[stage]["num_chs"] for stage in self._stages]
         self.embed_dim = self._dims[-1]
         self.patch_size = info[self._stages[-1]]["reduction"]

@@ -1,0 +1,104 @@
+"""Supervised pre-training of an encoder: how the small teacher that travels with the package was made.
+
+Nothing of the GKD paper: its teachers are downloaded. Where nothing can be downloaded (MiniCity), a teacher has to
+come from somewhere, and this is the whole of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gkd_lightning.distill.optim import cosine_factor, fused_adamw, parameter_groups
+from gkd_lightning.encoders import EncoderSpec, build_encoder, export_encoder
+from gkd_lightning.evaluate import ConfusionMatrix, mean_iou
+
+
+class DensePretraining(L.LightningModule):
+    """Every patch token predicts its patch's labels, pixel by pixel; the class token which classes occur.
+
+    Args:
+        encoder: the encoder that learns.
+        num_classes: number of classes of the label space.
+        lr: learning rate at the start of the cosine.
+        min_lr: where the cosine ends.
+        weight_decay: AdamW's decay.
+        warmup_steps: linear ramp at the start.
+        presence_weight: weight of the class token's multi-label loss.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderSpec,
+        num_classes: int,
+        lr: float = 1e-3,
+        min_lr: float = 1e-5,
+        weight_decay: float = 0.05,
+        warmup_steps: int = 200,
+        presence_weight: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["encoder"])
+        self.save_hyperparameters({"encoder": asdict(encoder)})
+        self.encoder = build_encoder(encoder)
+        self.encoder.requires_grad_(True)
+        if hasattr(self.encoder, "mask_token"):
+            self.encoder.mask_token.requires_grad_(False)
+        self.pixels = nn.Linear(self.encoder.embed_dim, num_classes * self.encoder.patch_size**2)
+        self.presence = nn.Linear(self.encoder.embed_dim, num_classes)
+        self.num_classes = num_classes
+        self.confusion = nn.ModuleDict()
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, 3, H, W) images to (B, K, H, W) pixel logits and (B, K) presence logits."""
+        tokens = self.encoder.tokens(images)
+        rows, columns = tokens.grid
+        logits = self.pixels(tokens.patches).transpose(1, 2).reshape(len(images), -1, rows, columns)
+        return F.pixel_shuffle(logits, self.encoder.patch_size), self.presence(tokens.cls)
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        """Cross-entropy over pixels plus the class token's multi-label loss."""
+        label = batch["label"].long()
+        logits, presence = self(batch["image"])
+        pixels = F.cross_entropy(logits.float(), label, ignore_index=255)
+        counts = F.one_hot(label.flatten(1).clamp_max(self.num_classes), self.num_classes + 1)[..., :-1].sum(1)
+        occurs = F.binary_cross_entropy_with_logits(presence.float(), (counts > 0).float())
+        self.log_dict({"train/pixels": pixels, "train/presence": occurs}, prog_bar=True)
+        loss: torch.Tensor = pixels + self.hparams.presence_weight * occurs
+        return loss
+
+    def setup(self, stage: str) -> None:
+        """One confusion matrix per validation domain."""
+        names = self.trainer.datamodule.domain_names
+        self.confusion = nn.ModuleDict({name: ConfusionMatrix(self.num_classes) for name in names})
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Count pixels of one domain."""
+        logits, _ = self(batch["image"])
+        self.confusion[batch["domain"]].update(logits.argmax(1), batch["label"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log one mIoU per domain."""
+        for name, confusion in self.confusion.items():
+            self.log(f"val/{name}/miou", mean_iou(confusion.compute()), prog_bar=True)
+            confusion.reset()
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with a cosine per step."""
+        optimizer = fused_adamw(parameter_groups(self.named_parameters(), self.hparams.weight_decay), self.hparams.lr)
+        steps = int(self.trainer.estimated_stepping_batches)
+        factor = cosine_factor(steps, self.hparams.lr, self.hparams.min_lr, warmup=self.hparams.warmup_steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def export(self, directory: str | Path, provenance: dict[str, Any]) -> Path:
+        """Write the encoder in half precision; the two linear heads are thrown away."""
+        return export_encoder(
+            self.encoder, directory, stage="dense_pretraining", provenance=provenance, dtype=torch.float16
+        )

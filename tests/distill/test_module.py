@@ -1,0 +1,150 @@
+"""Stage 1 through a real trainer: what moves, what stays, what is handed on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from gkd_lightning.data.keys import sample_key
+from gkd_lightning.distill import DomainGeneralDistillation
+from gkd_lightning.distill.module import resize_tokens
+from gkd_lightning.encoders import EncoderSpec, Tokens, encoder_state, load_student
+from gkd_lightning.errors import UserError
+
+STUDENT = EncoderSpec("vit_tiny_patch16_224", None, 32, 8, options={"embed_dim": 16, "depth": 2, "num_heads": 2})
+TEACHER = EncoderSpec("vit_tiny_patch16_224", None, 32, 8, options={"embed_dim": 24, "depth": 2, "num_heads": 2})
+CNN = EncoderSpec("resnet10t", None, 32)
+
+
+class Noise(L.LightningDataModule):
+    """Eight noise images in batches of four."""
+
+    batch_size = 4
+    domain_names = ("noise",)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        generator = torch.Generator().manual_seed(0)
+        items = [
+            {
+                "image": torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8, generator=generator),
+                "key": sample_key(0, 0, position),
+            }
+            for position in range(8)
+        ]
+        return DataLoader(items, batch_size=4)  # type: ignore[arg-type]
+
+
+def fit(module: DomainGeneralDistillation, folder: Path, **trainer: Any) -> L.Trainer:
+    settings = {"max_epochs": 2, "accelerator": "cpu", "logger": False, "enable_progress_bar": False,
+                "enable_model_summary": False, "enable_checkpointing": False, "default_root_dir": folder}  # fmt: skip
+    runner = L.Trainer(**{**settings, **trainer})
+    runner.fit(module, Noise())
+    return runner
+
+
+@pytest.mark.parametrize("teacher", [TEACHER, CNN])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_student_learns_and_the_teacher_does_not_move(teacher: EncoderSpec, precision: str, tmp_path: Path) -> None:
+    L.seed_everything(0)
+    module = DomainGeneralDistillation(teacher, STUDENT, health_every_n_steps=1, reference_batch_size=4)
+    frozen = {key: value.clone() for key, value in encoder_state(module.teacher.module).items()}
+    start = {key: value.clone() for key, value in encoder_state(module.student).items()}
+    trainer = fit(module, tmp_path, precision=precision)
+    for key, value in encoder_state(module.teacher.module).items():
+        expected = (
+            frozen[key].bfloat16() if precision == "bf16-mixed" and frozen[key].is_floating_point() else frozen[key]
+        )
+        assert torch.equal(value.to(expected.dtype), expected), key
+    moved = [key for key, value in encoder_state(module.student).items() if not torch.equal(value, start[key])]
+    assert len(moved) == len(start)
+    logged = trainer.callback_metrics
+    for name in ("train/loss", "train/fea", "train/patch", "train/token", "health/cosine", "health/entropy"):
+        assert torch.isfinite(logged[name]), name
+    assert {"health/grad_fea", "health/grad_patch", "health/grad_token"} <= set(logged)
+
+
+def test_distillation_reduces_the_loss(tmp_path: Path) -> None:
+    L.seed_everything(0)
+    module = DomainGeneralDistillation(TEACHER, STUDENT, lr=3e-3, reference_batch_size=None, attention_scale=None)
+    batch = next(iter(Noise().train_dataloader()))
+    with torch.no_grad():
+        module.log = module.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign]
+        module.health.every_n_steps = 0
+        before = module.training_step(batch, 0)
+    again = DomainGeneralDistillation(TEACHER, STUDENT, lr=3e-3, reference_batch_size=None, attention_scale=None)
+    again.load_state_dict(module.state_dict())
+    again.teacher.module.load_state_dict(module.teacher.module.state_dict())
+    fit(again, tmp_path, max_epochs=30)
+    again.log = again.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    again.health.every_n_steps = 0
+    with torch.no_grad():
+        assert again.training_step(batch, 0) < 0.9 * before
+
+
+def test_checkpoint_has_no_teacher_and_plain_hyper_parameters(tmp_path: Path) -> None:
+    module = DomainGeneralDistillation(TEACHER, STUDENT)
+    trainer = fit(module, tmp_path, max_steps=1, max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    checkpoint = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    assert not [key for key in checkpoint["state_dict"] if "teacher" in key]
+    assert [key for key in checkpoint["state_dict"] if key.startswith("student.")]
+    assert checkpoint["hyper_parameters"]["student"]["options"]["embed_dim"] == 16
+
+
+def test_export_hands_on_the_chosen_weights(tmp_path: Path) -> None:
+    L.seed_everything(0)
+    module = DomainGeneralDistillation(TEACHER, STUDENT, ema_decay=0.5, hand_on="ema", reference_batch_size=4)
+    fit(module, tmp_path)
+    path = module.export(tmp_path / "artefact", {"seed": 0})
+    handed = encoder_state(load_student(path))
+    raw, averaged = encoder_state(module.student), encoder_state(module.ema.module)  # type: ignore[union-attr]
+    for key, value in handed.items():
+        assert torch.equal(value, averaged[key])
+    assert not torch.equal(raw["cls_token"], averaged["cls_token"])
+    record = json.loads((tmp_path / "artefact" / "student.json").read_text())
+    assert record["provenance"] == {"seed": 0, "handed_on": "ema"}
+
+
+def test_learning_rate_follows_the_global_batch_and_the_epoch(tmp_path: Path) -> None:
+    module = DomainGeneralDistillation(TEACHER, STUDENT, lr=5e-4)
+    trainer = fit(module, tmp_path, max_epochs=3)
+    assert module.configure_optimizers()["optimizer"].param_groups[0]["lr"] == pytest.approx(5e-4 * 4 / 512)
+    assert trainer.lr_scheduler_configs[0].interval == "epoch"
+
+
+def test_epoch_schedule_needs_epochs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="schedule=epoch needs"):
+        fit(DomainGeneralDistillation(TEACHER, STUDENT), tmp_path, max_epochs=-1, max_steps=2)
+
+
+def test_without_a_masked_term_nothing_is_masked(tmp_path: Path) -> None:
+    module = DomainGeneralDistillation(TEACHER, STUDENT, beta=0)
+    assert module.draw_mask(torch.rand(4, 3, 32, 32), torch.arange(4)) is None
+    assert not module.student.mask_token.requires_grad
+    fit(module, tmp_path, max_epochs=1)
+
+
+@pytest.mark.parametrize("weights", [(0, 0, 0), (-1, 1, 1)])
+def test_impossible_weights(weights: tuple[float, float, float]) -> None:
+    with pytest.raises(UserError, match="weights must be"):
+        DomainGeneralDistillation(TEACHER, STUDENT, *weights)
+
+
+def test_ema_without_decay() -> None:
+    with pytest.raises(UserError, match="needs ema_decay"):
+        DomainGeneralDistillation(TEACHER, STUDENT, hand_on="ema")
+
+
+def test_a_teacher_of_another_grid_is_resized_bilinearly() -> None:
+    patches = torch.arange(4.0).reshape(1, 4, 1)
+    resized = resize_tokens(Tokens(torch.zeros(1, 1), patches, (2, 2)), (4, 4))
+    expected = torch.nn.functional.interpolate(patches.reshape(1, 1, 2, 2), size=(4, 4), mode="bilinear")
+    torch.testing.assert_close(resized.patches.reshape(4, 4), expected[0, 0])
+    module = DomainGeneralDistillation(CNN, STUDENT)
+    assert module.teacher_tokens(torch.rand(2, 3, 32, 32)).patches.shape == (2, 16, 512)
