@@ -1,0 +1,118 @@
+"""MiniCity as datasets: images and labels rendered on the fly from (seed, style, index)."""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+import numpy as np
+
+from gkd_lightning.data.minicity.canvas import SIZE
+from gkd_lightning.data.minicity.draws import Draws
+from gkd_lightning.data.minicity.layout import street
+from gkd_lightning.data.minicity.parts import PARTS
+from gkd_lightning.data.minicity.render import render
+from gkd_lightning.data.minicity.scene import Layout
+from gkd_lightning.data.minicity.shapes import shapes
+from gkd_lightning.data.minicity.styles import style as style_named
+from gkd_lightning.data.types import MINICITY_8, Image, Label, LabelSpace
+from gkd_lightning.errors import UserError
+
+_GEOMETRY, _PIXELS = 1, 2  # streams: what is drawn for the look cannot change where things are
+
+
+class _Rendered:
+    """What the street and the proxy sets share: addressing, names and a cache of rendered images."""
+
+    def __init__(self, style: str, domain: str, size: int, seed: int, offset: int, cache: bool) -> None:
+        if size < 1 or offset < 0:
+            raise UserError(f"MiniCity {domain!r}: size {size}, offset {offset}; need size >= 1 and offset >= 0")
+        self._style, self._domain = style_named(style), domain
+        self._size, self._seed, self._offset = size, seed, offset
+        self._cache = cache
+        self._images: Image | None = None
+        self._filled = np.zeros(size, np.bool_)
+        self._last: tuple[int, Layout] | None = None
+
+    def __len__(self) -> int:
+        return self._size
+
+    def name(self, index: int) -> str:
+        """`<domain>-<seed>-<number>`."""
+        return f"{self._domain}-{self._seed}-{self._number(index):06d}"
+
+    def image(self, index: int) -> Image:
+        """RGB uint8 (96, 96, 3)."""
+        index = self._number(index) - self._offset
+        if self._cache and self._images is None:
+            self._images = np.zeros((self._size, SIZE, SIZE, 3), np.uint8)
+        if self._images is not None and self._filled[index]:
+            cached: Image = self._images[index].copy()
+            return cached
+        image = render(self._layout(index), self._style, self._draws(_PIXELS, index))
+        if self._images is not None:
+            self._images[index], self._filled[index] = image, True
+        return image
+
+    def _compose(self, draws: Draws) -> Layout:
+        raise NotImplementedError
+
+    def _draws(self, stream: int, index: int) -> Draws:
+        return Draws(crc32(self._domain.encode()), stream, self._seed, self._offset + index)
+
+    def _layout(self, index: int) -> Layout:
+        if self._last is None or self._last[0] != index:
+            self._last = index, self._compose(self._draws(_GEOMETRY, index))
+        return self._last[1]
+
+    def _number(self, index: int) -> int:
+        if not -self._size <= index < self._size:
+            raise IndexError(f"image {index} of {self._size}")
+        return self._offset + index % self._size
+
+
+class MiniCity(_Rendered):
+    """A labelled street domain of `size` images.
+
+    Args:
+        style: one of `STYLES`: game, day, night, fog, rain, snow, val, wild.
+        size: number of images.
+        seed: another seed, another city; also another style means other streets.
+        offset: number of the first image, so that two splits of one style cannot share a street.
+        cache: keep rendered images in memory (27 KB each), per process.
+    """
+
+    label_space: LabelSpace = MINICITY_8
+
+    def __init__(self, style: str, size: int, seed: int = 0, offset: int = 0, cache: bool = True) -> None:
+        super().__init__(style, style, size, seed, offset, cache)
+
+    def label(self, index: int) -> Label:
+        """Train ids uint8 (96, 96); every pixel has one."""
+        return self._layout(self._number(index) - self._offset).label
+
+    def _compose(self, draws: Draws) -> Layout:
+        return street(draws, self._style.traits)
+
+
+class MiniCityShapes(_Rendered):
+    """The proxy domain: objects before backgrounds in the colours and textures of `wild`; images only."""
+
+    def __init__(self, size: int, seed: int = 0, offset: int = 0, cache: bool = True) -> None:
+        super().__init__("wild", "shapes", size, seed, offset, cache)
+
+    def _compose(self, draws: Draws) -> Layout:
+        return shapes(draws)
+
+
+class MiniCityLabelledShapes(MiniCityShapes):
+    """The same images with a class map, for the pre-training of the teacher.
+
+    Backgrounds and things that MiniCity has no class for are 255.
+    """
+
+    label_space: LabelSpace = MINICITY_8
+
+    def label(self, index: int) -> Label:
+        """Train ids uint8 (96, 96), 255 where there is no class."""
+        layout = self._layout(self._number(index) - self._offset)
+        return np.where(layout.code < PARTS, np.uint8(MINICITY_8.ignore), layout.label)
