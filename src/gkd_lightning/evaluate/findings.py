@@ -4,42 +4,66 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
+from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.results import Results
 from gkd_lightning.evaluate.tables import Row, Spread, table, unseen_domains
+
+STUDENTS = ("method", "none")
+Verdict = Literal["ahead", "level", "behind"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A minus B on one domain, in points of mIoU, beside the sum of both standard deviations over seeds."""
+    """A minus B in points of mIoU, beside the sum of both standard deviations over seeds.
+
+    `above` and `below` are true only beyond the spread, hence never with a single seed, whose spread is NaN.
+    """
 
     points: float
-    spread: float  # NaN if either has a single seed
+    spread: float
 
     @classmethod
-    def between(cls, better: Spread, worse: Spread) -> Difference:
-        """`better` minus `worse`."""
-        return cls(better.mean - worse.mean, better.std + worse.std)
+    def between(cls, first: Spread, second: Spread) -> Difference:
+        """`first` minus `second`."""
+        return cls(first.mean - second.mean, first.std + second.std)
 
     @property
-    def exceeds_spread(self) -> bool:
-        """True only if A is above B by more than the spread; never true with a single seed."""
-        return self.points > self.spread  # a comparison with NaN is False
+    def above(self) -> bool:
+        """A is better than B by more than the spread."""
+        return self.points > self.spread
+
+    @property
+    def below(self) -> bool:
+        """A is worse than B by more than the spread."""
+        return -self.points > self.spread
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Method A against method B: on the unseen mean and on each unseen domain."""
+    """Method `first` against method `second`, on the unseen mean and on each unseen domain."""
 
-    better: str
-    worse: str
+    first: Row
+    second: Row
     unseen: Difference
     domains: dict[str, Difference]
 
+    @classmethod
+    def of(cls, first: Row, second: Row, targets: list[str]) -> Comparison:
+        """Compare two rows of one table on the domains `targets`."""
+        domains = {name: Difference.between(first.domains[name], second.domains[name]) for name in targets}
+        return cls(first, second, Difference.between(first.unseen, second.unseen), domains)
+
     @property
     def wins(self) -> int:
-        """Number of unseen domains on which A is above B by more than the spread."""
-        return sum(difference.exceeds_spread for difference in self.domains.values())
+        """Number of unseen domains on which `first` is above by more than the spread."""
+        return sum(difference.above for difference in self.domains.values())
+
+    @property
+    def losses(self) -> int:
+        """Number of unseen domains on which `first` is below by more than the spread."""
+        return sum(difference.below for difference in self.domains.values())
 
     @property
     def needed(self) -> int:
@@ -47,33 +71,43 @@ class Comparison:
         return math.ceil(0.8 * len(self.domains))
 
     @property
-    def holds(self) -> bool:
-        """The claim "A beats B by more than the spread": on the unseen mean and on four of five unseen domains."""
-        return self.unseen.exceeds_spread and bool(self.domains) and self.wins >= self.needed
+    def verdict(self) -> Verdict:
+        """A claim needs the unseen mean and four of five unseen domains beyond the spread; else it is level."""
+        if self.unseen.above and self.wins >= self.needed:
+            return "ahead"
+        if self.unseen.below and self.losses >= self.needed:
+            return "behind"
+        return "level"
 
 
-def compare_rows(better: Row, worse: Row, targets: list[str]) -> Comparison:
-    """`better` against `worse` on the domains `targets`."""
-    domains = {name: Difference.between(better.domains[name], worse.domains[name]) for name in targets}
-    return Comparison(better.method, worse.method, Difference.between(better.unseen, worse.unseen), domains)
+def compare(results: Results, first: str, second: str) -> Comparison:
+    """Method id `first` against method id `second`.
+
+    Raises:
+        UserError: no run of that method, or the runs were not judged by one protocol.
+    """
+    rows = {row.method: row for row in table(results)}
+    for method in (first, second):
+        if method not in rows:
+            raise UserError(f"{method}: no run of this method; there are {', '.join(rows)}")
+    return Comparison.of(rows[first], rows[second], unseen_domains(results))
 
 
 def comparisons(results: Results) -> list[Comparison]:
     """The highlighted method against every other student (not the teacher, not an oracle)."""
     rows = table(results)
     ours = [row for row in rows if row.method == results.highlight]
-    others = [row for row in rows if row.role in ("method", "none") and row.method != results.highlight]
-    targets = unseen_domains(results)
-    return [compare_rows(row, other, targets) for row in ours for other in others]
+    others = [row for row in rows if row.role in STUDENTS and row.method != results.highlight]
+    return [Comparison.of(row, other, unseen_domains(results)) for row in ours for other in others]
 
 
 def headline(results: Results) -> str:
     """One or two sentences for the top of a report, from the numbers alone, whoever wins."""
     rows = table(results)
-    students = [row for row in rows if row.role in ("method", "none") and not math.isnan(row.unseen.mean)]
+    students = [row for row in rows if row.role in STUDENTS and not math.isnan(row.unseen.mean)]
     targets = unseen_domains(results)
     if not students:
-        return f"{_domains(len(targets))}; no student was judged on them."
+        return "No student was judged on an unseen domain, so nothing can be said about generalization."
     ours = next((row for row in students if row.method == results.highlight), None)
     best = max(students, key=lambda row: row.unseen.mean)
     if ours is None:
@@ -86,28 +120,20 @@ def headline(results: Results) -> str:
     if seeds == 1:
         clauses = [f"{_points(ours.unseen.mean - row.unseen.mean)} {row.title}" for row in others]
         return f"{where}: {_join(clauses)}. With a single seed these differences carry no error bar."
-    return f"{where}: {_join(_verdicts(ours, others, targets))}. Spread over {seeds} seeds."
+    return f"{where}: {_join(_clauses(comparisons(results)))}. Spread over {seeds} seeds."
 
 
-def _verdicts(ours: Row, others: list[Row], targets: list[str]) -> list[str]:
-    """Ahead of, level with, behind: each other student is named once, with its difference."""
-    ahead, level, behind = [], [], []
-    for row in others:
-        points = ours.unseen.mean - row.unseen.mean
-        if compare_rows(ours, row, targets).holds:
-            ahead.append(f"{row.title} ({points:+.1f})")
-        elif compare_rows(row, ours, targets).holds:
-            behind.append(f"{row.title} ({points:+.1f})")
-        else:
-            level.append(f"{row.title} ({points:+.1f})")
-    clauses = []
-    if ahead:
-        clauses.append(f"ahead of {_join(ahead)} by more than the spread")
-    if level:
-        clauses.append(f"not separable from {_join(level)}")
-    if behind:
-        clauses.append(f"behind {_join(behind)} by more than the spread")
-    return clauses
+def _clauses(found: list[Comparison]) -> list[str]:
+    """Ahead of, not separable from, behind: each other student is named once, with its difference."""
+    named: dict[Verdict, list[str]] = {"ahead": [], "level": [], "behind": []}
+    for comparison in found:
+        named[comparison.verdict].append(f"{comparison.second.title} ({comparison.unseen.points:+.1f})")
+    phrases: dict[Verdict, str] = {
+        "ahead": "ahead of {} by more than the spread",
+        "level": "not separable from {}",
+        "behind": "behind {} by more than the spread",
+    }
+    return [phrases[verdict].format(_join(names)) for verdict, names in named.items() if names]
 
 
 def _points(points: float) -> str:
@@ -115,20 +141,8 @@ def _points(points: float) -> str:
 
 
 def _domains(count: int) -> str:
-    numbers = (
-        "no unseen domain",
-        "one unseen domain",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-    )
-    if count < 2:
-        return numbers[count]
-    return f"{numbers[count] if count < len(numbers) else count} unseen domains"
+    numbers = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    return f"{numbers[count] if count < len(numbers) else count} unseen domain{'s' * (count != 1)}"
 
 
 def _join(parts: list[str]) -> str:

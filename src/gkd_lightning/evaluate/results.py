@@ -19,8 +19,8 @@ from gkd_lightning.files import atomic_write, write_json
 
 SCHEMA = 1
 Selection = Literal["last", "source-val", "oracle"]
-"""How the weights were chosen: the last step, the best source validation score, or the best target score, which
-needs target labels and is shown as such."""
+"""How the weights were chosen: the last step, the best source validation score, or the best target score
+(``oracle``), which needs target labels and is shown as such."""
 Role = Literal["method", "none", "teacher", "oracle"]
 """`none` = no distillation and `teacher` = teacher with a head are the two ends of the share recovered;
 `oracle` = trained on labelled target images."""
@@ -98,10 +98,7 @@ class Results:
         """Plain JSON values; a curve's value that is not finite becomes None."""
         runs = []
         for run in self.runs:
-            plain = {
-                name: getattr(run, name)
-                for name in ("method", "title", "seed", "role", "selection", "protocol")
-            }
+            plain = {name: getattr(run, name) for name in ("method", "title", "seed", "role", "selection", "protocol")}
             plain["cost"] = asdict(run.cost)
             plain["domains"] = [score.asdict() for score in run.domains]
             plain["curves"] = {
@@ -119,8 +116,7 @@ class Results:
         runs = []
         for plain in value["runs"]:
             known = {
-                key: plain[key]
-                for key in ("method", "title", "seed", "role", "selection", "protocol", "provenance")
+                key: plain[key] for key in ("method", "title", "seed", "role", "selection", "protocol", "provenance")
             }
             curves = {
                 name: [(int(step), math.nan if y is None else float(y)) for step, y in points]
@@ -146,9 +142,7 @@ class Results:
             raise UserError(f"{path}: not JSON, give a results.json that a run has written") from None
         found = value.get("schema") if isinstance(value, dict) else None
         if found != SCHEMA:
-            raise UserError(
-                f"{path}: schema {found}, this version reads schema {SCHEMA}: run the evaluation again"
-            )
+            raise UserError(f"{path}: schema {found}, this version reads schema {SCHEMA}: run the evaluation again")
         try:
             return cls.from_dict(value)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -156,9 +150,7 @@ class Results:
 
     def to_csv(self) -> str:
         """One line per run and domain; a column ``iou/<class>`` per class of any domain, empty where NaN."""
-        classes = list(
-            dict.fromkeys(name for run in self.runs for score in run.domains for name in score.classes)
-        )
+        classes = list(dict.fromkeys(name for run in self.runs for score in run.domains for name in score.classes))
         head = [
             "recipe",
             "method",
@@ -204,9 +196,7 @@ def merge(parts: Iterable[Results], title: str | None = None) -> Results:
     seen: set[tuple[str, int]] = set()
     for run in (run for part in results for run in part.runs):
         if (run.method, run.seed) in seen:
-            raise UserError(
-                f"method {run.method}, seed {run.seed} occurs twice among the given runs, give it once"
-            )
+            raise UserError(f"method {run.method}, seed {run.seed} occurs twice among the given runs, give it once")
         seen.add((run.method, run.seed))
     first = results[0]
     return Results(

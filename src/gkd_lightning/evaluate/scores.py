@@ -20,8 +20,8 @@ class DomainScore:
 
     Attributes:
         domain: its name, such as ``night``. A domain is a dataset, never a part of a path.
-        seen: True for a source domain of the benchmark (in-domain), False for a target. It splits the domains,
-            not the methods: an oracle that trained on targets keeps the same split.
+        seen: True for a source domain of the benchmark (in-domain), False for a target. It splits the
+            domains, not the methods: an oracle that trained on targets keeps the same split.
         classes: C class names.
         confusion: C x C pixel counts [truth][prediction].
         images: how many images were counted.
@@ -87,9 +87,7 @@ class DomainScore:
         return cls(value["domain"], value["seen"], tuple(value["classes"]), rows, value["images"])
 
 
-def from_confusion(
-    domain: str, matrix: Tensor, classes: Sequence[str], images: int, seen: bool = False
-) -> DomainScore:
+def from_confusion(domain: str, matrix: Tensor, classes: Sequence[str], images: int, seen: bool = False) -> DomainScore:
     """Score of `domain` from an int64 (C, C) matrix [truth, prediction]."""
     rows = tuple(tuple(row) for row in matrix.cpu().tolist())
     return DomainScore(domain, seen, tuple(classes), rows, images)

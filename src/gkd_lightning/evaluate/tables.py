@@ -1,4 +1,4 @@
-"""Means and standard deviations over seeds per method and domain, and the guard that keeps them comparable."""
+"""Means and standard deviations over seeds per method and domain; runs judged differently are refused."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Row:
 def table(results: Results) -> list[Row]:
     """One row per method, in the order of the runs.
 
-    The share recovered is measured between the means over seeds of the rows with roles ``none`` and ``teacher``.
+    The share recovered is measured between the means over seeds of the ``none`` and ``teacher`` rows.
 
     Raises:
         UserError: the runs were not judged by one protocol.
@@ -107,8 +107,8 @@ def check_comparable(runs: Iterable[RunResult]) -> None:
             here, there = expected.get(key, "not set"), found.get(key, "not set")
             if here != there:
                 raise UserError(
-                    f"different protocols in one table: {key} is {here} for {first.method} (seed {first.seed}), "
-                    f"{there} for {run.method} (seed {run.seed}); evaluate both in the same way"
+                    f"different protocols in a table: {key} is {here} for {first.method} seed {first.seed}, "
+                    f"{there} for {run.method} seed {run.seed}; evaluate both in the same way"
                 )
 
 

@@ -1,0 +1,227 @@
+"""Figures drawn from numbers alone: scores per method, training curves, the domain x class heat-map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from gkd_lightning.evaluate.results import Results
+from gkd_lightning.evaluate.style import (
+    ACCENT,
+    GREYS,
+    INK,
+    MUTED,
+    PALE,
+    PAPER,
+    RULE,
+    Look,
+    looks,
+    new_figure,
+    png,
+    style,
+)
+from gkd_lightning.evaluate.tables import Row, table
+
+REFERENCES = ("teacher", "oracle")
+FloatArray = NDArray[np.float64]
+Points = Sequence[tuple[int, float]]
+HEAT = LinearSegmentedColormap.from_list("heat", ["#fbf3ec", "#f6b48a", ACCENT, "#7c2d06"])
+
+
+def result_looks(results: Results) -> dict[str, Look]:
+    """How each method id is drawn, the same in every figure of these results."""
+    return looks(list(dict.fromkeys((run.method, run.role) for run in results.runs)), results.highlight)
+
+
+def draw_scores(axes: Axes, rows: Sequence[Row], look: Mapping[str, Look]) -> None:
+    """Unseen mean per method as labelled bars; teacher and oracle, which do not compete, stand pale below."""
+    ordered = sorted(rows, key=lambda row: row.role in REFERENCES)
+    top = max((value for row in rows for value in row.unseen.values if not math.isnan(value)), default=1.0)
+    gap = 0.35  # between students and references
+    for place, row in enumerate(ordered):
+        reference = row.role in REFERENCES
+        height = -place - gap * reference
+        front = look[row.method].colour == ACCENT
+        axes.barh(height, row.unseen.mean, 0.52, color=PALE if reference else ACCENT if front else GREYS[0])
+        if len(row.unseen.values) > 1:
+            heights = [height] * len(row.unseen.values)
+            axes.plot(row.unseen.values, heights, "o", zorder=3, ms=3, mfc=PAPER, mec=INK, mew=0.7)
+        text: dict[str, Any] = {
+            "va": "center",
+            "color": ACCENT if front else MUTED if reference else INK,
+            "weight": "bold" if front else "normal",
+            "textcoords": "offset points",
+        }
+        end = max((value for value in row.unseen.values if not math.isnan(value)), default=0.0)
+        axes.annotate(str(row.unseen), (end, height), (6, 0), **text)
+        axes.annotate(row.title, (0, height), (-7, 0), ha="right", **text)
+    axes.set_ylim(-len(rows) + 0.5 - gap, 0.5)
+    axes.set_xlim(0, top * 1.35)
+    axes.set_yticks([])
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    axes.spines["left"].set_visible(False)
+
+
+def draw_curve(axes: Axes, title: str, lines: Mapping[str, Sequence[Points]], look: Mapping[str, Look]) -> None:
+    """One quantity over steps: the mean over seeds as a line, from the lowest to the highest seed as a band.
+
+    A positive quantity that spans more than a factor of 30 gets a logarithmic axis.
+    """
+    lowest, highest = math.inf, -math.inf
+    for method in sorted(lines, key=lambda key: look[key].colour == ACCENT):  # the accent on top
+        steps, values = seed_band([thin(points) for points in lines[method] if points])
+        if not len(steps):
+            continue
+        front = look[method].colour == ACCENT
+        axes.plot(steps, values.mean(0), color=look[method].colour, ls=look[method].dash, lw=1.7 if front else 1.3)
+        axes.fill_between(steps, values.min(0), values.max(0), color=look[method].colour, alpha=0.16, lw=0)
+        lowest, highest = min(lowest, np.nanmin(values)), max(highest, np.nanmax(values))
+    if lowest > 0 and highest / lowest > 30:
+        axes.set_yscale("log")
+    else:
+        axes.locator_params(axis="y", nbins=5)
+    axes.set_title(title, pad=9)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y", color=RULE, lw=0.7)
+    axes.set_axisbelow(True)
+    axes.locator_params(axis="x", nbins=4)
+    axes.margins(x=0)
+
+
+def seed_band(seeds: Sequence[Sequence[tuple[float, float]]]) -> tuple[FloatArray, FloatArray]:
+    """Steps (n,) of the first seed and values (seeds, n) of all, interpolated to those steps."""
+    if not seeds:
+        return np.empty(0), np.empty((0, 0))
+    steps = np.array([step for step, _ in seeds[0]])
+    return steps, np.stack([np.interp(steps, *np.array(points).T) for points in seeds])
+
+
+def label_lines(
+    axes: Axes, lines: Mapping[str, Sequence[Points]], titles: Mapping[str, str], look: Mapping[str, Look]
+) -> None:
+    """Write each method's name at the right end of its lines, pushed apart where they would overlap."""
+    logarithmic = axes.get_yscale() == "log"
+    ends: list[tuple[float, str]] = []
+    for method, runs in lines.items():
+        last = [points[-1][1] for points in runs if points and math.isfinite(points[-1][1])]
+        if last:
+            ends.append((sum(last) / len(last), method))
+    low, high = axes.get_ylim()
+    if logarithmic:
+        low, high = math.log(low), math.log(high)
+    places = [((math.log(value) if logarithmic else value) - low) / (high - low) for value, _ in sorted(ends)]
+    for place, (_, method) in zip(spaced(places, 0.085), sorted(ends), strict=True):
+        front = look[method].colour == ACCENT
+        axes.annotate(
+            titles[method],
+            (1, place),
+            (5, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="center",
+            color=look[method].colour,
+            weight="bold" if front else "normal",
+            annotation_clip=False,
+        )
+
+
+def spaced(places: Sequence[float], distance: float) -> list[float]:
+    """Ascending places moved as little as needed so that neighbours are `distance` apart, centred on each clash."""
+    groups: list[list[float]] = []  # [sum of wanted places, count]
+    for place in places:
+        groups.append([place, 1])
+        while len(groups) > 1 and _top(groups[-2], distance) + distance > _bottom(groups[-1], distance) + 1e-12:
+            total, count = groups.pop()
+            groups[-1][0] += total
+            groups[-1][1] += count
+    return [_bottom(group, distance) + step * distance for group in groups for step in range(int(group[1]))]
+
+
+def _bottom(group: Sequence[float], distance: float) -> float:
+    return group[0] / group[1] - distance * (group[1] - 1) / 2
+
+
+def _top(group: Sequence[float], distance: float) -> float:
+    return group[0] / group[1] + distance * (group[1] - 1) / 2
+
+
+def thin(points: Points, limit: int = 160) -> list[tuple[float, float]]:
+    """At most `limit` points: neighbours are averaged, so that noise shrinks instead of aliasing."""
+    size = math.ceil(len(points) / limit)
+    chunks = [points[start : start + size] for start in range(0, len(points), max(size, 1))]
+    return [tuple(float(number) for number in np.mean(chunk, axis=0)) for chunk in chunks]  # type: ignore[misc]
+
+
+def curve_names(results: Results) -> list[str]:
+    """All curves of the runs, ``stage/quantity``, in their first order."""
+    return list(dict.fromkeys(name for run in results.runs for name in run.curves))
+
+
+def curve_figure(results: Results, name: str, width: float = 4.2, height: float = 2.3) -> Figure:
+    """One curve for all methods that have it, directly labelled. Call inside `style()`."""
+    lines: dict[str, list[Points]] = {}
+    for run in results.runs:
+        if name in run.curves:
+            lines.setdefault(run.method, []).append(run.curves[name])
+    titles = {run.method: run.title for run in results.runs}
+    look = result_looks(results)
+    figure = new_figure(width, height)
+    longest = max((len(titles[method]) for method in lines), default=0)
+    right = 1 - (0.12 + 0.066 * longest) / width
+    axes = figure.add_axes((0.42 / width, 0.3 / height, right - 0.42 / width, 1 - 0.62 / height))
+    draw_curve(axes, name.partition("/")[2] or name, lines, look)
+    label_lines(axes, lines, titles, look)
+    return figure
+
+
+def curves_png(results: Results, names: Sequence[str] | None = None, columns: int = 2) -> list[bytes]:
+    """One PNG per training curve."""
+    with style():
+        return [png(curve_figure(results, name)) for name in names or curve_names(results)]
+
+
+def heatmap_png(results: Results, method: str) -> bytes:
+    """IoU of `method` per domain and class, mean over seeds: a number and a colour in each cell, as PNG."""
+    row = next(row for row in table(results) if row.method == method)
+    domains, classes, values = class_means(row)
+    cells = np.concatenate([[[spread.mean] for spread in row.domains.values()], values], axis=1)
+    left = [0.0, *(1.2 + index for index in range(len(classes)))]
+    with style():
+        width, height = 1.0 + 0.6 * (left[-1] + 1), 0.85 + 0.3 * len(domains)
+        figure = new_figure(width, height)
+        axes = figure.add_axes((0.9 / width, 0.08 / height, 1 - 1.0 / width, 0.3 * len(domains) / height))
+        for (line, column), value in np.ndenumerate(cells):
+            if not np.isnan(value):
+                axes.add_patch(Rectangle((left[column], line), 1, 1, color=HEAT(value / 100), lw=0))
+            text = "–" if np.isnan(value) else f"{value:.0f}"
+            ink = PAPER if value > 62 else INK
+            axes.text(left[column] + 0.5, line + 0.5, text, ha="center", va="center_baseline", color=ink)
+        axes.set_xlim(0, left[-1] + 1)
+        axes.set_ylim(len(domains), 0)
+        axes.xaxis.tick_top()
+        axes.set_xticks(
+            [edge + 0.5 for edge in left], ["mIoU", *classes], rotation=35, ha="left", rotation_mode="anchor"
+        )
+        axes.set_yticks(np.arange(len(domains)) + 0.5, domains, color=INK)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        return png(figure)
+
+
+def class_means(row: Row) -> tuple[list[str], list[str], FloatArray]:
+    """Domain names, class names, and IoU (domains, classes) in percent, mean over seeds; NaN where never defined."""
+    scores = [run.domains for run in row.runs]
+    classes = list(scores[0][0].classes)
+    stack = np.array([[[np.nan if iou is None else iou for iou in d.iou] for d in run] for run in scores], float)
+    counts = (~np.isnan(stack)).sum(0)
+    means = np.where(counts > 0, np.nansum(stack, 0) / np.maximum(counts, 1), np.nan)
+    return [score.domain for score in scores[0]], classes, means
