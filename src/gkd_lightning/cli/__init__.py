@@ -1,1 +1,92 @@
 """The `gkd` command; heavy imports wait until a verb needs them."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import sys
+from collections.abc import Sequence
+
+from gkd_lightning import __version__
+from gkd_lightning.errors import UserError
+
+VERBS = {
+    "demo": "distil, compare and report on MiniCity: CPU, no downloads, minutes",
+    "run": "run a recipe: all stages, evaluation and report; resumable",
+    "fit": "train one stage from configuration files",
+    "validate": "score a segmenter on the validation domains",
+    "test": "score a segmenter on the target domains",
+    "predict": "segment a folder of images with a trained segmenter",
+    "data": "check or list datasets",
+    "report": "write the report of finished runs again",
+    "list": "list teachers, students, methods, datasets or recipes",
+}
+
+HELP = """usage: gkd VERB [options]
+
+Generalizable knowledge distillation: a foundation model's robustness in a small segmentation model.
+
+verbs:
+{verbs}
+
+options:
+  -h, --help     show this help; `gkd VERB --help` shows a verb's own
+  --version      show the version
+  --traceback    show the stack of an error
+
+first steps:
+  gkd demo                                  see the whole method work on this machine
+  gkd run minicity/compare --dry-run        see what a recipe would do
+  gkd predict --ckpt segmenter.safetensors --images DIR --out DIR
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb.
+
+    Returns:
+        Exit status: 0 done, 2 a user's mistake, 130 interrupted, 1 anything else. Every failure is one line on
+        stderr; ``--traceback`` shows the stack instead.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    traceback = "--traceback" in arguments
+    arguments = [argument for argument in arguments if argument != "--traceback"]
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt as interrupt:
+        return _say(f"interrupted, resume with: {_resume_command(arguments, str(interrupt))}", 130)
+    except Exception as error:
+        if traceback:
+            raise
+        from gkd_lightning.cli.failure import message_and_status
+
+        return _say(*message_and_status(error))
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP.format(verbs="\n".join(f"  {verb:<10} {text}" for verb, text in VERBS.items())), end="")
+        return 0
+    verb, *rest = arguments
+    if verb == "--version":
+        print(__version__)
+        return 0
+    if verb not in VERBS:
+        from gkd_lightning.pipeline.compose import nearest
+
+        raise UserError(f"{verb}: no such verb{nearest(verb, VERBS)} (see gkd --help)")
+    module = importlib.import_module(f"gkd_lightning.cli.{'fit' if verb in ('validate', 'test') else verb}")
+    status: int = module.run(verb, rest)
+    return status
+
+
+def _resume_command(arguments: list[str], directory: str) -> str:
+    command = shlex.join(["gkd", *arguments])
+    if arguments[:1] == ["fit"] and directory and "--ckpt_path" not in arguments:
+        command += f" --ckpt_path {shlex.quote(f'{directory}/resume.ckpt')}"
+    return command
+
+
+def _say(message: str, status: int) -> int:
+    print(f"gkd: {message}", file=sys.stderr)
+    return status

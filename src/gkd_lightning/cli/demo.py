@@ -1,0 +1,20 @@
+"""`gkd demo`: the shipped MiniCity recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gkd_lightning.cli.options import Options
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """See `gkd demo --help`."""
+    options = Options(verb, "Distil, compare and report on MiniCity, a procedural street world: CPU, no downloads.")
+    options.add_argument("--quick", action="store_true", help="two minutes instead of ten; numbers are only a hint")
+    options.add_argument("--out", type=Path, help="folder of stages and results (default: runs/<recipe>)")
+    options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    found = options.read(arguments)
+    from gkd_lightning.cli.run import execute
+
+    name = "minicity/demo_quick" if found.quick else "minicity/demo"
+    return execute(name, [], out=found.out, dry_run=found.dry_run)

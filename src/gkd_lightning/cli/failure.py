@@ -1,0 +1,41 @@
+"""Any exception in one line, with the exit status that it deserves."""
+
+from __future__ import annotations
+
+import errno
+
+from gkd_lightning.errors import UserError
+
+USER_MISTAKE = 2
+OUR_MISTAKE = 1
+
+
+def message_and_status(error: BaseException) -> tuple[str, int]:
+    """One line for the terminal, and 2 for what the user can fix, 1 for what we should."""
+    for cause in _chain(error):
+        if isinstance(cause, UserError):
+            return _one_line(cause), USER_MISTAKE
+        if _disk_full(cause):
+            where = f"{cause.filename}: " if isinstance(cause, OSError) and cause.filename else ""
+            return f"{where}no space left on the disk; nothing was left half-written", USER_MISTAKE
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror or _one_line(error)}", USER_MISTAKE
+    if "out of memory" in str(error).lower():
+        return "out of memory: lower data.batch_size or data.image_size", USER_MISTAKE
+    return f"{type(error).__name__}: {_one_line(error)[:300]} (add --traceback for the stack)", OUR_MISTAKE
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _disk_full(error: BaseException) -> bool:
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

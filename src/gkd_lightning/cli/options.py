@@ -1,0 +1,35 @@
+"""`argparse` with whole option names only and mistakes told in one line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+from gkd_lightning.errors import UserError
+from gkd_lightning.pipeline.compose import nearest
+
+
+class Options(argparse.ArgumentParser):
+    """Parser of one of our own verbs."""
+
+    def __init__(self, verb: str, description: str) -> None:
+        self.known: list[str] = ["--help", "--traceback"]
+        super().__init__(prog=f"gkd {verb}", description=description, allow_abbrev=False)
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """As in argparse; long names become candidates for the nearest one."""
+        if hasattr(self, "known"):
+            self.known += [name for name in names if str(name).startswith("--")]
+        return super().add_argument(*names, **settings)
+
+    def read(self, arguments: list[str]) -> argparse.Namespace:
+        """Parse; raises `UserError` that names the offending option and the nearest valid one."""
+        found, unknown = self.parse_known_args(arguments)
+        if unknown:
+            option = unknown[0].split("=")[0]
+            raise UserError(f"{option}: unknown option{nearest(option, self.known)} (see {self.prog} --help)")
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        """argparse's own complaints, such as a missing required option."""
+        raise UserError(f"{message} (see {self.prog} --help)")

@@ -1,0 +1,17 @@
+"""What every training run does besides training: keyed draws, resumable state, artefact, costs, progress."""
+
+from gkd_lightning.pipeline.callbacks.checkpoint import RESUME_CHECKPOINT, AtomicCheckpointIO, resume_checkpoint
+from gkd_lightning.pipeline.callbacks.costs import RunCosts
+from gkd_lightning.pipeline.callbacks.export import ExportArtefact
+from gkd_lightning.pipeline.callbacks.progress import Progress
+from gkd_lightning.pipeline.callbacks.steps import KeyedSteps
+
+__all__ = [
+    "RESUME_CHECKPOINT",
+    "AtomicCheckpointIO",
+    "ExportArtefact",
+    "KeyedSteps",
+    "Progress",
+    "RunCosts",
+    "resume_checkpoint",
+]

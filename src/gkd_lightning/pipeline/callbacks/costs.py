@@ -1,0 +1,110 @@
+"""What a training cost: steps, images, seconds, images per second, peak memory."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+_COUNTS = ("images", "seconds", "peak_bytes", "parameters", "trainable", "flops_per_step")
+
+
+class RunCosts(L.Callback):
+    """Count while training; the counts travel in the checkpoint, so a resumed run reports the whole.
+
+    Attributes:
+        images: images that training steps have seen, over all ranks.
+        seconds: wall-clock of training, validation included.
+    """
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.seconds = 0.0
+        self.peak_bytes = 0
+        self.parameters = 0
+        self.trainable = 0
+        self.flops_per_step = 0
+        self._counter: FlopCounterMode | None = None
+        self._begun = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._begun = time.perf_counter() - self.seconds
+        self.parameters = sum(parameter.numel() for parameter in pl_module.parameters())
+        self.trainable = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
+        reset_peak_memory()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the operations of the very first step; a resumed run knows them from its checkpoint."""
+        if trainer.fit_loop.total_batch_idx == 0 and trainer.world_size == 1:
+            self._counter = FlopCounterMode(display=False)
+            self._counter.__enter__()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch."""
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            self.flops_per_step = self._counter.get_total_flops() * trainer.accumulate_grad_batches
+            self._counter = None
+        if isinstance(batch, dict) and "image" in batch:
+            self.images += len(batch["image"]) * trainer.world_size
+        self.seconds = time.perf_counter() - self._begun
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clock."""
+        self.seconds = time.perf_counter() - self._begun
+        self.peak_bytes = max(self.peak_bytes, peak_memory())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counts so far."""
+        self.peak_bytes = max(self.peak_bytes, peak_memory())
+        return {name: getattr(self, name) for name in _COUNTS}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting from there."""
+        for name in _COUNTS:
+            setattr(self, name, state_dict[name])
+
+    def asdict(self, trainer: L.Trainer) -> dict[str, Any]:
+        """Plain values for the manifest and the report."""
+        return {
+            "steps": trainer.global_step,
+            "images": self.images,
+            "tflops": round(self.flops_per_step * trainer.global_step / 1e12, 4) or None,
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images / self.seconds, 3) if self.seconds else None,
+            "peak_memory_bytes": self.peak_bytes,
+            "parameters": self.parameters,
+            "trainable_parameters": self.trainable,
+        }
+
+
+def peak_memory() -> int:
+    """Bytes: the GPU's peak allocation where there is one, else the process's peak resident size."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return int(torch.cuda.max_memory_allocated())
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def reset_peak_memory() -> None:
+    """Start the peak anew, so that a stage is not charged for the one before it in the same process."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: sets VmHWM back to the present size

@@ -1,0 +1,29 @@
+"""The artefact that a finished training hands on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+
+class ExportArtefact(L.Callback):
+    """Call `module.export(directory, provenance)` once training has reached its end, on the first rank only.
+
+    Attributes:
+        artefact: path of the written weights, None until then.
+    """
+
+    def __init__(self, directory: str | Path, provenance: dict[str, Any]) -> None:
+        self.directory = Path(directory)
+        self.provenance = provenance
+        self.artefact: Path | None = None
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Lightning calls this only when no exception ended the run."""
+        export = getattr(pl_module, "export", None)
+        if trainer.is_global_zero and export is not None and not trainer.fast_dev_run:
+            steps = {"steps": trainer.global_step, "epochs": trainer.current_epoch}
+            self.artefact = export(self.directory, {**self.provenance, **steps})
+        trainer.strategy.barrier("artefact")

@@ -1,0 +1,105 @@
+"""Progress for people: a bar on a terminal, a line now and then in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as RichProgress
+
+from gkd_lightning.pipeline.callbacks.costs import peak_memory
+
+
+class Progress(ProgressBar):
+    """Step, images per second, time left, peak memory and the loss.
+
+    Args:
+        title: what is running, such as ``gkd/task_agnostic``.
+        every_seconds: pause between two plain lines where the output is no terminal.
+    """
+
+    def __init__(self, title: str = "", every_seconds: float = 20.0) -> None:
+        super().__init__()
+        self.title = title
+        self.every_seconds = every_seconds
+        self._enabled = True
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._begun = self._spoken = 0.0
+        self._first_step = self._images = 0
+
+    def disable(self) -> None:
+        """Lightning's hook for the ranks that stay silent."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Undo `disable`."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Open the bar."""
+        self._begun = self._spoken = time.perf_counter()
+        self._first_step, self._images = trainer.global_step, 0
+        if self._enabled and sys.stdout.isatty():
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
+            self._bar = RichProgress(*columns, console=Console(), refresh_per_second=4)
+            self._task = self._bar.add_task(self.title, total=_total_steps(trainer), text="")
+            self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar, or print a line when the last one is some time ago."""
+        if not self._enabled:
+            return
+        if isinstance(batch, dict) and "image" in batch:
+            self._images += len(batch["image"]) * trainer.world_size
+        now = time.perf_counter()
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=trainer.global_step, text=self._text(trainer, now))
+        elif now - self._spoken >= self.every_seconds:
+            self._spoken = now
+            print(f"{self.title}: {self._text(trainer, now)}", flush=True)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the bar and leave one line."""
+        self._close()
+        if self._enabled:
+            print(f"{self.title}: {self._text(trainer, time.perf_counter())}", flush=True)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Give the terminal back."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _text(self, trainer: L.Trainer, now: float) -> str:
+        seconds = max(now - self._begun, 1e-6)
+        total, step = _total_steps(trainer), trainer.global_step
+        parts = [f"step {step}/{total}" if total else f"step {step}", f"{self._images / seconds:.1f} img/s"]
+        if total and step > self._first_step:
+            parts.append(f"ETA {_clock((total - step) * seconds / (step - self._first_step))}")
+        parts.append(f"{peak_memory() / 2**30:.1f} GiB")
+        loss = trainer.callback_metrics.get("train/loss")
+        if loss is not None:
+            parts.append(f"loss {float(loss):.4f}")
+        return "  ".join(parts)
+
+
+def _total_steps(trainer: L.Trainer) -> int | None:
+    steps = trainer.estimated_stepping_batches
+    return int(steps) if steps != float("inf") else None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,31 @@
+"""The main process's random draws belong to the step, not to what happened before it."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from gkd_lightning.data.keys import sample_key
+
+
+class KeyedSteps(L.Callback):
+    """Seed `random`, `numpy` and `torch` at the start of every training batch from (seed, batch count, rank).
+
+    A resumed run therefore draws what the uninterrupted one draws, whatever was drawn while it was set up.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """See the class."""
+        key = sample_key(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
+        random.seed(key)
+        np.random.seed([key & 0xFFFFFFFF, key >> 32])
+        torch.manual_seed(key)

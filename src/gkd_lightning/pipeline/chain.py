@@ -1,0 +1,161 @@
+"""Carry out a plan: stages that are finished are skipped, interrupted ones resumed, the rest trained."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gkd_lightning.errors import UserError
+from gkd_lightning.files import atomic_write, file_sha256, write_json
+from gkd_lightning.pipeline.compose import get_value
+from gkd_lightning.pipeline.lock import locked
+from gkd_lightning.pipeline.plan import DONE, RESUME, STARTED, Plan, PlannedStage
+from gkd_lightning.pipeline.provenance import git_commit, versions
+from gkd_lightning.pipeline.yaml_text import dump_yaml
+
+STAGE_CONFIG = "stage.yaml"
+ARTEFACTS = ("segmenter.safetensors", "student.safetensors")
+
+
+def describe(plan: Plan, again: frozenset[str] = frozenset()) -> list[str]:
+    """One line per stage: what it is, where it goes, whether it exists, and who uses it."""
+    lines = []
+    for stage in plan.stages:
+        state = "run" if stage.hash in again else stage.state()
+        if stage.parent is not None and stage.parent.hash in again:
+            state = "run"
+        what = {"done": "finished, skip", "resume": "interrupted, resume", "run": "run"}[state]
+        steps = (
+            get_value(stage.config, "trainer.max_steps") or f"{get_value(stage.config, 'trainer.max_epochs')} epochs"
+        )
+        start = f"after {stage.parent.directory.name}" if stage.parent else "from the start"
+        users = ",".join(stage.users)
+        lines.append(f"{stage.directory.name:<36} {what:<20} steps {steps!s:<8} {start:<40} for {users}")
+        manifest = stage.manifest() if state == "done" else None
+        if manifest is not None and manifest.get("git_commit") != git_commit():
+            lines.append(f"  note: made by commit {manifest.get('git_commit')}, the code is now at {git_commit()}")
+    return lines
+
+
+def stages_from(plan: Plan, name: str | None) -> frozenset[str]:
+    """Hashes of the stages called `name` and of all that come after them: ``--from`` runs these again."""
+    if name is None:
+        return frozenset()
+    chosen: set[str] = set()
+    for stage in plan.stages:
+        if stage.name == name or (stage.parent is not None and stage.parent.hash in chosen):
+            chosen.add(stage.hash)
+    return frozenset(chosen)
+
+
+def check_plan(plan: Plan) -> None:
+    """Check every stage's configuration before the first one runs.
+
+    Raises:
+        UserError: names the stage and the key.
+    """
+    from gkd_lightning.pipeline.stage import check_config
+
+    with tempfile.TemporaryDirectory() as folder:
+        for stage in plan.stages:
+            path = Path(folder) / STAGE_CONFIG
+            path.write_text(dump_yaml(stage.config), encoding="utf-8")
+            try:
+                check_config(path)
+            except UserError as error:
+                raise UserError(f"stage {stage.name} of {stage.users[0]}: {error}") from error
+
+
+def run_stages(plan: Plan, again: frozenset[str] = frozenset()) -> None:
+    """Bring every stage of the plan to its end, parents first."""
+    for stage in plan.stages:
+        run_stage(stage, again=stage.hash in again)
+
+
+def run_stage(stage: PlannedStage, again: bool = False) -> None:
+    """Train one stage unless it is finished already."""
+    with locked(stage.directory):
+        if again:
+            for name in (DONE, RESUME, STARTED):
+                (stage.directory / name).unlink(missing_ok=True)
+        state = stage.state()
+        if state == "done":
+            print(f"{stage.title}: finished before, skipped ({stage.directory})", flush=True)
+            return
+        parent = None if stage.parent is None else (stage.parent.manifest() or {}).get("sha256")
+        resume = stage.directory / RESUME
+        if state == "run":
+            for path in (stage.directory / DONE, resume):
+                path.unlink(missing_ok=True)
+            write_json(stage.directory / STARTED, {"hash": stage.hash, "parent_sha256": parent})
+        config_path = stage.directory / STAGE_CONFIG
+        with atomic_write(config_path) as temporary:
+            temporary.write_text(dump_yaml(stage.final_config()), encoding="utf-8")
+        arguments = ["--config", str(config_path)]
+        if state == "resume":
+            print(f"{stage.title}: resumes from {resume}", flush=True)
+            arguments += ["--ckpt_path", str(resume)]
+        (_fit_in_processes if _several_devices(stage) else _fit_here)(stage, arguments)
+        _finish(stage, parent)
+
+
+def _fit_here(stage: PlannedStage, arguments: list[str]) -> None:
+    from gkd_lightning.pipeline.stage import StageCLI
+
+    StageCLI(arguments).run()
+    gc.collect()  # the trainer and its modules refer to each other
+
+
+def _fit_in_processes(stage: PlannedStage, arguments: list[str]) -> None:
+    """Lightning's own launcher starts one process per device by calling the same command again."""
+    log = stage.directory / "stage.log"
+    command = [sys.executable, "-m", "gkd_lightning.cli", "fit", *arguments]
+    with log.open("w", encoding="utf-8") as handle:
+        status = subprocess.run(command, stderr=handle, check=False).returncode
+    if status == 130:
+        raise KeyboardInterrupt(str(stage.directory))
+    if status != 0:
+        lines = log.read_text(encoding="utf-8").strip().splitlines() or [f"exit status {status}"]
+        raise UserError(f"stage {stage.name}: {lines[-1].removeprefix('gkd: ')} (see {log})")
+
+
+def _finish(stage: PlannedStage, parent: str | None) -> None:
+    names = [name for name in ARTEFACTS if (stage.directory / name).is_file()]
+    if not names:
+        raise UserError(f"stage {stage.name}: {stage.directory} holds no artefact, does the model have `export`?")
+    costs = json.loads((stage.directory / "costs.json").read_text(encoding="utf-8"))
+    manifest: dict[str, Any] = {
+        "stage": stage.name,
+        "seed": stage.seed,
+        "hash": stage.hash,
+        "artefact": names[0],
+        "sha256": file_sha256(stage.directory / names[0]),
+        "parent_sha256": parent,
+        "costs": costs,
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(stage.directory / DONE, manifest)
+    (stage.directory / RESUME).unlink(missing_ok=True)
+
+
+def _several_devices(stage: PlannedStage) -> bool:
+    devices = get_value(stage.config, "trainer.devices", "auto")
+    if isinstance(devices, Sequence) and not isinstance(devices, str):
+        return len(devices) > 1
+    if str(devices) in ("auto", "-1"):
+        if get_value(stage.config, "trainer.accelerator") == "cpu" or importlib.util.find_spec("torch") is None:
+            return False
+        import torch
+
+        return torch.cuda.device_count() > 1
+    return int(devices) > 1

@@ -1,0 +1,204 @@
+"""A recipe resolved into stages with names that follow from their content; shared work appears once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from gkd_lightning.errors import UserError
+from gkd_lightning.pipeline.compose import Config, compose, content_hash, get_value, set_value, stage_hash
+from gkd_lightning.pipeline.recipe import EVALUATE, MethodRecipe, Recipe, StageRecipe, split_scope
+
+DONE = "done.json"
+STARTED = "started.json"
+RESUME = "resume.ckpt"
+
+State = Literal["done", "resume", "run"]
+
+
+@dataclass
+class PlannedStage:
+    """One training of the plan.
+
+    Attributes:
+        name: the stage's name in the recipe.
+        seed: its seed.
+        config: composed configuration, without output paths and with `artefact:<hash>` where the parent's goes.
+        hash: SHA-256 of the configuration, the files it names and (through it) the parent.
+        directory: ``<out>/stages/<name>-<first 12 digits of the hash>``.
+        parent: the stage whose artefact this one starts from.
+        to: dotted key that receives the parent's artefact.
+        users: ``method`` ids that use this stage.
+    """
+
+    name: str
+    seed: int
+    config: Config
+    hash: str
+    directory: Path
+    parent: PlannedStage | None
+    to: str | None
+    users: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """Short name for progress lines."""
+        shared = self.users[0] if len(self.users) == 1 else f"{self.users[0]}+{len(self.users) - 1}"
+        return f"{shared}/{self.name} seed {self.seed}"
+
+    def manifest(self) -> dict[str, Any] | None:
+        """`done.json` of the finished stage; None if it is missing, damaged or does not fit the files."""
+        try:
+            found = json.loads((self.directory / DONE).read_text(encoding="utf-8"))
+            artefact = self.directory / found["artefact"]
+            if found["hash"] != self.hash or content_hash(artefact) != found["sha256"]:
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return dict(found)
+
+    def artefact(self) -> Path:
+        """The finished stage's artefact."""
+        found = self.manifest()
+        if found is None:
+            raise UserError(f"{self.directory}: the stage '{self.name}' is not finished")
+        return self.directory / str(found["artefact"])
+
+    def state(self) -> State:
+        """Whether the stage is finished, can be resumed, or has to run; a parent that changed voids both."""
+        if self.parent is not None and self.parent.state() != "done":
+            return "run"
+        parent = None if self.parent is None else (self.parent.manifest() or {}).get("sha256")
+        found = self.manifest()
+        if found is not None and found.get("parent_sha256") == parent:
+            return "done"
+        try:
+            started = json.loads((self.directory / STARTED).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return "run"
+        same = started.get("parent_sha256") == parent
+        return "resume" if same and (self.directory / RESUME).is_file() else "run"
+
+    def final_config(self) -> Config:
+        """The configuration with the paths filled in, ready for `gkd fit`."""
+        config = compose([], base=self.config)
+        set_value(config, "trainer.default_root_dir", str(self.directory))
+        config["title"] = self.title
+        if self.parent is not None and self.to is not None:
+            set_value(config, self.to, str(self.parent.artefact()))
+        return config
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A method with one seed: its stages in order, the last of which makes the segmenter."""
+
+    method: MethodRecipe
+    seed: int
+    stages: tuple[PlannedStage, ...]
+
+    @property
+    def chain(self) -> list[PlannedStage]:
+        """The last stage and its ancestors, oldest first: what the method's result has cost."""
+        found = [self.stages[-1]]
+        while (parent := found[0].parent) is not None:
+            found.insert(0, parent)
+        return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a recipe asks for.
+
+    Attributes:
+        stages: every training once, parents before children.
+        runs: methods x seeds.
+        evaluation: configuration of the evaluation (its ``data`` section, and ``trainer`` where needed).
+    """
+
+    recipe: Recipe
+    out: Path
+    stages: tuple[PlannedStage, ...]
+    runs: tuple[PlannedRun, ...]
+    evaluation: Config
+
+
+def make_plan(
+    recipe: Recipe,
+    out: Path,
+    settings: Sequence[tuple[str, Any]] = (),
+    seeds: Iterable[int] | None = None,
+) -> Plan:
+    """Compose every stage of every method and seed.
+
+    Args:
+        recipe: what to do.
+        out: folder of this recipe's stages and results.
+        settings: (key, value) on top of the recipe's own; ``STAGE:key`` or ``evaluate:key`` for one place.
+        seeds: instead of the recipe's.
+
+    Raises:
+        UserError: for a missing fragment or a key that cannot be set.
+    """
+    overrides = [*recipe.overrides.items(), *settings]
+    for key, _ in overrides:
+        split_scope(key, recipe.stage_names)
+    stages: dict[str, PlannedStage] = {}
+    runs: list[PlannedRun] = []
+    for seed in recipe.seeds if seeds is None else seeds:
+        for method in recipe.methods:
+            made: dict[str, PlannedStage] = {}
+            for stage in method.stages:
+                parent = made[stage.parent] if stage.parent else None
+                planned = _plan_stage(recipe, stage, parent, seed, overrides, out)
+                planned = stages.setdefault(planned.hash, planned)
+                if method.id not in planned.users:
+                    planned.users.append(method.id)
+                made[stage.name] = planned
+            runs.append(PlannedRun(method, seed, tuple(made.values())))
+    evaluation = compose(recipe.evaluate, beside=recipe.path.parent)
+    _apply(evaluation, recipe.evaluate_set.items(), None, recipe)
+    _apply(evaluation, overrides, EVALUATE, recipe, only_scoped=True)
+    return Plan(recipe, out, tuple(stages.values()), tuple(runs), evaluation)
+
+
+def _plan_stage(
+    recipe: Recipe,
+    stage: StageRecipe,
+    parent: PlannedStage | None,
+    seed: int,
+    overrides: Sequence[tuple[str, Any]],
+    out: Path,
+) -> PlannedStage:
+    beside = recipe.path.parent
+    config = compose(recipe.common, beside)
+    _apply(config, recipe.common_set.items(), stage.name, recipe)
+    config = compose(stage.configs, beside, base=config)
+    _apply(config, stage.set.items(), stage.name, recipe)
+    _apply(config, overrides, stage.name, recipe)
+    config["seed_everything"] = seed
+    to = None
+    if parent is not None:
+        to = stage.to or _default_target(config)
+        set_value(config, to, f"artefact:{parent.hash}")
+    digest = stage_hash(config)
+    return PlannedStage(stage.name, seed, config, digest, out / "stages" / f"{stage.name}-{digest[:12]}", parent, to)
+
+
+def _apply(
+    config: Config, values: Iterable[tuple[str, Any]], stage: str | None, recipe: Recipe, only_scoped: bool = False
+) -> None:
+    for key, value in values:
+        scope, rest = split_scope(key, recipe.stage_names)
+        everywhere = scope is None and not only_scoped
+        if everywhere or scope == stage:
+            set_value(config, rest, value)
+
+
+def _default_target(config: Mapping[str, Any]) -> str:
+    """The trained encoder's specification: the model's student where it has one, else its encoder."""
+    has_student = isinstance(get_value(config, "model.student"), Mapping)
+    return "model.student.weights" if has_student else "model.encoder.weights"

@@ -1,0 +1,106 @@
+"""YAML as configurations and recipes use it: plain numbers, no duplicate keys, values from the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gkd_lightning.errors import UserError
+
+_ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+_FLOAT = re.compile(
+    r"^[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\.\d[\d_]*([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.(inf|nan))$"
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """`yaml.SafeLoader` that reads ``1e-4`` as a number and refuses a key written twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key '{key.value}' is written twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+class _Dumper(yaml.SafeDumper):
+    """`yaml.SafeDumper` without anchors: a composed configuration shows every value where it counts."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text. Raises `yaml.YAMLError`."""
+    return yaml.load(text, Loader=_Loader)  # a SafeLoader
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        UserError: if the file is missing, not YAML, or not a mapping.
+    """
+    path = Path(path)
+    try:
+        value = parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: {yaml_problem(error)}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected keys and values at the top, found {type(value).__name__}")
+    return value
+
+
+def yaml_problem(error: yaml.YAMLError) -> str:
+    """One line about a YAML error: position and problem."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
+
+
+def dump_yaml(value: Any) -> str:
+    """YAML text of plain values, in the given order, without anchors."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def interpolate(value: Any, key: str = "") -> Any:
+    """Replace ``${env:NAME}`` in every string by the environment variable.
+
+    Raises:
+        UserError: if a variable is not set; the message names the key.
+    """
+    if isinstance(value, dict):
+        return {name: interpolate(item, f"{key}.{name}" if key else str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [interpolate(item, f"{key}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def lookup(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            where = f"{key}: " if key else ""
+            raise UserError(f"{where}{match.group(0)} needs the environment variable {name}, set it: export {name}=…")
+        return os.environ[name]
+
+    return _ENVIRONMENT.sub(lookup, value)
