@@ -1,0 +1,56 @@
+# make help lists the targets. Everything happens in .venv; nothing is installed elsewhere.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.setup-stamp
+
+export OMP_NUM_THREADS ?= 1
+export NO_ALBUMENTATIONS_UPDATE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-quick test test-fast lint format lock clean
+
+help: ## show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv and install the pinned dependencies and this package (again only when they change)
+
+# uv installs from its default index in one resolution, so torch and torchvision always fit each other.
+# --compile-bytecode: imports take 11 s instead of 26 the first time.
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: setup ## distil, compare and report on MiniCity (CPU, no downloads, about ten minutes)
+	$(BIN)/gkd demo
+
+demo-quick: setup ## the same in two minutes; its numbers are only a hint
+	$(BIN)/gkd demo --quick
+
+test: setup ## run all tests, two at a time, one thread each
+	$(BIN)/python -m pytest -n 2 -q
+
+test-fast: setup ## run the tests that take less than about ten seconds each
+	$(BIN)/python -m pytest -n 2 -q -m "not slow"
+
+lint: setup ## ruff, mypy --strict, and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## let ruff sort imports and format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: setup ## resolve requirements.lock anew
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
+		--no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+
+clean: ## remove caches and build outputs; runs/ and .venv stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
