@@ -1,1 +1,32 @@
-"""See the modules."""
+"""Data: label spaces, data sets, augmentation, keyed sampling, the three data modules, checking."""
+
+from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
+from gkd_lightning.data.camvid import CamVid
+from gkd_lightning.data.folder import FolderSegmentation
+from gkd_lightning.data.images import list_images, read_image
+from gkd_lightning.data.keys import keyed_generators, sample_key
+from gkd_lightning.data.labels import default_palette, label_space
+from gkd_lightning.data.loading import EvaluationBatch
+from gkd_lightning.data.manifest import manifest
+from gkd_lightning.data.modules import ProxyDataModule, SourceDataModule, TargetDataModule
+from gkd_lightning.data.protocol import Protocol
+from gkd_lightning.data.proxy import ProxyImages
+from gkd_lightning.data.types import (
+    CAMVID_11,
+    CITYSCAPES_19,
+    MINICITY_8,
+    Image,
+    ImageDataset,
+    Label,
+    LabelSpace,
+    SegmentationDataset,
+)
+
+__all__ = [
+    "ProxyDataModule", "SourceDataModule", "TargetDataModule", "Protocol",
+    "ProxyImages", "FolderSegmentation", "CamVid",
+    "DistillAugmentation", "DistillTransform", "SegmentAugmentation", "SegmentTransform",
+    "ImageDataset", "SegmentationDataset", "LabelSpace", "Image", "Label",
+    "CITYSCAPES_19", "CAMVID_11", "MINICITY_8", "label_space", "default_palette",
+    "read_image", "list_images", "sample_key", "keyed_generators", "manifest", "EvaluationBatch",
+]  # fmt: skip

@@ -50,7 +50,9 @@ class SegmentationDataset(ImageDataset, Protocol):
     """Images with label maps. `image` never touches the label's file, nor `label` the image's."""
 
     @property
-    def label_space(self) -> LabelSpace: ...
+    def label_space(self) -> LabelSpace:
+        """Names and colours of the classes."""
+        ...
 
     def label(self, index: int) -> Label:
         """Train ids uint8 (H, W) at the label's native size."""

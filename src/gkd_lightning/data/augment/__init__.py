@@ -1,0 +1,6 @@
+"""Augmentation of the two training stages, one module each."""
+
+from gkd_lightning.data.augment.distill import DistillAugmentation, DistillTransform
+from gkd_lightning.data.augment.segment import SegmentAugmentation, SegmentTransform
+
+__all__ = ["DistillAugmentation", "DistillTransform", "SegmentAugmentation", "SegmentTransform"]

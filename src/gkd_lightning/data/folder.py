@@ -1,0 +1,142 @@
+"""Anybody's labelled data: a folder of images, a folder of labels, class names."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from gkd_lightning.data.images import list_images, read_image, read_list
+from gkd_lightning.data.labels import LabelMapping, label_space, read_stored_label
+from gkd_lightning.data.types import Image, Label, LabelSpace
+from gkd_lightning.errors import UserError
+
+
+class _Pairs(NamedTuple):
+    labelled: list[tuple[str, str]]
+    """Image and label, relative to their folders."""
+    without_label: list[str]
+    without_image: list[str]
+
+
+class FolderSegmentation:
+    """Images and labels that share their path up to the suffix, as `a/b.jpg` and `a/b.png`.
+
+    Args:
+        images: folder of the images; sub-folders are searched.
+        labels: folder of the labels, with the same sub-folders. Ids (8 or 16 bit, palette indices too) or
+            RGB masks in the palette's colours, in which black that is no class's colour is ignored.
+        classes: class names in the order of their train ids, or a preset (`cityscapes-19`, `camvid-11`,
+            `minicity-8`).
+        palette: one [red, green, blue] per class for pictures and colour-coded labels; generated if missing.
+        class_map: stored id -> train id (255 to ignore); if missing, stored ids are train ids.
+        image_suffix: how image names end, e.g. `_leftImg8bit.png`; if missing, any common image suffix.
+        label_suffix: what stands in its place in the label's name, e.g. `_gtFine_labelTrainIds.png`.
+        ignore: the stored id without truth; None if every pixel has a class.
+        list_file: text file naming the images to use, one per line, relative to `images`, suffix optional.
+        skip_unlabelled: leave out images that have no label instead of refusing the folder.
+
+    Raises:
+        UserError: at once for classes that make no sense; at the first use for folders that are missing or
+            empty, for images without a label, for a listed image that does not exist.
+    """
+
+    def __init__(
+        self,
+        images: str,
+        labels: str,
+        classes: str | list[str],
+        palette: list[list[int]] | None = None,
+        class_map: dict[int, int] | None = None,
+        image_suffix: str | None = None,
+        label_suffix: str = ".png",
+        ignore: int | None = 255,
+        list_file: str | None = None,
+        skip_unlabelled: bool = False,
+    ) -> None:
+        self.images, self.labels = Path(images), Path(labels)
+        self._space = label_space(classes, palette)
+        self._mapping = LabelMapping(self._space, class_map, ignore)
+        self.image_suffix, self.label_suffix = image_suffix, label_suffix
+        self.list_file, self.skip_unlabelled = list_file, skip_unlabelled
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """Names and colours of the classes."""
+        return self._space
+
+    @cached_property
+    def pairs(self) -> _Pairs:
+        """What lies in the folders, paired; refuses nothing but missing and empty folders."""
+        images = list_images(self.images, self.image_suffix)
+        if not images:
+            ending = f" that ends in {self.image_suffix}" if self.image_suffix else ""
+            raise UserError(f"{self.images}: no image{ending} in this folder or below it")
+        if self.list_file is not None:
+            images = self._listed(self.list_file, images)
+        labels = set(list_images(self.labels, self.label_suffix))
+        wanted = [(image, self._stem(image) + self.label_suffix) for image in images]
+        return _Pairs(
+            labelled=[pair for pair in wanted if pair[1] in labels],
+            without_label=[image for image, label in wanted if label not in labels],
+            without_image=sorted(labels - {label for _, label in wanted}) if self.list_file is None else [],
+        )
+
+    def _stem(self, image: str) -> str:
+        return str(Path(image).with_suffix("")) if self.image_suffix is None else image.removesuffix(self.image_suffix)
+
+    def _listed(self, list_file: str, images: list[str]) -> list[str]:
+        by_name = {name: image for image in images for name in (self._stem(image), image)}
+        entries = read_list(list_file)
+        unknown = [entry for entry in entries if entry not in by_name]
+        if unknown:
+            raise UserError(
+                f"{list_file}: {len(unknown)} listed images are not below {self.images}, first {unknown[0]!r}"
+            )
+        return [by_name[entry] for entry in entries]
+
+    @cached_property
+    def _samples(self) -> list[tuple[str, str]]:
+        pairs = self.pairs
+        if pairs.without_label and not self.skip_unlabelled:
+            image = pairs.without_label[0]
+            raise UserError(
+                f"{self.images / image}: {len(pairs.without_label)} of "
+                f"{len(pairs.without_label) + len(pairs.labelled)} images have no label, this one wants "
+                f"{self.labels / (self._stem(image) + self.label_suffix)}; add it or set skip_unlabelled"
+            )
+        if not pairs.labelled:
+            raise UserError(f"{self.labels}: no label matches any image; check label_suffix {self.label_suffix!r}")
+        names = [self._stem(image) for image, _ in pairs.labelled]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"{self.images / twice}: two images share this name; keep one or set image_suffix")
+        return pairs.labelled
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def image_path(self, index: int) -> Path:
+        """The image's file."""
+        return self.images / self._samples[index][0]
+
+    def label_path(self, index: int) -> Path:
+        """The label's file."""
+        return self.labels / self._samples[index][1]
+
+    def image(self, index: int) -> Image:
+        """RGB uint8 (H, W, 3)."""
+        return read_image(self.image_path(index))
+
+    def label(self, index: int) -> Label:
+        """Train ids uint8 (H, W), 255 where there is no truth.
+
+        Raises:
+            UserError: an unreadable file, or an id or colour without a class; the message names file and id.
+        """
+        path = self.label_path(index)
+        return self._mapping(read_stored_label(path), str(path))
+
+    def name(self, index: int) -> str:
+        """Path of the image below its folder, without the suffix."""
+        return self._stem(self._samples[index][0])

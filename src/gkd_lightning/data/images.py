@@ -1,0 +1,115 @@
+"""Reading one image file as RGB, whatever it is, and listing the images of a folder."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+from gkd_lightning.data.types import Image
+from gkd_lightning.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+"""Compared without regard to upper and lower case, as `.JPEG` in ImageNet demands."""
+
+DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Pillow.DecompressionBombError)
+"""What Pillow raises for broken files; `SyntaxError` is its word for a damaged PNG."""
+
+
+def read_image(path: str | os.PathLike[str]) -> Image:
+    """RGB uint8 (H, W, 3) of an image file, upright.
+
+    EXIF rotation is applied; grey and palette images become RGB; transparent pixels are composited on black;
+    16 bit grey is scaled so that 65535 becomes 255; CMYK is converted by Pillow. Of an animation the first
+    frame is read.
+
+    Raises:
+        UserError: no such file, a damaged or unknown file, or floating-point pixels (their range is anybody's
+            guess).
+    """
+    try:
+        with Pillow.open(path) as image:
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(image)
+    except DECODING_ERRORS as error:
+        raise unreadable(path, error, "image") from error
+
+
+def unreadable(path: str | os.PathLike[str], error: BaseException, what: str) -> UserError:
+    """The one-line message for a file that could not be decoded."""
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"{os.fspath(path)}: no such {what} file")
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        reason = "the format is unknown or the file is damaged"
+    reason = reason.removesuffix(f": {str(os.fspath(path))!r}")
+    return UserError(f"{os.fspath(path)}: cannot be read as {what}: {reason}; repair or remove the file")
+
+
+def _rgb(image: Pillow.Image) -> Image:
+    if image.mode == "RGB":
+        return np.array(image, dtype=np.uint8)
+    if image.mode.startswith("I"):
+        return _from_16_bit(np.array(image))
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, convert it to 8 bit")
+    if image.has_transparency_data:
+        opaque = Pillow.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Pillow.alpha_composite(opaque, image.convert("RGBA"))
+    return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+def _from_16_bit(grey: NDArray[np.generic]) -> Image:
+    wide = grey.astype(np.int64)
+    if wide.min() < 0 or wide.max() > 65535:
+        raise ValueError("its pixels are 32 bit integers, convert it to 8 or 16 bit")
+    return np.repeat(((wide + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def list_images(folder: str | os.PathLike[str], suffix: str | None = None, recursive: bool = True) -> list[str]:
+    """Paths of the image files below `folder`, relative to it, with forward slashes, sorted.
+
+    Args:
+        suffix: keep the files whose name ends so (`_leftImg8bit.png`); None keeps `IMAGE_SUFFIXES`.
+        recursive: also look into sub-folders, linked ones too. Hidden files and folders are always left out.
+
+    Raises:
+        UserError: no such folder, or not a folder.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        problem = "not a folder" if root.exists() else "no such folder"
+        raise UserError(f"{folder}: {problem}; give the folder that holds the images")
+    found = []
+    for parent, folders, files in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        relative = Path(parent).relative_to(root).as_posix()
+        prefix = "" if relative == "." else f"{relative}/"
+        found += [prefix + name for name in files if not name.startswith(".") and _wanted(name, suffix)]
+    return sorted(found)
+
+
+def _wanted(name: str, suffix: str | None) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES) if suffix is None else name.endswith(suffix)
+
+
+def read_list(path: str | os.PathLike[str]) -> list[str]:
+    """The lines of a list file without blank ones and `#` comments.
+
+    Raises:
+        UserError: no such file, not text, or nothing in it.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{os.fspath(path)}: cannot be read as a list of files: {error}") from error
+    entries = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not entries:
+        raise UserError(f"{os.fspath(path)}: the list is empty; write one image path per line")
+    return entries

@@ -1,0 +1,158 @@
+"""From a label file to train ids: reading it as stored, then mapping ids or colours to classes."""
+
+from __future__ import annotations
+
+import colorsys
+import os
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from gkd_lightning.data.images import DECODING_ERRORS, unreadable
+from gkd_lightning.data.types import CAMVID_11, CITYSCAPES_19, MINICITY_8, Label, LabelSpace
+from gkd_lightning.errors import UserError
+
+PRESETS = {"cityscapes-19": CITYSCAPES_19, "camvid-11": CAMVID_11, "minicity-8": MINICITY_8}
+"""Label spaces that a configuration can call by name."""
+
+_UNMAPPED = -1
+
+
+def label_space(classes: str | list[str], palette: list[list[int]] | None = None) -> LabelSpace:
+    """A label space from class names (train id = position) and colours, or one of `PRESETS` by its name.
+
+    Without a palette the colours are spread evenly over the hues, so that neighbours in the list differ.
+
+    Raises:
+        UserError: an unknown preset, repeated names, more than 255 classes, or a palette that does not fit.
+    """
+    if isinstance(classes, str):
+        if classes not in PRESETS:
+            raise UserError(f"classes: no preset {classes!r}; give one of {', '.join(PRESETS)} or a list of names")
+        names, colours = PRESETS[classes].names, PRESETS[classes].palette
+    else:
+        names, colours = tuple(classes), default_palette(len(classes))
+    if not 1 <= len(names) <= 255:
+        raise UserError(f"classes: {len(names)} names; give 1 to 255 (255 is the id of ignored pixels)")
+    if len(set(names)) < len(names):
+        raise UserError(f"classes: {next(n for n in names if names.count(n) > 1)!r} is listed twice")
+    if palette is not None:
+        bad = [colour for colour in palette if len(colour) != 3 or not all(0 <= value <= 255 for value in colour)]
+        if bad or len(palette) != len(names):
+            problem = f"{bad[0]} is no RGB colour" if bad else f"{len(palette)} colours for {len(names)} classes"
+            raise UserError(f"palette: {problem}; give one [red, green, blue] with values 0 to 255 per class")
+        colours = tuple((colour[0], colour[1], colour[2]) for colour in palette)
+    return LabelSpace(names=names, palette=colours)
+
+
+def default_palette(count: int) -> tuple[tuple[int, int, int], ...]:
+    """`count` different colours: golden-angle hues in three brightnesses, the same on every machine."""
+    colours = []
+    for index in range(count):
+        hue = (index * 0.61803398875) % 1.0
+        red, green, blue = colorsys.hsv_to_rgb(hue, (0.75, 0.55, 0.9)[index % 3], (0.9, 0.75, 0.6)[index // 3 % 3])
+        colours.append((round(255 * red), round(255 * green), round(255 * blue)))
+    return tuple(colours)
+
+
+def read_stored_label(path: str | os.PathLike[str]) -> NDArray[np.integer]:
+    """A label file as stored: ids (H, W) of 8, 16 or 32 bit (palette indices too), or colours uint8 (H, W, 3).
+
+    Raises:
+        UserError: no such file, damaged, or neither ids nor colours.
+    """
+    try:
+        with Pillow.open(path) as image:
+            image.load()
+            if image.mode in ("RGB", "RGBA"):
+                return np.array(image.convert("RGB"))
+            if image.mode in ("L", "P") or image.mode.startswith("I"):
+                return np.array(image)
+            if image.mode == "1":
+                return np.array(image, dtype=np.uint8)
+            raise ValueError(f"mode {image.mode} holds neither ids nor RGB colours")
+    except DECODING_ERRORS as error:
+        raise unreadable(path, error, "label") from error
+
+
+class LabelMapping:
+    """Maps what a label file stores to train ids.
+
+    Args:
+        space: the classes; their palette also decodes colour-coded masks.
+        class_map: stored id -> train id (`space.ignore` to ignore it); None means that ids are train ids.
+        ignore: the stored id that means "no truth", or None. An entry of `class_map` for it wins.
+
+    Raises:
+        UserError: a train id outside the classes.
+    """
+
+    def __init__(self, space: LabelSpace, class_map: dict[int, int] | None = None, ignore: int | None = 255) -> None:
+        self.space = space
+        identity = {index: index for index in range(len(space))}
+        ignored = {} if ignore is None else {ignore: space.ignore}
+        self.mapping = {**ignored, **(identity if class_map is None else class_map)}
+        for stored, train in self.mapping.items():
+            if train != space.ignore and not 0 <= train < len(space):
+                raise UserError(
+                    f"class_map: {stored} is mapped to {train}, but the train ids are 0 to {len(space) - 1} "
+                    f"and {space.ignore} to ignore"
+                )
+            if not -1 <= stored <= 65535:
+                raise UserError(f"class_map: {stored} is no label id; ids are 0 to 65535 (and -1 in 32 bit files)")
+
+    @cached_property
+    def _table(self) -> NDArray[np.int16]:
+        """Train id of every stored id from -1 to 65535, at position id + 1."""
+        table = np.full(65537, _UNMAPPED, dtype=np.int16)
+        for stored, train in self.mapping.items():
+            table[stored + 1] = train
+        return table
+
+    @cached_property
+    def _colours(self) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
+        codes = _codes(np.array(self.space.palette, dtype=np.uint8))
+        if len(np.unique(codes)) < len(codes):
+            raise UserError("palette: two classes have the same colour, so colour-coded labels cannot be told apart")
+        order = np.argsort(codes)
+        return codes[order], order.astype(np.int16)
+
+    def __call__(self, stored: NDArray[np.integer], where: str) -> Label:
+        """Train ids uint8 (H, W). Black, if it is no class's colour, is ignored in colour-coded masks.
+
+        Args:
+            stored: what `read_stored_label` gave.
+            where: file name for the message.
+
+        Raises:
+            UserError: an id or colour without a class.
+        """
+        train = self._from_colours(stored) if stored.ndim == 3 else self._from_ids(stored)
+        if train.min() == _UNMAPPED:
+            missing = train == _UNMAPPED
+            value = stored[missing][0]
+            shown = f"colour {tuple(int(v) for v in value)}" if stored.ndim == 3 else f"label id {int(value)}"
+            advice = "add it to the palette" if stored.ndim == 3 else "map it in class_map (to 255 to ignore it)"
+            raise UserError(f"{where}: {shown} belongs to no class ({int(missing.sum())} such pixels); {advice}")
+        return train.astype(np.uint8)
+
+    def _from_ids(self, stored: NDArray[np.integer]) -> NDArray[np.int16]:
+        if stored.dtype == np.uint8:
+            return np.take(self._table[1:257], stored)
+        wide = stored.astype(np.int64)
+        inside = (wide >= -1) & (wide <= 65535)
+        return np.where(inside, self._table[np.where(inside, wide + 1, 0)], np.int16(_UNMAPPED))
+
+    def _from_colours(self, stored: NDArray[np.integer]) -> NDArray[np.int16]:
+        palette, classes = self._colours
+        codes = _codes(stored)
+        position = np.minimum(np.searchsorted(palette, codes), len(palette) - 1)
+        other = np.where(codes == 0, np.int16(self.space.ignore), np.int16(_UNMAPPED))
+        return np.where(palette[position] == codes, classes[position], other)
+
+
+def _codes(colours: NDArray[np.integer]) -> NDArray[np.int64]:
+    wide = colours.astype(np.int64)
+    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]

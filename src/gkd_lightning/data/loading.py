@@ -1,0 +1,165 @@
+"""From a data set to batches: what a worker process does with one index, and the loader around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+
+from gkd_lightning.data.augment import DistillTransform, SegmentTransform
+from gkd_lightning.data.protocol import Protocol
+from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches
+from gkd_lightning.data.types import ImageDataset, SegmentationDataset
+from gkd_lightning.errors import UserError
+
+
+class WorkerError(UserError):
+    """A user's mistake found in a worker process.
+
+    torch raises it again in the main process with the worker's whole traceback as its message; the line that
+    the user needs is the last part of that, the rest stays available as a note.
+    """
+
+    def __init__(self, message: str) -> None:
+        head, found, line = message.rpartition(f"{type(self).__name__}: ")
+        super().__init__(line.strip())
+        if found:
+            self.add_note(head.strip())
+
+
+class View(Dataset[dict[str, Any]]):
+    """A data set as one kind of training or evaluation sees it; subclasses say what a sample is."""
+
+    def sample(self, index: Any) -> dict[str, Any]:
+        """One sample of a batch."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: Any) -> dict[str, Any]:
+        try:
+            return self.sample(index)
+        except UserError as error:
+            if get_worker_info() is None:
+                raise
+            raise WorkerError(str(error)) from None
+
+
+class DistillationView(View):
+    """Unlabelled, augmented for stage 1; never touches a label. Index: (image, key)."""
+
+    def __init__(self, dataset: ImageDataset, transform: DistillTransform) -> None:
+        self.dataset, self.transform = dataset, transform
+
+    def sample(self, index: tuple[int, int]) -> dict[str, Any]:
+        """`image` uint8 (3, S, S), `key`."""
+        image, key = index
+        return {"image": self.transform(self.dataset.image(image), key), "key": key}
+
+
+class SegmentationView(View):
+    """Labelled, augmented for stage 2. Index: (image, key)."""
+
+    def __init__(self, dataset: SegmentationDataset, transform: SegmentTransform) -> None:
+        self.dataset, self.transform = dataset, transform
+
+    def sample(self, index: tuple[int, int]) -> dict[str, Any]:
+        """`image` uint8 (3, S, S), `label` uint8 (S, S), `key`."""
+        position, key = index
+        image, label = self.dataset.image(position), self.dataset.label(position)
+        if image.shape[:2] != label.shape:
+            raise UserError(
+                f"{self.dataset.name(position)}: the image is {image.shape[1]}x{image.shape[0]} but its label "
+                f"{label.shape[1]}x{label.shape[0]}; `gkd data check` lists all such pairs"
+            )
+        crop, target = self.transform(image, label, key)
+        return {"image": crop, "label": target, "key": key}
+
+
+class EvaluationView(View):
+    """Labelled, resized by the protocol; labels keep their size. Index: an image or `ShardedBatches.PADDING`."""
+
+    def __init__(self, dataset: SegmentationDataset, protocol: Protocol) -> None:
+        self.dataset, self.protocol = dataset, protocol
+
+    def sample(self, index: int) -> dict[str, Any]:
+        """`image` uint8 (3, h, w), `label` uint8 (H, W), `name` (empty for padding)."""
+        padding = index == ShardedBatches.PADDING
+        position = 0 if padding else index
+        image = self.protocol.resized(self.dataset.image(position))
+        label = self.dataset.label(position)
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            "label": torch.from_numpy(np.full_like(label, 255) if padding else label),
+            "name": "" if padding else self.dataset.name(position),
+        }
+
+
+class EvaluationBatch(TypedDict):
+    """What an evaluation step gets."""
+
+    image: Tensor
+    """uint8 (B, 3, h, w), resized by the protocol."""
+    label: Tensor
+    """uint8 (B, H, W) train ids at native size, 255 ignored."""
+    name: list[str]
+    domain: str
+
+
+class CollateDomain:
+    """Stacks evaluation samples and adds the domain's name."""
+
+    def __init__(self, domain: str) -> None:
+        self.domain = domain
+
+    def __call__(self, samples: list[dict[str, Any]]) -> EvaluationBatch:
+        """Stack.
+
+        Raises:
+            UserError: images or labels of different sizes in one batch.
+        """
+        for what in ("image", "label"):
+            sizes = {tuple(sample[what].shape[-2:]) for sample in samples}
+            if len(sizes) > 1:
+                message = f"{self.domain}: {what}s of sizes {sorted(sizes)} cannot share a batch; set batch_size to 1"
+                raise (UserError if get_worker_info() is None else WorkerError)(message)
+        return {
+            "image": default_collate([sample["image"] for sample in samples]),
+            "label": default_collate([sample["label"] for sample in samples]),
+            "name": [sample["name"] for sample in samples],
+            "domain": self.domain,
+        }
+
+
+class TrainLoader(DataLoader[dict[str, Any]]):
+    """A loader that Lightning knows how to resume: its state is its sampler's."""
+
+    batch_sampler: KeyedBatches
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `KeyedBatches.state_dict`."""
+        return self.batch_sampler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `KeyedBatches.load_state_dict`."""
+        self.batch_sampler.load_state_dict(state)
+
+
+def loader_options(num_workers: int, seed: int, pin_memory: bool) -> Mapping[str, Any]:
+    """Options shared by all loaders. The generator is their own, so that loading never moves torch's global one."""
+    return {
+        "num_workers": num_workers,
+        "persistent_workers": num_workers > 0,
+        "pin_memory": pin_memory,
+        "worker_init_fn": _quiet_worker,
+        "generator": torch.Generator().manual_seed(seed),
+    }
+
+
+def _quiet_worker(worker: int) -> None:
+    """One thread per worker: OpenCV would start as many as there are cores in each."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,128 @@
+"""What the three data modules have in common: places in a distributed run, loaders, exact resuming."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from gkd_lightning.data.loading import CollateDomain, EvaluationView, TrainLoader, View, loader_options
+from gkd_lightning.data.protocol import Protocol
+from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches, split_batch, steps_per_epoch
+from gkd_lightning.data.types import SegmentationDataset
+from gkd_lightning.errors import UserError
+
+Loader = DataLoader[dict[str, Any]]
+
+
+class EvaluationModule(LightningDataModule):
+    """What the three modules share: where in a distributed run this process is, and evaluation loaders."""
+
+    allow_zero_length_dataloader_with_multiple_devices = True
+
+    def __init__(self, batch_size: int, num_workers: int, seed: int, protocol: Protocol) -> None:
+        super().__init__()
+        if num_workers < 0:
+            raise UserError(f"num_workers: {num_workers}; give 0 (load in the main process) or more")
+        self.batch_size, self.num_workers, self.seed, self.protocol = batch_size, num_workers, seed, protocol
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return dict(loader_options(self.num_workers, self.seed, pin_memory=on_cuda))
+
+    def _evaluation_loader(self, domain: str, dataset: SegmentationDataset, batch_size: int) -> Loader:
+        rank, world_size = self._place
+        return DataLoader(
+            EvaluationView(dataset, self.protocol),
+            batch_sampler=ShardedBatches(len(dataset), batch_size, rank, world_size),
+            collate_fn=CollateDomain(domain),
+            # one epoch each, one domain after the other: workers that stay would only hold memory
+            **{**self._options, "persistent_workers": False},
+        )
+
+
+class TrainingModule(EvaluationModule):
+    """A module with training data: keyed batches that go on exactly where an interrupted run stopped."""
+
+    def __init__(self, batch_size: int, num_workers: int, seed: int, repeats: int, protocol: Protocol) -> None:
+        super().__init__(batch_size, num_workers, seed, protocol)
+        self.repeats = repeats
+        self._resume: dict[str, Any] | None = None
+
+    def _training_view(self) -> View:
+        raise NotImplementedError
+
+    def _training_images(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of one pass over the training images."""
+        return steps_per_epoch(self._training_images(), self.batch_size, self.repeats)
+
+    def setup(self, stage: str) -> None:
+        """Find the user's mistakes before anything is built: missing folders, a batch that cannot be shared."""
+        if stage == "fit":
+            self._sampler()
+
+    def _sampler(self) -> KeyedBatches:
+        rank, world_size = self._place
+        trainer = self.trainer
+        if trainer is None:
+            return KeyedBatches(self._training_images(), self.batch_size, seed=self.seed, repeats=self.repeats)
+        if trainer.overfit_batches > 0:
+            raise UserError("trainer.overfit_batches: not supported, use trainer.limit_train_batches")
+        accumulate = trainer.accumulate_grad_batches
+        split_batch(self.batch_size, world_size, accumulate)
+        length, limit = self._training_images(), trainer.limit_train_batches
+        whole = steps_per_epoch(length, self.batch_size, self.repeats) * accumulate
+        return KeyedBatches(
+            length,
+            self.batch_size,
+            seed=self.seed,
+            repeats=self.repeats,
+            rank=rank,
+            world_size=world_size,
+            accumulate=accumulate,
+            limit=limit if isinstance(limit, int) else int(whole * limit),
+            # counted when a batch's step is done: neither prefetched batches nor a step cut short are in it
+            served=lambda: int(trainer.fit_loop.epoch_loop.batch_progress.total.processed),
+        )
+
+    def train_dataloader(self) -> TrainLoader:
+        """Endless epochs in keyed order, this process's share."""
+        sampler = self._sampler()
+        if self._resume is not None:
+            sampler.load_state_dict(self._resume)
+            self._resume = None
+        return TrainLoader(self._training_view(), batch_sampler=sampler, **self._options)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the trainer has come in which epoch, and what the order depends on."""
+        fitting = self.trainer is not None and self.trainer.state.fn == "fit"
+        return self._sampler().state_dict() if fitting else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Kept until the loader is built, which refuses a state of other data or another batch size."""
+        self._resume = state_dict or None
+
+
+def require_same_classes(datasets: dict[str, SegmentationDataset]) -> None:
+    """Refuse data sets whose train ids mean different things.
+
+    Raises:
+        UserError: naming two data sets that differ.
+    """
+    (first, reference), *others = datasets.items()
+    for name, dataset in others:
+        if dataset.label_space.names != reference.label_space.names:
+            raise UserError(
+                f"{name}: its classes are {', '.join(dataset.label_space.names)}, those of {first} "
+                f"{', '.join(reference.label_space.names)}; map both to one list with class_map"
+            )

@@ -1,0 +1,197 @@
+"""The three data modules. Stage 1a reads a proxy set, 1b and stage 2 the source, evaluation the targets."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
+from gkd_lightning.data.loading import DistillationView, SegmentationView, View
+from gkd_lightning.data.manifest import combined_manifest, manifest
+from gkd_lightning.data.module_base import EvaluationModule, Loader, TrainingModule, require_same_classes
+from gkd_lightning.data.protocol import Protocol
+from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
+from gkd_lightning.errors import UserError
+
+OFFICIAL_DISTILL = DistillAugmentation()
+OFFICIAL_SEGMENT = SegmentAugmentation()
+NATIVE = Protocol()
+
+
+class ProxyDataModule(TrainingModule):
+    """Stage 1a: any images, no labels.
+
+    Args:
+        dataset: e.g. `ProxyImages`.
+        image_size: side of the square crops.
+        batch_size: the global one; it is divided by devices and accumulated batches.
+        num_workers: loading processes per device; their number changes no pixel.
+        seed: of order and augmentation.
+        augmentation: the official settings by default.
+        repeats: of repeated augmentation (official distributed runs: 3).
+    """
+
+    label_space: LabelSpace | None = None
+    domain_names: list[str] = []  # noqa: RUF012
+    seen: list[str] = []  # noqa: RUF012
+
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        image_size: int,
+        batch_size: int,
+        num_workers: int = 0,
+        seed: int = 0,
+        augmentation: DistillAugmentation = OFFICIAL_DISTILL,
+        repeats: int = 1,
+    ) -> None:
+        super().__init__(batch_size, num_workers, seed, repeats, NATIVE)
+        self.dataset = dataset
+        self._transform = DistillTransform(augmentation, image_size)
+
+    def _training_images(self) -> int:
+        return len(self.dataset)
+
+    def _training_view(self) -> View:
+        return DistillationView(self.dataset, self._transform)
+
+    def manifest(self) -> dict[str, Any]:
+        """`{"images", "sha256"}` of the images."""
+        return manifest(self.dataset, labels=False)
+
+
+class SourceDataModule(TrainingModule):
+    """Stages 1b and 2: the source domain, without or with its labels.
+
+    Args:
+        dataset: the labelled source.
+        view: `distillation` gives stage 1 batches and never opens a label; `segmentation` gives labelled ones.
+        image_size: side of the square crops.
+        batch_size: the global one; it is divided by devices and accumulated batches.
+        num_workers: loading processes per device.
+        seed: of order and augmentation.
+        distill_augmentation: used by the view `distillation`.
+        segment_augmentation: used by the view `segmentation`.
+        repeats: of repeated augmentation.
+        val: validation sets by domain name, never target domains.
+        val_batch_size: images per device and validation step; larger than 1 needs equal sizes.
+        protocol: of the validation.
+    """
+
+    def __init__(
+        self,
+        dataset: SegmentationDataset,
+        view: Literal["distillation", "segmentation"],
+        image_size: int,
+        batch_size: int,
+        num_workers: int = 0,
+        seed: int = 0,
+        distill_augmentation: DistillAugmentation = OFFICIAL_DISTILL,
+        segment_augmentation: SegmentAugmentation = OFFICIAL_SEGMENT,
+        repeats: int = 1,
+        val: dict[str, SegmentationDataset] | None = None,
+        val_batch_size: int = 1,
+        protocol: Protocol = NATIVE,
+    ) -> None:
+        super().__init__(batch_size, num_workers, seed, repeats, protocol)
+        self.dataset, self.view = dataset, view
+        self.val, self.val_batch_size = val or {}, val_batch_size
+        self._distill = DistillTransform(distill_augmentation, image_size)
+        self._segment = SegmentTransform(segment_augmentation, image_size)
+        require_same_classes({"dataset": dataset, **self.val})
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """Of the source, which all other domains share."""
+        return self.dataset.label_space
+
+    @property
+    def domain_names(self) -> list[str]:
+        """Validation domains in the order of `dataloader_idx`."""
+        return list(self.val)
+
+    @property
+    def seen(self) -> list[str]:
+        """Validation domains count as in-domain: all of them may steer training."""
+        return list(self.val)
+
+    def setup(self, stage: str) -> None:
+        """Find missing folders, images without a label and a batch that cannot be shared."""
+        super().setup(stage)
+        for dataset in self.val.values():
+            len(dataset)
+
+    def _training_images(self) -> int:
+        return len(self.dataset)
+
+    def _training_view(self) -> View:
+        if self.view == "distillation":
+            return DistillationView(self.dataset, self._distill)
+        return SegmentationView(self.dataset, self._segment)
+
+    def val_dataloader(self) -> list[Loader]:
+        """One loader per validation domain."""
+        return [self._evaluation_loader(name, data, self.val_batch_size) for name, data in self.val.items()]
+
+    def manifest(self) -> dict[str, Any]:
+        """`{"images", "sha256"}` of the training images, and of their labels if the view uses them."""
+        return manifest(self.dataset, labels=self.view == "segmentation")
+
+
+class TargetDataModule(EvaluationModule):
+    """Evaluation: labelled domains, each with its own loader.
+
+    Args:
+        domains: data sets by domain name; the order is the order of `dataloader_idx`.
+        seen: the domains that belong to the source (they are left out of the unseen mean).
+        batch_size: images per device and step, since it changes no number; larger than 1 needs equal sizes.
+        num_workers: loading processes per device.
+        protocol: how images are resized; stored with every result.
+
+    Raises:
+        UserError: no domain, a name in `seen` that is none, or domains with different classes.
+    """
+
+    def __init__(
+        self,
+        domains: dict[str, SegmentationDataset],
+        seen: list[str] | None = None,
+        batch_size: int = 1,
+        num_workers: int = 0,
+        protocol: Protocol = NATIVE,
+    ) -> None:
+        super().__init__(batch_size, num_workers, 0, protocol)
+        if not domains:
+            raise UserError("domains: none given; name at least one data set to evaluate on")
+        self.domains, self.seen = domains, seen or []
+        unknown = [name for name in self.seen if name not in domains]
+        if unknown:
+            raise UserError(f"seen: {unknown[0]!r} is none of the domains {', '.join(domains)}")
+        require_same_classes(domains)
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """Of all domains."""
+        return next(iter(self.domains.values())).label_space
+
+    @property
+    def domain_names(self) -> list[str]:
+        """In the order of `dataloader_idx`."""
+        return list(self.domains)
+
+    def setup(self, stage: str) -> None:
+        """Find missing folders and images without a label before anything is built."""
+        for dataset in self.domains.values():
+            len(dataset)
+
+    def val_dataloader(self) -> list[Loader]:
+        """The same loaders as for the test."""
+        return self.test_dataloader()
+
+    def test_dataloader(self) -> list[Loader]:
+        """One loader per domain."""
+        return [self._evaluation_loader(name, data, self.batch_size) for name, data in self.domains.items()]
+
+    def manifest(self) -> dict[str, Any]:
+        """`{"images", "sha256"}` over all domains, and the same for each below `domains`."""
+        each = {name: manifest(dataset, labels=True) for name, dataset in self.domains.items()}
+        return combined_manifest(each)

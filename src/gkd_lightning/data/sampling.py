@@ -1,0 +1,191 @@
+"""Which images an epoch shows in which order, who loads them, and where to go on after an interruption.
+
+The global order of an epoch depends on (seed, epoch) alone. Step t of a run with global batch G takes the
+positions tG ... tG+G-1 of it. These are dealt out like cards to the world x accumulation micro-batches of the
+step, so that the first half of every micro-batch lies in the first half of the global batch whatever the
+number of devices: the masked half of stage 1 then holds the same images on one device and on many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+from gkd_lightning.data.keys import sample_key
+from gkd_lightning.errors import UserError
+
+_ORDER = 1 << 63
+"""A position that no sample has; its key seeds the permutation."""
+_ROUNDING = 256
+"""The official repeated augmentation cuts an epoch to a multiple of this."""
+
+
+def epoch_permutation(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The images 0 ... length - 1 in the order of this epoch. NumPy guarantees the stream of `RandomState`."""
+    key = sample_key(seed, epoch, _ORDER)
+    return np.random.RandomState([key & 0xFFFFFFFF, key >> 32]).permutation(length).astype(np.int64)
+
+
+def repeated_order(permutation: NDArray[np.int64], repeats: int) -> NDArray[np.int64]:
+    """Repeated augmentation: every image `repeats` times in a row, cut to the length of one epoch.
+
+    As general_distillation/samplers.py of the official code, with one guard: that code cuts to a multiple of
+    256 and so leaves nothing of a set with fewer than 256 images, which is kept whole here.
+
+    Args:
+        permutation: (N,) indices in this epoch's order.
+
+    Returns:
+        N indices for `repeats` = 1, otherwise N // 256 * 256 (N below 256) of which about N / repeats differ.
+    """
+    if repeats == 1:
+        return permutation
+    selected = len(permutation) // _ROUNDING * _ROUNDING or len(permutation)
+    return np.repeat(permutation[: -(-selected // repeats)], repeats)[:selected]
+
+
+class KeyedBatches(Sampler[list[tuple[int, int]]]):
+    """Micro-batches of (image index, sample key) for one rank; every iteration is one epoch or the rest of one.
+
+    Args:
+        length: images in the data set.
+        batch_size: the global one.
+        seed: of order and keys.
+        repeats: of repeated augmentation.
+        rank: this process.
+        world_size: processes.
+        accumulate: micro-batches per optimiser step and process.
+        limit: micro-batches after which the trainer ends an epoch early, if it does.
+        served: gives the micro-batches that the trainer has finished since the start of the run; without it
+            each iteration is simply the next epoch.
+
+    Raises:
+        UserError: sizes that do not divide.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        repeats: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+        limit: int | None = None,
+        served: Callable[[], int] | None = None,
+    ) -> None:
+        if length < 1:
+            raise UserError("the data set is empty; check its folder")
+        if repeats < 1:
+            raise UserError(f"repeats: {repeats}; give 1 (every image once) or more")
+        self.length, self.batch_size, self.seed, self.repeats = length, batch_size, seed, repeats
+        self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
+        self.micro_batch_size = split_batch(batch_size, world_size, accumulate)
+        self.steps_per_epoch = steps_per_epoch(length, batch_size, repeats)
+        self._per_epoch = min(len(self), limit) if limit else len(self)
+        self._served, self._ask = 0, served
+
+    def __len__(self) -> int:
+        """Micro-batches of a whole epoch, also when the next iteration is the rest of one (Lightning counts so)."""
+        return self.steps_per_epoch * self.accumulate
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Image index of every position of an epoch; a set smaller than the global batch starts over."""
+        order = repeated_order(epoch_permutation(self.length, self.seed, epoch), self.repeats)
+        return np.resize(order, self.steps_per_epoch * self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, first = divmod(self._position(), self._per_epoch)
+        self._served = (epoch + 1) * self._per_epoch
+        return self._epoch(epoch, first)
+
+    def _position(self) -> int:
+        return self._served if self._ask is None else self._ask()
+
+    def _epoch(self, epoch: int, first: int) -> Iterator[list[tuple[int, int]]]:
+        order = self.order(epoch)
+        stride = self.world_size * self.accumulate
+        for batch in range(first, len(self)):
+            step, turn = divmod(batch, self.accumulate)
+            start = step * self.batch_size + turn * self.world_size + self.rank
+            positions = range(start, (step + 1) * self.batch_size, stride)
+            yield [(int(order[place]), sample_key(self.seed, epoch, place)) for place in positions]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the trainer has consumed (never what workers have prefetched), and what the order depends on."""
+        epoch, batches = divmod(self._position(), self._per_epoch)
+        return {"epoch": epoch, "batches": batches, **self._identity()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue at `state`.
+
+        Raises:
+            UserError: the state belongs to another order, so the rest of the run would not be the same run.
+        """
+        for name, value in self._identity().items():
+            if state.get(name) != value:
+                raise UserError(
+                    f"the checkpoint was made with {name} = {state.get(name)}, now it is {value}; "
+                    "restore it, or start a new run"
+                )
+        self._served = state["epoch"] * self._per_epoch + state["batches"]
+
+    def _identity(self) -> dict[str, int]:
+        return {
+            "images": self.length,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "repeats": self.repeats,
+            "batches_per_epoch": self._per_epoch,
+        }
+
+
+def split_batch(batch_size: int, world_size: int, accumulate: int) -> int:
+    """Images per device and forward pass.
+
+    Raises:
+        UserError: the global batch cannot be shared out evenly.
+    """
+    parts = world_size * accumulate
+    if batch_size < 1 or batch_size % parts:
+        raise UserError(
+            f"batch_size: the global batch of {batch_size} cannot be divided by {world_size} devices x "
+            f"{accumulate} accumulated batches; give a multiple of {parts}"
+        )
+    return batch_size // parts
+
+
+def steps_per_epoch(length: int, batch_size: int, repeats: int = 1) -> int:
+    """Optimiser steps of an epoch: incomplete batches are dropped, but a small set still makes one step."""
+    selected = length if repeats == 1 else length // _ROUNDING * _ROUNDING or length
+    return max(1, selected // batch_size)
+
+
+class ShardedBatches(Sampler[list[int]]):
+    """Batches for evaluation: rank r of w gets the images r, r + w, r + 2w ... in order.
+
+    All ranks get equally many images, since Lightning's validation inside `fit` meets the other ranks in every
+    batch (DDP sends buffers round) and would hang otherwise. What is missing is filled up with `PADDING`,
+    which the data set turns into an image whose label is ignored altogether, so that nothing counts twice.
+    """
+
+    PADDING = -1
+
+    def __init__(self, length: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        if batch_size < 1:
+            raise UserError(f"batch_size: {batch_size}; give 1 or more")
+        shard = list(range(rank, length, world_size))
+        shard += [self.PADDING] * (-(-length // world_size) - len(shard))
+        self._batches = [shard[start : start + batch_size] for start in range(0, len(shard), batch_size)]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches)
