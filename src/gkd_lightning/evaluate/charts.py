@@ -41,7 +41,7 @@ def result_looks(results: Results) -> dict[str, Look]:
     return looks(list(dict.fromkeys((run.method, run.role) for run in results.runs)), results.highlight)
 
 
-def draw_scores(axes: Axes, rows: Sequence[Row], look: Mapping[str, Look]) -> None:
+def draw_scores(axes: Axes, rows: Sequence[Row], highlight: str) -> None:
     """Unseen mean per method as labelled bars; teacher and oracle, which do not compete, stand pale below."""
     ordered = sorted(rows, key=lambda row: row.role in REFERENCES)
     top = max((value for row in rows for value in row.unseen.values if not math.isnan(value)), default=1.0)
@@ -49,7 +49,7 @@ def draw_scores(axes: Axes, rows: Sequence[Row], look: Mapping[str, Look]) -> No
     for place, row in enumerate(ordered):
         reference = row.role in REFERENCES
         height = -place - gap * reference
-        front = look[row.method].colour == ACCENT
+        front = row.method == highlight
         axes.barh(height, row.unseen.mean, 0.52, color=PALE if reference else ACCENT if front else GREYS[0])
         if len(row.unseen.values) > 1:
             heights = [height] * len(row.unseen.values)
@@ -71,10 +71,10 @@ def draw_scores(axes: Axes, rows: Sequence[Row], look: Mapping[str, Look]) -> No
     axes.spines["left"].set_visible(False)
 
 
-def draw_curve(axes: Axes, title: str, lines: Mapping[str, Sequence[Points]], look: Mapping[str, Look]) -> None:
+def draw_curve(axes: Axes, lines: Mapping[str, Sequence[Points]], look: Mapping[str, Look], decades: bool) -> None:
     """One quantity over steps: the mean over seeds as a line, from the lowest to the highest seed as a band.
 
-    A positive quantity that spans more than a factor of 30 gets a logarithmic axis.
+    With `decades`, a positive quantity that spans more than a factor of 30 gets a logarithmic axis.
     """
     lowest, highest = math.inf, -math.inf
     for method in sorted(lines, key=lambda key: look[key].colour == ACCENT):  # the accent on top
@@ -85,11 +85,10 @@ def draw_curve(axes: Axes, title: str, lines: Mapping[str, Sequence[Points]], lo
         axes.plot(steps, values.mean(0), color=look[method].colour, ls=look[method].dash, lw=1.7 if front else 1.3)
         axes.fill_between(steps, values.min(0), values.max(0), color=look[method].colour, alpha=0.16, lw=0)
         lowest, highest = min(lowest, np.nanmin(values)), max(highest, np.nanmax(values))
-    if lowest > 0 and highest / lowest > 30:
+    if decades and lowest > 0 and highest / lowest > 30:
         axes.set_yscale("log")
     else:
         axes.locator_params(axis="y", nbins=5)
-    axes.set_title(title, pad=9)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", color=RULE, lw=0.7)
     axes.set_axisbelow(True)
@@ -109,41 +108,42 @@ def label_lines(
     axes: Axes, lines: Mapping[str, Sequence[Points]], titles: Mapping[str, str], look: Mapping[str, Look]
 ) -> None:
     """Write each method's name at the right end of its lines, pushed apart where they would overlap."""
-    logarithmic = axes.get_yscale() == "log"
     ends: list[tuple[float, str]] = []
     for method, runs in lines.items():
         last = [points[-1][1] for points in runs if points and math.isfinite(points[-1][1])]
         if last:
-            ends.append((sum(last) / len(last), method))
-    low, high = axes.get_ylim()
-    if logarithmic:
-        low, high = math.log(low), math.log(high)
-    places = [((math.log(value) if logarithmic else value) - low) / (high - low) for value, _ in sorted(ends)]
-    for place, (_, method) in zip(spaced(places, 0.085), sorted(ends), strict=True):
-        front = look[method].colour == ACCENT
+            scaled = axes.transScale.transform((0.0, sum(last) / len(last)))
+            ends.append((float(axes.transLimits.transform(scaled)[1]), method))
+    ends.sort()
+    for place, (_, method) in zip(spaced([end for end, _ in ends], 0.1), ends, strict=True):
         axes.annotate(
             titles[method],
             (1, place),
             (5, 0),
             xycoords="axes fraction",
             textcoords="offset points",
-            va="center",
+            va="center_baseline",
             color=look[method].colour,
-            weight="bold" if front else "normal",
+            weight="bold" if look[method].colour == ACCENT else "normal",
             annotation_clip=False,
         )
 
 
 def spaced(places: Sequence[float], distance: float) -> list[float]:
-    """Ascending places moved as little as needed so that neighbours are `distance` apart, centred on each clash."""
-    groups: list[list[float]] = []  # [sum of wanted places, count]
+    """Ascending places in [0, 1] moved apart until neighbours are `distance` apart, each clash around its centre."""
+    groups: list[tuple[float, int]] = []  # centre and number of places
     for place in places:
-        groups.append([place, 1])
-        while len(groups) > 1 and _top(groups[-2], distance) + distance > _bottom(groups[-1], distance) + 1e-12:
-            total, count = groups.pop()
-            groups[-1][0] += total
-            groups[-1][1] += count
-    return [_bottom(group, distance) + step * distance for group in groups for step in range(int(group[1]))]
+        centre, count = place, 1
+        while groups:
+            below, members = groups[-1]
+            if below + distance * members / 2 <= centre - distance * count / 2 + 1e-9:
+                break
+            groups.pop()
+            centre = (centre * count + below * members) / (count + members)
+            count += members
+        half = distance * (count - 1) / 2
+        groups.append((max(min(centre, 1 - half), half) if half <= 0.5 else 0.5, count))
+    return [centre + distance * (step - (count - 1) / 2) for centre, count in groups for step in range(count)]
 
 
 def _bottom(group: Sequence[float], distance: float) -> float:
@@ -162,11 +162,12 @@ def thin(points: Points, limit: int = 160) -> list[tuple[float, float]]:
 
 
 def curve_names(results: Results) -> list[str]:
-    """All curves of the runs, ``stage/quantity``, in their first order."""
-    return list(dict.fromkeys(name for run in results.runs for name in run.curves))
+    """All curves of the runs, ``stage/quantity``; those of the highlighted method come first, in its order."""
+    runs = sorted(results.runs, key=lambda run: run.method != results.highlight)
+    return list(dict.fromkeys(name for run in runs for name in run.curves))
 
 
-def curve_figure(results: Results, name: str, width: float = 4.2, height: float = 2.3) -> Figure:
+def curve_figure(results: Results, name: str, titled: bool = True) -> Figure:
     """One curve for all methods that have it, directly labelled. Call inside `style()`."""
     lines: dict[str, list[Points]] = {}
     for run in results.runs:
@@ -174,12 +175,16 @@ def curve_figure(results: Results, name: str, width: float = 4.2, height: float 
             lines.setdefault(run.method, []).append(run.curves[name])
     titles = {run.method: run.title for run in results.runs}
     look = result_looks(results)
+    top = 0.32 if titled else 0.1
+    width, height = 3.6, 1.75 + top
     figure = new_figure(width, height)
-    longest = max((len(titles[method]) for method in lines), default=0)
-    right = 1 - (0.12 + 0.066 * longest) / width
-    axes = figure.add_axes((0.42 / width, 0.3 / height, right - 0.42 / width, 1 - 0.62 / height))
-    draw_curve(axes, name.partition("/")[2] or name, lines, look)
+    labels = 0.12 + 0.062 * max((len(titles[method]) for method in lines), default=0)
+    left, bottom = 0.36, 0.26
+    axes = figure.add_axes((left / width, bottom / height, 1 - (left + labels) / width, 1 - (bottom + top) / height))
+    draw_curve(axes, lines, look, decades=any(word in name for word in ("loss", "grad")))
     label_lines(axes, lines, titles, look)
+    if titled:
+        figure.text(0.02, 1 - 0.08 / height, name.replace("/", ": ", 1), va="top", weight="bold", color=INK)
     return figure
 
 

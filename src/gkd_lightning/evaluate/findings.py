@@ -113,14 +113,15 @@ def headline(results: Results) -> str:
     if ours is None:
         return f"On {_domains(len(targets))}, {best.title} is the best student with {best.unseen} mIoU."
     others = [row for row in students if row is not ours]
-    where = f"On {_domains(len(targets))}, {ours.title} reaches {ours.unseen} mIoU"
+    seeds = min(len(row.seeds) for row in students)
+    over = f" over {seeds} seeds" if seeds > 1 else ""
+    where = f"On {_domains(len(targets))}, {ours.title} reaches {ours.unseen} mIoU{over}"
     if not others:
         return f"{where}; there is no other student to compare it with."
-    seeds = min(len(row.seeds) for row in students)
     if seeds == 1:
         clauses = [f"{_points(ours.unseen.mean - row.unseen.mean)} {row.title}" for row in others]
         return f"{where}: {_join(clauses)}. With a single seed these differences carry no error bar."
-    return f"{where}: {_join(_clauses(comparisons(results)))}. Spread over {seeds} seeds."
+    return f"{where}: {_join(_clauses(comparisons(results)))}."
 
 
 def _clauses(found: list[Comparison]) -> list[str]:

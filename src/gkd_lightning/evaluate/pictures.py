@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
 from gkd_lightning.data.types import Image, LabelSpace
-from gkd_lightning.evaluate.charts import draw_scores, result_looks
+from gkd_lightning.evaluate.charts import draw_scores
 from gkd_lightning.evaluate.gallery import Gallery, Sample, colourize
 from gkd_lightning.evaluate.results import Results
 from gkd_lightning.evaluate.style import ACCENT, INK, MUTED, new_figure, picture_axes, png, style
@@ -88,7 +88,7 @@ def hero(results: Results, gallery: Gallery, methods: Sequence[str], domains: Se
         longest = max(len(row.title) for row in rows)
         start = left + 0.1 + 0.068 * longest
         axes = figure.add_axes((start / width, 0.3 / total, (width - 0.15 - start) / width, 1 - 1.05 / total))
-        draw_scores(axes, rows, result_looks(results))
+        draw_scores(axes, rows, results.highlight)
         count = len(unseen_domains(results))
         heading = picture_axes(figure, left, 0.2, width - left, 0.5)
         heading.text(0, 1, "mIoU on the unseen domains", va="top", weight="bold", size=10, color=INK)

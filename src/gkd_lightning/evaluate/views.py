@@ -1,0 +1,209 @@
+"""What the report's tables say, as plain cells; the template only decides how they look."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gkd_lightning.evaluate.charts import REFERENCES, class_means
+from gkd_lightning.evaluate.findings import STUDENTS, comparisons
+from gkd_lightning.evaluate.results import Cost, Results
+from gkd_lightning.evaluate.tables import Row, Spread, table, unseen_domains
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of a table: its text, the spread beside it, the length of its bar in percent, is it the best."""
+
+    text: str
+    spread: str = ""
+    bar: float | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table; `kind` is ``ours``, ``student`` or ``reference``."""
+
+    title: str
+    kind: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Heat:
+    """One heat-map: per domain one cell (text, value) per column, `value` None where there is nothing to show."""
+
+    title: str
+    columns: list[str]
+    domains: list[str]
+    cells: list[list[tuple[str, float | None]]]
+
+
+def kind_of(row: Row, highlight: str) -> str:
+    """How a row is set: it competes, it is the one the report is about, or it is a reference."""
+    return "reference" if row.role in REFERENCES else "ours" if row.method == highlight else "student"
+
+
+def result_columns(results: Results) -> tuple[list[str], list[str]]:
+    """Unseen domains, and the headings of the columns after them."""
+    seen = [score.domain for score in results.runs[0].domains if score.seen]
+    return unseen_domains(results), [f"{seen[0]} (in-domain)" if len(seen) == 1 else "in-domain", "gap", "recovered"]
+
+
+def result_lines(results: Results) -> list[Line]:
+    """Methods x (unseen mean, unseen domains, in-domain, gap, share recovered), students first."""
+    rows = sorted(table(results), key=lambda row: row.role in REFERENCES)
+    targets = unseen_domains(results)
+    columns = [[row.unseen for row in rows], *([row.domains[name] for row in rows] for name in targets)]
+    columns.append([row.in_domain for row in rows])
+    top = max((s.mean for column in columns for s in column if not math.isnan(s.mean)), default=100.0)
+    cells = [_scored(column, rows, top) for column in columns]
+    cells.append([Cell(_number(row.gap.mean), _spread(row.gap)) for row in rows])
+    cells.append([_recovered(row) for row in rows])
+    return [
+        Line(row.title, kind_of(row, results.highlight), list(line))
+        for row, line in zip(rows, zip(*cells, strict=True), strict=True)
+    ]
+
+
+def _scored(column: Sequence[Spread], rows: Sequence[Row], top: float) -> list[Cell]:
+    """Cells with bars; the best student's number, and any that rounds to the same, is marked."""
+    students = [s.mean for s, row in zip(column, rows, strict=True) if row.role in STUDENTS and not math.isnan(s.mean)]
+    best = _number(max(students)) if len(students) > 1 else ""
+    return [
+        Cell(
+            _number(spread.mean),
+            _spread(spread),
+            None if math.isnan(spread.mean) else 100 * spread.mean / top,
+            row.role in STUDENTS and _number(spread.mean) == best,
+        )
+        for spread, row in zip(column, rows, strict=True)
+    ]
+
+
+def _recovered(row: Row) -> Cell:
+    if math.isnan(row.recovered.mean):
+        return Cell("–")
+    if row.role in ("none", "teacher"):  # the two ends, by definition
+        return Cell("0 %" if row.role == "none" else "100 %")
+    spread = row.recovered.std
+    return Cell(f"{row.recovered.mean:.0f} %", "" if math.isnan(spread) else f"± {spread:.0f}")
+
+
+def claim_lines(results: Results) -> list[Line]:
+    """The highlighted method against each other student: difference, spread, domains won and lost, verdict."""
+    verdicts = {"ahead": "ahead", "level": "not separable", "behind": "behind"}
+    lines = []
+    for found in comparisons(results):
+        single = math.isnan(found.unseen.spread)
+        cells = [
+            Cell("single seed, no claim" if single else verdicts[found.verdict]),
+            Cell(f"{found.unseen.points:+.1f}".replace("-", "−")),
+            Cell("–" if single else f"{found.unseen.spread:.1f}"),
+            Cell("–" if single else f"{found.wins} of {len(found.domains)}"),
+            Cell("–" if single else f"{found.losses} of {len(found.domains)}"),
+        ]
+        lines.append(Line(found.second.title, found.verdict, cells))
+    return lines
+
+
+def heat_maps(results: Results) -> tuple[list[Heat], Heat | None]:
+    """IoU per domain and class of every method (the highlighted one first), and its difference to ``none``."""
+    rows = sorted(table(results), key=lambda row: row.method != results.highlight)
+    maps = []
+    for row in rows:
+        domains, classes, values = class_means(row)
+        means = np.array([[spread.mean] for spread in row.domains.values()])
+        maps.append(_heat(row.title, ["mIoU", *classes], domains, np.hstack([means, values]), "{:.0f}"))
+    none = next((row for row in rows if row.role == "none"), None)
+    if rows[0].method != results.highlight or none is None:
+        return maps, None
+    domains, classes, values = class_means(rows[0])
+    means = np.array([[rows[0].domains[name].mean - none.domains[name].mean] for name in domains])
+    difference = np.hstack([means, values - class_means(none)[2]])
+    title = f"{rows[0].title} minus {none.title}"
+    return maps, _heat(title, ["mIoU", *classes], domains, difference, "{:+.0f}")
+
+
+def _heat(title: str, columns: list[str], domains: list[str], values: np.ndarray, style: str) -> Heat:
+    cells: list[list[tuple[str, float | None]]] = [
+        [("–", None) if np.isnan(value) else (style.format(value).replace("-", "−"), float(value)) for value in line]
+        for line in values
+    ]
+    return Heat(title, columns, domains, cells)
+
+
+COST_COLUMNS = ("parameters", "steps", "images seen", "TFLOPs", "wall-clock", "images/s", "peak memory")
+
+
+def cost_lines(results: Results) -> list[Line]:
+    """What each method cost, mean over seeds; a dash where it was not measured."""
+    return [
+        Line(row.title, kind_of(row, results.highlight), [Cell(text) for text in _cost(run.cost for run in row.runs)])
+        for row in sorted(table(results), key=lambda row: row.role in REFERENCES)
+    ]
+
+
+def _cost(costs: Iterable[Cost]) -> list[str]:
+    runs = list(costs)
+
+    def mean(name: str) -> float:
+        values = [getattr(cost, name) for cost in runs if getattr(cost, name) is not None]
+        return sum(values) / len(values) if values else math.nan
+
+    formats: dict[str, Callable[[float], str]] = {
+        "params_m": lambda value: f"{value:.2f} M" if value < 10 else f"{value:.1f} M",
+        "steps": lambda value: f"{value:,.0f}",
+        "images": lambda value: f"{value:,.0f}",
+        "tflops": lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.2g}",
+        "seconds": duration,
+        "images_per_second": lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.1f}",
+        "peak_memory_mb": lambda value: f"{value / 1024:.1f} GiB" if value >= 1024 else f"{value:.0f} MiB",
+    }
+    return ["–" if math.isnan(mean(name)) else write(mean(name)) for name, write in formats.items()]
+
+
+def duration(seconds: float) -> str:
+    """``52 s``, ``6 min 52 s``, ``3 h 07 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def facts(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A nested record as (dotted key, text) pairs."""
+    pairs: list[tuple[str, str]] = []
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            pairs += facts(inner, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", inner if isinstance(inner, str) else json.dumps(inner)))
+    return pairs
+
+
+def provenance(results: Results) -> tuple[list[tuple[str, str]], list[tuple[str, list[tuple[str, str]]]]]:
+    """Facts that all runs share, and per run (title, facts of its own); empty if nothing was recorded."""
+    every = [dict(facts(run.provenance)) for run in results.runs]
+    common = {key: text for key, text in every[0].items() if all(run.get(key) == text for run in every)}
+    own = [
+        (f"{run.title}, seed {run.seed}", [(key, text) for key, text in found.items() if key not in common])
+        for run, found in zip(results.runs, every, strict=True)
+    ]
+    return list(common.items()), [(title, pairs) for title, pairs in own if pairs]
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.1f}".replace("-", "−")
+
+
+def _spread(spread: Spread) -> str:
+    return "" if math.isnan(spread.std) else f"± {spread.std:.1f}"
