@@ -32,9 +32,9 @@ class Traits:
 
     camera: tuple[int, int] = (225, 310)
     horizon: tuple[int, int] = (36, 48)
-    cars: tuple[int, int] = (2, 4)
-    persons: tuple[int, int] = (2, 4)
-    poles: tuple[int, int] = (2, 3)
+    cars: tuple[int, int] = (2, 3)
+    persons: tuple[int, int] = (1, 3)
+    poles: tuple[int, int] = (1, 3)
     trees: tuple[int, int] = (1, 3)
     walls: int = 55
 
@@ -195,10 +195,10 @@ def _populate(scene: Scene, road: _Street, traits: Traits) -> None:
         return None
 
     for _ in range(draws.between(*traits.persons)):
-        if spot := place(25, 44, 25, 0):
+        if spot := place(29, 47, 25, 0):
             queue.append((spot[1], lambda at=spot: objects.person(scene, *at)))  # type: ignore[misc]
-            if draws.chance(30):
-                beside = (spot[0] + draws.pick((-85, 85)), spot[1] - 8)
+            if draws.chance(20):
+                beside = (spot[0] + draws.pick((-105, 105)), spot[1] - 8)
                 queue.append((beside[1], lambda at=beside: objects.person(scene, *at)))  # type: ignore[misc]
     for _ in range(draws.between(*traits.trees)):
         walk, side = draws.pick(((road.left - road.left_walk, -1), (road.right + road.right_walk, 1)))
@@ -210,7 +210,7 @@ def _populate(scene: Scene, road: _Street, traits: Traits) -> None:
             queue.append((scale, lambda at=(x, scale), put=grow: put(scene, *at)))  # type: ignore[misc]
     for _ in range(draws.between(*traits.poles)):
         for _ in range(5):
-            scale = 16 * draws.between(19, 40)
+            scale = 16 * draws.between(22, 42)
             x = draws.pick((road.left - draws.between(20, 60), road.right + draws.between(20, 60)))
             if visible(x, scale, 4):
                 queue.append((scale, lambda at=(x, scale): objects.pole(scene, *at)))  # type: ignore[misc]
@@ -230,9 +230,9 @@ def _queue_cars(scene: Scene, road: _Street, count: int, queue: list[tuple[int, 
             across = draws.chance(18)
             curb = road.left if side < 0 else road.right
             x = curb - side * (110 if parked else half * draws.between(48, 62) // 100)
-            distance = draws.between(470, 1500)
+            distance = draws.between(450, 1150)
             if across:
-                x, distance = draws.between(road.left, road.right), draws.between(750, 1300)
+                x, distance = draws.between(road.left, road.right), draws.between(620, 1050)
             scale = view.scale(distance)
             inside = -8 <= view.x(x, scale) < SIZE + 8
             clear = all(abs(x - a) > 210 or abs(distance - b) > 560 for a, b in taken)

@@ -155,12 +155,12 @@ def car_across(scene: Scene, x: int, scale: int, shape: CarShape | None = None) 
 def person(scene: Scene, x: int, scale: int, height: int | None = None) -> None:
     """A person who stands or walks."""
     view, canvas, draws = scene.view, scene.canvas, scene.draws
-    tall = view.pixels(height or draws.between(185, 225), scale, 14)
+    tall = view.pixels(height or draws.between(195, 235), scale, 14)
     code = scene.instance(scale)
     foot, centre = view.y(0, scale), view.x(x, scale)
     top = foot - tall
-    half = max(tall * draws.between(13, 17) // 100, 2)
-    head = max(tall * 15 // 100, 3)
+    half = max(tall * draws.between(15, 19) // 100, 2)
+    head = max(tall * 17 // 100, 4)
     scene.cast(centre - half, centre + half, foot, 2, tall * 2 // 3)
     hip, neck = top + tall * 52 // 100, top + head
     stride = draws.between(0, 2) * tall // 16
@@ -264,7 +264,7 @@ def pole(scene: Scene, x: int, scale: int) -> None:
     """A sign post, a traffic light or a street lamp."""
     view, canvas, draws = scene.view, scene.canvas, scene.draws
     code, foot, centre = scene.instance(scale), view.y(0, scale), view.x(x, scale)
-    width = max(view.pixels(draws.between(26, 36), scale), 3)
+    width = max(view.pixels(draws.between(32, 42), scale), 4)
     left, kind = centre - width // 2, draws.below(8)
     height = view.pixels(draws.between(255, 320) if kind < 6 else draws.between(430, 560), scale, 18)
     top = foot - height
@@ -273,12 +273,12 @@ def pole(scene: Scene, x: int, scale: int) -> None:
     shade = left if scene.sun > 0 else left + width - 1
     canvas.rect(shade, top, shade + 1, foot, code + PART["pole_dark"])
     if kind < 4:
-        _plate(scene, code, centre, top, max(view.pixels(draws.between(92, 125), scale), 8), kind)
+        _plate(scene, code, centre, top, max(view.pixels(draws.between(105, 140), scale), 9), kind)
         if kind == 0 and draws.chance(50):
             size = max(view.pixels(92, scale), 8)
             _plate(scene, code, centre, top + size, size, 2)
     elif kind < 6:  # traffic light
-        wide, high = max(view.pixels(58, scale), 6), max(view.pixels(140, scale), 14)
+        wide, high = max(view.pixels(70, scale), 7), max(view.pixels(160, scale), 15)
         canvas.rect(centre - wide // 2, top, centre + (wide + 1) // 2, top + high, code + PART["signal_box"])
         bulb, lit = max(wide * 2 // 3, 3), draws.below(2)
         for place, part in ((0, "signal_red"), (1, "signal_green")):

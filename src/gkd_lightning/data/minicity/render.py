@@ -27,6 +27,7 @@ from gkd_lightning.data.minicity.scene import CAST_SHADOW, CONTACT_SHADOW, Layou
 from gkd_lightning.data.minicity.styles import PARAMETERS, Style
 from gkd_lightning.data.minicity.textures import TEXELS, bank
 
+Bounds = NDArray[np.int64]
 Planes = NDArray[np.int32]  # (3, 96, 96), mostly 0..255
 
 _ROW = np.arange(SIZE, dtype=np.int32)[:, None]
@@ -37,9 +38,17 @@ _SNOW = np.array([232, 238, 248], np.int32)[:, None, None]
 
 
 @cache
-def _bounds(style: str, box: tuple[tuple[int, int], ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _bounds(box: tuple[tuple[int, int], ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     both = np.array(box, np.int64)
     return both[:, 0].copy(), both[:, 1].copy()
+
+
+def _mostly_likely(low: Bounds, high: Bounds, style: Style, draws: Draws) -> tuple[Bounds, Bounds]:
+    """The box of one image: two of three materials keep to what the style calls likely for them."""
+    inner = _bounds(tuple(style.likely.get(key, style.box[key]) for key in PARAMETERS))
+    free = np.repeat(draws.noise(len(Material)) < 85, 5)
+    keep = np.concatenate([np.zeros(len(low) - len(free), np.bool_), ~free])
+    return np.where(keep, inner[0], low), np.where(keep, inner[1], high)
 
 
 def _rgb(hue: NDArray[np.int64], saturation: NDArray[np.int64], value: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -54,7 +63,9 @@ def _rgb(hue: NDArray[np.int64], saturation: NDArray[np.int64], value: NDArray[n
 
 def render(layout: Layout, style: Style, draws: Draws) -> NDArray[np.uint8]:
     """(96, 96, 3) RGB picture of a layout in a style."""
-    low, high = _bounds(style.name, tuple(style.box[key] for key in PARAMETERS))
+    low, high = _bounds(tuple(style.box[key] for key in PARAMETERS))
+    if style.likely:
+        low, high = _mostly_likely(low, high, style, draws)
     drawn = draws.within(low, high)
     value = dict(zip(PARAMETERS, drawn.tolist(), strict=True))
     looks = drawn[-5 * len(Material) :].reshape(len(Material), 5)

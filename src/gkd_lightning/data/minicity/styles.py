@@ -136,31 +136,66 @@ _REAL_MATERIALS = _merge(
 )
 """Weathered materials with a grain, muted and varied: what a photograph of a street is made of."""
 
+_NATURAL_MATERIALS = _merge(
+    _look(_M.SKY, (180, 250), (0, 160), (130, 240), (T.FLAT, T.CLOUD), (0, 60)),
+    _look(_M.FACADE, (-20, 70), (0, 170), (60, 235), (T.FLAT, T.TILES), (0, 70)),
+    _look(_M.ROOF, (-30, 60), (0, 180), (40, 190), (T.FLAT, T.BRICK), (0, 70)),
+    _look(_M.WINDOW, (170, 260), (0, 140), (25, 180), (T.FLAT, T.CLOUD), (0, 70)),
+    _look(_M.TRIM, (0, 80), (0, 110), (60, 240), (T.FLAT, T.CLOUD), (0, 40)),
+    _look(_M.ROAD, (0, 260), (0, 45), (45, 170), (T.FLAT, T.CLOUD), (0, 60)),
+    _look(_M.MARKING, (30, 70), (0, 80), (140, 240), (T.FLAT, T.CLOUD), (0, 70)),
+    _look(_M.SIDEWALK, (0, 80), (0, 80), (80, 220), (T.FLAT, T.TILES), (0, 60)),
+    _look(_M.FOLIAGE, (30, 140), (30, 190), (40, 190), (T.FLAT, T.LEAVES), (0, 80)),
+    _look(_M.GRASS, (40, 130), (30, 190), (50, 200), (T.FLAT, T.LEAVES), (0, 70)),
+    _look(_M.TRUNK, (0, 60), (0, 160), (30, 140), (T.FLAT, T.STRIPES), (0, 50)),
+    _look(_M.PAINT, (0, 359), (0, 200), (25, 240), (T.FLAT, T.CLOUD), (0, 30)),
+    _look(_M.GLASS, (170, 260), (0, 110), (25, 120), (T.FLAT, T.CLOUD), (0, 70)),
+    _look(_M.TYRE, (0, 260), (0, 45), (25, 70)),
+    _look(_M.HEADLAMP, (30, 80), (0, 80), (170, 240)),
+    _look(_M.TAILLAMP, (340, 380), (100, 200), (100, 235)),
+    _look(_M.SKIN, (5, 40), (40, 160), (60, 235)),
+    _look(_M.HAIR, (0, 60), (0, 170), (25, 160)),
+    _look(_M.SHIRT, (0, 359), (0, 200), (25, 240), (T.FLAT, T.CLOUD), (0, 40)),
+    _look(_M.TROUSERS, (0, 359), (0, 140), (25, 160), (T.FLAT, T.CLOUD), (0, 30)),
+    _look(_M.POLE, (0, 260), (0, 60), (50, 210), (T.FLAT, T.GRAIN), (0, 40)),
+    _look(_M.SIGN, (-20, 260), (60, 200), (80, 240), (T.FLAT, T.GRAIN), (0, 30)),
+    _look(_M.FIGURE, (30, 80), (0, 70), (160, 240)),
+    _look(_M.THING, (0, 359), (0, 200), (25, 240), (T.FLAT, T.DIAGONAL), (0, 80)),
+)
+"""Wide guesses of what each material may look like anywhere in the world, in photographs, games and drawings."""
+
 _ANY_MATERIAL = _merge(*(
     _look(material, (0, 359), (0, 200), (25, 240), (T.FLAT, T.DIAGONAL), (0, 80)) for material in Material
 ))  # fmt: skip
 
 _PHOTO: Box = {
     "light.relief": (9, 17), "light.contact": (60, 130), "material.jitter": (10, 26), "camera.blur": (60, 190),
-    "camera.noise": (6, 20), "camera.vignette": (10, 60),
+    "camera.noise": (3, 11), "camera.vignette": (10, 60),
 }  # fmt: skip
 
 _GAME_TRAITS = Traits()
-_REAL_TRAITS = Traits(camera=(215, 290), horizon=(34, 50), cars=(2, 5), persons=(2, 5), trees=(1, 4), walls=60)
-_WILD_TRAITS = Traits(camera=(205, 325), horizon=(32, 52), cars=(1, 5), persons=(1, 5), poles=(1, 4), trees=(0, 4))
+_REAL_TRAITS = Traits(camera=(215, 290), horizon=(34, 50), cars=(2, 4), persons=(1, 4), trees=(1, 4), walls=60)
+_WILD_TRAITS = Traits(camera=(205, 325), horizon=(32, 52), cars=(1, 4), persons=(1, 4), poles=(1, 4), trees=(0, 4))
 
 
 @dataclass(frozen=True)
 class Style:
-    """A look of the world: a box of rendering parameters, and how its streets are built."""
+    """A look of the world: a box of rendering parameters, and how its streets are built.
+
+    `likely`: a part of the box (materials only) from which each material of an image is drawn in two of three cases.
+    """
 
     name: str
     box: Box = field(repr=False)
     traits: Traits = _GAME_TRAITS
+    likely: Box = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if set(self.box) != set(_SPACE):
             raise ValueError(f"style {self.name}: {sorted(set(self.box) ^ set(_SPACE))} not in the parameter space")
+        for key, (low, high) in self.likely.items():
+            if not key.endswith(".hue") and not self.box[key][0] <= low <= high <= self.box[key][1]:
+                raise ValueError(f"style {self.name}: the likely {key} leaves the box")
 
     def parameter_box(self) -> Box:
         """Interval of every parameter, both ends included; all styles share the names."""
@@ -180,10 +215,11 @@ def _game() -> Style:
 
 
 def _day() -> Style:
-    return Style("day", _merge(NEUTRAL, _REAL_MATERIALS, _PHOTO, {
-        "light.exposure": (225, 300), "light.sun": (45, 85), "light.shadow": (125, 190), "sky.gradient": (10, 80),
-        "camera.red": (256, 284), "camera.blue": (205, 250), "camera.saturation": (170, 250),
-        "camera.contrast": (275, 350),
+    sky = _look(_M.SKY, (200, 224), (40, 125), (205, 248), (T.CLOUD, T.CLOUD), (15, 55))
+    return Style("day", _merge(NEUTRAL, _REAL_MATERIALS, _PHOTO, sky, {
+        "light.exposure": (225, 300), "light.sun": (45, 85), "light.shadow": (112, 165), "sky.gradient": (10, 80),
+        "camera.red": (256, 276), "camera.blue": (226, 252), "camera.saturation": (170, 250),
+        "camera.contrast": (262, 315),
     }), _REAL_TRAITS)  # fmt: skip
 
 
@@ -191,7 +227,7 @@ def _night() -> Style:
     return Style("night", _merge(NEUTRAL, _REAL_MATERIALS, _PHOTO, _look(_M.SKY, (215, 250), (60, 150), (40, 95)), {
         "light.exposure": (62, 100), "light.sun": (0, 8), "light.shadow": (0, 30), "sky.gradient": (20, 80),
         "night.lamps": (120, 220), "night.windows": (20, 60), "camera.red": (225, 275), "camera.blue": (265, 340),
-        "camera.saturation": (150, 230), "camera.contrast": (250, 310), "camera.noise": (18, 38),
+        "camera.saturation": (150, 230), "camera.contrast": (250, 310), "camera.noise": (12, 26),
     }), _REAL_TRAITS)  # fmt: skip
 
 
@@ -226,8 +262,8 @@ def _snow() -> Style:
 
 def _val() -> Style:
     return Style("val", _merge(NEUTRAL, _REAL_MATERIALS, _PHOTO, _look(_M.SKY, (8, 44), (50, 140), (180, 240)), {
-        "light.exposure": (135, 190), "light.sun": (10, 40), "light.shadow": (20, 80), "sky.gradient": (20, 90),
-        "fog.density": (25, 42), "fog.hue": (10, 45), "fog.saturation": (30, 100), "fog.value": (120, 190),
+        "light.exposure": (165, 225), "light.sun": (10, 40), "light.shadow": (20, 80), "sky.gradient": (20, 70),
+        "fog.density": (25, 42), "fog.hue": (10, 45), "fog.saturation": (20, 70), "fog.value": (150, 215),
         "camera.red": (275, 330), "camera.blue": (190, 240), "camera.saturation": (200, 270),
         "camera.contrast": (250, 300),
     }), _REAL_TRAITS)  # fmt: skip
@@ -238,10 +274,10 @@ def _wild() -> Style:
         "light.exposure": (190, 320), "light.relief": (0, 22), "light.sun": (0, 60), "light.shadow": (0, 100),
         "light.contact": (0, 130), "sky.gradient": (-60, 110), "material.jitter": (0, 40), "fog.density": (0, 22),
         "fog.hue": (0, 359), "fog.saturation": (0, 120), "fog.value": (60, 240), "rain.mirror": (0, 40),
-        "camera.red": (190, 330), "camera.blue": (190, 330), "camera.saturation": (60, 340),
-        "camera.contrast": (150, 360), "camera.brightness": (-30, 30), "camera.blur": (0, 256),
-        "camera.noise": (0, 36), "camera.vignette": (0, 90), "camera.levels": (0, 4), "camera.outline": (0, 120),
-    }), _WILD_TRAITS)  # fmt: skip
+        "camera.red": (200, 320), "camera.blue": (200, 320), "camera.saturation": (60, 330),
+        "camera.contrast": (180, 350), "camera.brightness": (-30, 30), "camera.blur": (0, 256),
+        "camera.noise": (0, 26), "camera.vignette": (0, 90), "camera.levels": (0, 4), "camera.outline": (0, 120),
+    }), _WILD_TRAITS, _NATURAL_MATERIALS)  # fmt: skip
 
 
 STYLES: dict[str, Style] = {
