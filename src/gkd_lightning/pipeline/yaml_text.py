@@ -99,7 +99,7 @@ def interpolate(value: Any, key: str = "") -> Any:
     def lookup(match: re.Match[str]) -> str:
         name = match.group(1)
         if name not in os.environ:
-            where = f"{key}: " if key else ""
+            where = f"{key.replace('.init_args', '')}: " if key else ""
             raise UserError(f"{where}{match.group(0)} needs the environment variable {name}, set it: export {name}=…")
         return os.environ[name]
 
