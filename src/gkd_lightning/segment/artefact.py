@@ -1,0 +1,124 @@
+"""A finished segmentation model as two files: `segmenter.safetensors` and `segmenter.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import transformers
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gkd_lightning.data.types import LabelSpace
+from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder, read_safetensors, spec_of, versions
+from gkd_lightning.errors import UserError
+from gkd_lightning.files import atomic_write, file_sha256, write_json
+from gkd_lightning.segment.head import Mask2FormerConfig
+from gkd_lightning.segment.segmenter import Segmenter, unfrozen
+
+SEGMENTER_WEIGHTS = "segmenter.safetensors"
+SEGMENTER_RECORD = "segmenter.json"
+KIND = "gkd-segmenter"
+
+
+class LoadedSegmenter(NamedTuple):
+    """A segmenter and what its classes mean."""
+
+    segmenter: Segmenter
+    label_space: LabelSpace
+    record: dict[str, Any]
+    """Everything in `segmenter.json`: protocol, provenance, versions ..."""
+
+
+def save_segmenter(
+    segmenter: Segmenter,
+    directory: str | Path,
+    *,
+    label_space: LabelSpace,
+    protocol: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> Path:
+    """Write the two files; existing ones are replaced atomically.
+
+    Args:
+        segmenter: encoder and head; weights are stored in their own precision.
+        directory: where the files go.
+        label_space: names and colours of the classes.
+        protocol: how images were resized for evaluation, plain values.
+        provenance: configuration hash, parent's sha256, steps, seed ..., plain values.
+
+    Returns:
+        Path of the weights file.
+    """
+    weights = Path(directory) / SEGMENTER_WEIGHTS
+    state = {key: value.detach().cpu().contiguous() for key, value in _state(segmenter).items()}
+    with atomic_write(weights) as temporary:
+        save_file(state, temporary, metadata={"format": "pt", "kind": KIND})
+    write_json(
+        weights.with_name(SEGMENTER_RECORD),
+        {
+            "kind": KIND,
+            "encoder": asdict(spec_of(unfrozen(segmenter.encoder))),
+            "head": asdict(segmenter.head.config),
+            "blocks": segmenter.blocks,
+            "window": segmenter.window,
+            "stride": segmenter.stride,
+            "classes": list(label_space.names),
+            "palette": [list(colour) for colour in label_space.palette],
+            "protocol": dict(protocol),
+            "provenance": dict(provenance),
+            "sha256": file_sha256(weights),
+            "versions": {**versions(), "transformers": transformers.__version__},
+        },
+    )
+    return weights
+
+
+def load_segmenter(path: str | Path) -> LoadedSegmenter:
+    """Rebuild a segmenter, frozen and in eval mode, from its folder or weights file.
+
+    Raises:
+        UserError: a file is missing, is not what its name says, or does not belong to the other one.
+    """
+    weights = Path(path)
+    if weights.is_dir():
+        weights = weights / SEGMENTER_WEIGHTS
+    record_path = weights.with_name(SEGMENTER_RECORD)
+    for file in (weights, record_path):
+        if not file.is_file():
+            raise UserError(f"{file}: missing; a segmenter is two files, {SEGMENTER_WEIGHTS} and {SEGMENTER_RECORD}")
+    state, _ = read_safetensors(weights)
+    try:
+        record = json.loads(record_path.read_text(encoding="utf-8"))
+        if record["kind"] != KIND:
+            raise ValueError(f"kind is {record['kind']!r}")
+        encoder = EncoderSpec(**record["encoder"])
+        head = Mask2FormerConfig(**record["head"])
+        label_space = LabelSpace(tuple(record["classes"]), tuple((r, g, b) for r, g, b in record["palette"]))
+        blocks, window, stride = record["blocks"], record["window"], record["stride"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{record_path}: not the record of a segmenter ({error!r}), export it again") from error
+    segmenter = Segmenter.for_encoder(
+        Frozen(build_encoder(encoder)), len(label_space), head, blocks or None, window, stride
+    )
+    _load_exactly(_state(segmenter), state, weights)
+    return LoadedSegmenter(segmenter.eval().requires_grad_(False), label_space, record)
+
+
+def _state(segmenter: Segmenter) -> dict[str, Tensor]:
+    # The encoder may be frozen, and a frozen module adds nothing to its parent's state.
+    parts = {"encoder": unfrozen(segmenter.encoder), "head": segmenter.head}
+    return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+
+
+def _load_exactly(own: dict[str, Tensor], state: dict[str, Tensor], where: Path) -> None:
+    wrong = sorted(own.keys() ^ state.keys()) or [key for key in own if own[key].shape != state[key].shape]
+    if wrong:
+        raise UserError(
+            f"{where}: {len(wrong)} tensors do not fit the architecture in {SEGMENTER_RECORD}, first {wrong[0]}"
+        )
+    for key, value in state.items():
+        own[key].copy_(value)  # state_dict's tensors share memory with the parameters

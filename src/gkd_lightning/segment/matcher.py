@@ -1,0 +1,114 @@
+"""Which query answers for which class: the Hungarian matching of all layers and images of a step at once."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional as F
+
+from gkd_lightning.errors import UserError
+from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig
+from gkd_lightning.segment.points import PointSource, sample_points
+from gkd_lightning.segment.targets import Targets
+
+
+class Matching(NamedTuple):
+    """M = number of (image, class) pairs of the batch, image after image, classes in ascending order."""
+
+    image: Tensor
+    """(M,) int64."""
+    classes: Tensor
+    """(M,) int64."""
+    query: Tensor
+    """(M, L) int64, the query that answers in each layer (0 where there is none)."""
+    matched: Tensor
+    """(M, L) float32, 0 where an image has more classes than there are queries and this one stayed alone."""
+    query_class: Tensor
+    """(L, B, Q) int64, each query's class, K (no object) for the others."""
+    counts: list[int]
+    """How many of the M pairs belong to each image."""
+    total: int
+    """Matched pairs of one layer; the same for every layer."""
+
+
+@torch.no_grad()
+def matching_cost(output: HeadOutput, targets: Targets, source: PointSource, config: Mask2FormerConfig) -> Tensor:
+    """Cost (B, L, Q, K) float32 of letting a query answer for a class; meaningless for absent classes.
+
+    2 * (1 - probability) (the 1 is left out), 5 * mean binary cross-entropy and 5 * dice at `points` uniform
+    points that the queries of one layer and image share. Source: mmdet 3.3.0 ``match_cost.py``.
+    """
+    layers, classes = output.classes.shape[0], output.classes.shape[3] - 1
+    points = source.per_image(layers, config.points, output.classes.device)
+    logits = torch.stack([sample_points(m.float(), points[:, i]) for i, m in enumerate(output.masks)], dim=1)
+    truth = sample_points(targets.masks, points.flatten(1, 2)).unflatten(2, (layers, -1)).permute(0, 2, 3, 1)
+    probability = logits.sigmoid()
+    # log(1 + e^-x) - log(1 + e^x) = -x, so cross-entropy against every class is one product.
+    entropy = (F.softplus(logits).sum(-1, keepdim=True) - logits @ truth) / config.points
+    overlap = 2 * (probability @ truth)
+    dice = 1 - (overlap + 1) / (probability.sum(-1, keepdim=True) + truth.sum(-2, keepdim=True) + 1)
+    named = output.classes.float().softmax(-1)[..., :classes].transpose(0, 1)
+    cost: Tensor = config.mask_weight * entropy + config.dice_weight * dice - config.class_weight * named
+    return cost
+
+
+def match(output: HeadOutput, targets: Targets, source: PointSource, config: Mask2FormerConfig) -> Matching:
+    """Match queries to the classes present, with one copy from the device to the host.
+
+    Raises:
+        UserError: if the logits are not finite (the run has diverged) or a label id is not a class.
+    """
+    with torch.autocast(output.classes.device.type, enabled=False):
+        cost = matching_cost(output, targets, source, config)
+    batch, layers, queries, classes = cost.shape
+    packed = torch.cat([cost.flatten(), targets.present.flatten().float(), targets.highest.float().view(1)])
+    host = packed.cpu().numpy()
+    costs = host[: cost.numel()].reshape(batch, layers, queries, classes)
+    present = host[cost.numel() : -1].reshape(batch, classes) > 0
+    if host[-1] >= classes:
+        raise UserError(
+            f"label id {int(host[-1])} in a training label, but num_classes is {classes}: check the class map"
+        )
+    if not np.isfinite(costs).all():
+        image, layer = (int(index) for index in np.argwhere(~np.isfinite(costs))[0][:2])
+        raise UserError(
+            f"the head's logits are not finite (layer {layer}, image {image} of the batch): "
+            "training has diverged, lower lr or choose another precision"
+        )
+    return _assign(costs, present, output.classes.device)
+
+
+def _assign(costs: NDArray[np.float32], present: NDArray[np.bool_], device: torch.device) -> Matching:
+    batch, layers, queries, classes = costs.shape
+    image, class_id = present.nonzero()
+    counts: list[int] = present.sum(axis=1).tolist()
+    query = np.zeros((len(image), layers), dtype=np.int64)
+    matched = np.zeros((len(image), layers), dtype=np.float32)
+    query_class = np.full((layers, batch, queries), classes, dtype=np.int64)
+    first = 0
+    for index, count in enumerate(counts):
+        own = class_id[first : first + count]
+        for layer in range(layers):
+            rows, columns = linear_sum_assignment(costs[index, layer][:, own])
+            query[first + columns, layer] = rows
+            matched[first + columns, layer] = 1
+            query_class[layer, index, rows] = own[columns]
+        first += count
+
+    def on_device(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(device, non_blocking=True)
+
+    return Matching(
+        on_device(image),
+        on_device(class_id),
+        on_device(query),
+        on_device(matched),
+        on_device(query_class),
+        counts,
+        sum(min(count, queries) for count in counts),
+    )

@@ -1,0 +1,188 @@
+"""Stage 2: a Mask2Former head learns the task on the source domain; the distilled encoder stays as it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from gkd_lightning.encoders import EncoderSpec, Frozen, Tokens, build_encoder
+from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate.confusion import ConfusionMatrix
+from gkd_lightning.evaluate.scores import DomainScore, from_confusion
+from gkd_lightning.segment.artefact import save_segmenter
+from gkd_lightning.segment.criterion import Mask2FormerCriterion, mean_over_ranks
+from gkd_lightning.segment.head import OFFICIAL_HEAD, Mask2FormerConfig
+from gkd_lightning.segment.optim import parameter_groups, poly_factor
+from gkd_lightning.segment.points import KeyedPoints
+from gkd_lightning.segment.reach import freeze_unreached
+from gkd_lightning.segment.segmenter import Segmenter, unfrozen
+
+
+class TaskLearning(L.LightningModule):
+    """GKD's stage 2 (CVPR 2026, arXiv 2603.02554). The defaults are the official frozen settings.
+
+    Args:
+        encoder: the distilled student (its `weights` are stage 1's artefact), or any other encoder.
+        num_classes: K; the official base configuration says 11 for 19 classes, so it is checked against the data.
+        head: size and loss of the Mask2Former head.
+        freeze_encoder: False trains the encoder too (baselines without decoupling).
+        encoder_lr_scale: a trained encoder's learning rate in units of `lr` (official unfrozen baselines: 0.1).
+        lr: learning rate of the head, decaying to 0 with power 0.9.
+        weight_decay: AdamW's decay.
+        blocks: the four encoder blocks that form the pyramid; null takes those after a third, half, two thirds
+            and all of the depth (official: 3, 5, 7, 11 of 12).
+        window: side in pixels of the sliding window of evaluation.
+        stride: pixels from one window to the next.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderSpec,
+        num_classes: int,
+        head: Mask2FormerConfig = OFFICIAL_HEAD,
+        freeze_encoder: bool = True,
+        encoder_lr_scale: float = 1.0,
+        lr: float = 1e-4,
+        weight_decay: float = 0.05,
+        blocks: list[int] | None = None,
+        window: int = 512,
+        stride: int = 341,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore=["encoder", "head"])
+        self.save_hyperparameters({"encoder": asdict(encoder), "head": asdict(head)})
+        network = build_encoder(encoder)
+        self.segmenter = Segmenter.for_encoder(
+            Frozen(network) if freeze_encoder else network, num_classes, head, blocks, window, stride
+        )
+        self.criterion = Mask2FormerCriterion(num_classes, head)
+        self.domain_metrics = nn.ModuleList()
+        self.domain_scores: dict[str, DomainScore] = {}
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores (B, K, H, W) of (B, 3, H, W) images, by sliding window."""
+        return self.segmenter.scores(images)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """One step: frozen features, pyramid, head, matching, losses."""
+        tokens, maps = self.segmenter.encoder(batch["image"], self.segmenter.blocks)
+        output = self.segmenter.head(self.segmenter.pyramid(maps))
+        losses = self.criterion(output, batch["label"], KeyedPoints(batch["key"].tolist()))
+        distillation = self.distillation_loss(batch, tokens)
+        loss: Tensor = losses.total + sum(distillation.values())
+        self._log_training(loss, {**losses.sums(), **distillation})
+        return loss
+
+    def distillation_loss(self, batch: dict[str, Tensor], tokens: Tokens) -> dict[str, Tensor]:
+        """Further loss terms by name, added to the task's; single-stage distillation overrides this.
+
+        Args:
+            batch: `image` (B, 3, H, W) uint8, `label` (B, H, W) uint8, `key` (B,) on the host.
+            tokens: the encoder's tokens of these images.
+        """
+        return {}
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Count a batch of the domain at `dataloader_idx`."""
+        self._count(batch, dataloader_idx)
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Count a batch of the domain at `dataloader_idx`."""
+        self._count(batch, dataloader_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val/<domain>/miou``."""
+        self._score_domains("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log ``test/<domain>/miou``."""
+        self._score_domains("test")
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with the official groups, polynomial decay after every step."""
+        hparams = self.hparams
+        encoder = None if hparams.freeze_encoder else unfrozen(self.segmenter.encoder)
+        groups = parameter_groups(
+            self.segmenter.head, encoder, hparams.lr, hparams.weight_decay, hparams.encoder_lr_scale
+        )
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=True)
+        factor = poly_factor(int(self.trainer.estimated_stepping_batches))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def setup(self, stage: str) -> None:
+        """Check the classes, get a confusion matrix per domain ready, freeze what no loss can reach.
+
+        Raises:
+            UserError: `num_classes` is not the number of classes of the data.
+        """
+        classes = self.hparams.num_classes
+        space = self._data.label_space
+        if len(space) != classes:
+            raise UserError(f"num_classes: {classes}, but the data has {len(space)} classes ({', '.join(space.names)})")
+        self.domain_metrics = nn.ModuleList([ConfusionMatrix(classes, space.ignore) for _ in self._data.domain_names])
+        if stage != "fit":
+            return
+        if getattr(self._data, "view", "segmentation") != "segmentation":
+            raise UserError(f"data.view: {self._data.view!r} gives no labels, task learning needs view: segmentation")
+        if not self.hparams.freeze_encoder:
+            distills = type(self).distillation_loss is not TaskLearning.distillation_loss
+            freeze_unreached(unfrozen(self.segmenter.encoder), self.segmenter.blocks, with_tokens=distills)
+
+    def transfer_batch_to_device(
+        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Leave the sample keys on the host, where they seed generators: no waiting for the device."""
+        keys = batch.pop("key", None)
+        moved: dict[str, Any] = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved if keys is None else {**moved, "key": keys}
+
+    def export(self, directory: str | Path, provenance: dict[str, Any]) -> Path:
+        """Write `segmenter.safetensors` and `segmenter.json`; see `save_segmenter`."""
+        data = self._data
+        return save_segmenter(
+            self.segmenter, directory,
+            label_space=data.label_space, protocol=data.protocol.asdict(), provenance=provenance,
+        )  # fmt: skip
+
+    @property
+    def _data(self) -> Any:
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None or data.label_space is None:
+            raise UserError("data: task learning needs labelled data, a SourceDataModule or a TargetDataModule")
+        return data
+
+    def _log_training(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        # One small reduction for all values: with several ranks their mean is the loss of the global batch.
+        names = ["loss", *terms]
+        values = mean_over_ranks(torch.stack([loss, *terms.values()]).detach().float())
+        for name, value in zip(names, values, strict=True):
+            self.log(f"train/{name}", value, prog_bar=name == "loss")
+
+    def _count(self, batch: dict[str, Any], dataloader_idx: int) -> None:
+        label = batch["label"]
+        prediction = self.segmenter.predict(batch["image"], (label.shape[-2], label.shape[-1]))
+        real = [i for i, name in enumerate(batch["name"]) if name]  # a sampler's padding has no name
+        names = [batch["name"][i] for i in real]
+        self._metric(dataloader_idx).update(prediction[real], label[real], names)
+
+    def _metric(self, index: int) -> ConfusionMatrix:
+        metric = self.domain_metrics[index]
+        assert isinstance(metric, ConfusionMatrix)
+        return metric
+
+    def _score_domains(self, prefix: str) -> None:
+        data = self._data
+        self.domain_scores = {}
+        for index, domain in enumerate(data.domain_names):
+            metric = self._metric(index)
+            matrix = metric.compute()
+            score = from_confusion(domain, matrix, data.label_space.names, metric.num_images, domain in data.seen)
+            metric.reset()
+            self.domain_scores[domain] = score
+            self.log(f"{prefix}/{domain}/miou", score.miou)

@@ -1,0 +1,130 @@
+"""Encoder, pyramid and head together: from images to class scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gkd_lightning.encoders import Encoder, Frozen
+from gkd_lightning.errors import UserError
+from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig, Mask2FormerHead
+from gkd_lightning.segment.pyramid import default_blocks, feature_pyramid
+from gkd_lightning.segment.sliding import sliding_scores
+
+WINDOWS_AT_ONCE = 16
+"""Windows in one forward pass; bounds the memory that a large image or batch takes."""
+
+
+class Segmenter(nn.Module):
+    """A segmentation model that is ready to use.
+
+    Args:
+        encoder: teacher or student, frozen or not.
+        head: made for this encoder's maps, see `for_encoder`.
+        blocks: the four blocks whose outputs form the pyramid; a hierarchical encoder uses its own stages.
+        window: side in pixels of the sliding window; images that are not larger are seen whole.
+        stride: pixels from one window to the next.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder | Frozen[Encoder],
+        head: Mask2FormerHead,
+        blocks: Sequence[int],
+        window: int = 512,
+        stride: int = 341,
+    ) -> None:
+        super().__init__()
+        if not 0 < stride <= window:
+            raise UserError(f"stride: {stride} must lie between 1 and the window's {window} pixels to miss none")
+        self.encoder = encoder
+        self.head = head
+        self.blocks = list(blocks)
+        self.window = window
+        self.stride = stride
+
+    @classmethod
+    def for_encoder(
+        cls,
+        encoder: Encoder | Frozen[Encoder],
+        num_classes: int,
+        head: Mask2FormerConfig,
+        blocks: Sequence[int] | None = None,
+        window: int = 512,
+        stride: int = 341,
+    ) -> Segmenter:
+        """A segmenter with a fresh head; `blocks` defaults to the official choice for the encoder's depth."""
+        bare = unfrozen(encoder)
+        if bare.hierarchical:
+            return cls(encoder, Mask2FormerHead(bare.feature_dims, num_classes, head), [], window, stride)
+        chosen = list(blocks) if blocks is not None else default_blocks(bare.depth)
+        if len(chosen) != 4 or not all(0 <= block < bare.depth for block in chosen):
+            raise UserError(f"blocks: {chosen} must be four of the encoder's blocks 0 to {bare.depth - 1}")
+        return cls(encoder, Mask2FormerHead([bare.embed_dim] * 4, num_classes, head), chosen, window, stride)
+
+    def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Maps of stride 4, 8, 16 and 32 from what the encoder gave for `blocks`."""
+        return list(maps) if unfrozen(self.encoder).hierarchical else feature_pyramid(maps)
+
+    def forward(self, images: Tensor) -> HeadOutput:
+        """Predictions of every layer for (B, 3, H, W) images that fit the encoder."""
+        _, maps = self.encoder(images, self.blocks)
+        output: HeadOutput = self.head(self.pyramid(maps))
+        return output
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Class scores (B, K, H, W) float32 in [0, Q] of (B, 3, H, W) images of any size, uint8 or in [0, 1]."""
+        return sliding_scores(images, self._window_scores, self.window, self.stride, WINDOWS_AT_ONCE)
+
+    def predict(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """Class ids (B, *size) int64: scores are brought to `size` (height, width) before the arg max."""
+        scores = self.scores(images)
+        if size != scores.shape[-2:]:
+            scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+        return scores.argmax(dim=1)
+
+    def _window_scores(self, crops: Tensor) -> Tensor:
+        size = (crops.shape[-2], crops.shape[-1])
+        fitting = fitting_size(unfrozen(self.encoder), size)
+        if fitting != size:
+            crops = crops / 255 if crops.dtype == torch.uint8 else crops
+            crops = F.interpolate(crops, size=fitting, mode="bilinear", align_corners=False)
+        output = self(crops)
+        return semantic_scores(output.classes[-1], output.masks[-1], size)
+
+
+def semantic_scores(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Sum over queries of class probability (without `no object`) times mask probability.
+
+    Args:
+        classes: (B, Q, K + 1) logits.
+        masks: (B, Q, h, w) logits; they are enlarged before the sigmoid.
+        size: (height, width) of the scores.
+
+    Returns:
+        (B, K, *size) float32. Source: mmseg 1.2.2 ``mask2former_head.py``, lines 153-163.
+    """
+    masks = F.interpolate(masks.float(), size=size, mode="bilinear", align_corners=False)
+    with torch.autocast(masks.device.type, enabled=False):
+        named = classes.float().softmax(-1)[..., :-1]
+        return torch.einsum("bqk,bqhw->bkhw", named, masks.sigmoid())
+
+
+def fitting_size(encoder: Encoder, size: tuple[int, int]) -> tuple[int, int]:
+    """The (height, width) at which the encoder sees a window: `size` itself wherever that is possible.
+
+    Rounded up to whole patches, at least two a side so that the pyramid has a coarsest level. The official
+    code stops at other sizes.
+    """
+    if encoder.hierarchical:
+        return size
+    height, width = (max(2, -(-side // encoder.patch_size)) * encoder.patch_size for side in size)
+    return (height, width)
+
+
+def unfrozen(encoder: Encoder | Frozen[Encoder]) -> Encoder:
+    """The encoder inside the wrapper, if there is one."""
+    return encoder.module if isinstance(encoder, Frozen) else encoder
