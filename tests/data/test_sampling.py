@@ -18,8 +18,10 @@ from gkd_lightning.data.sampling import (
 )
 from gkd_lightning.errors import UserError
 
+Samples = list[tuple[int, int]]
 
-def steps(length: int, batch_size: int, world_size: int, accumulate: int, **options: int) -> list[list[tuple[int, int]]]:
+
+def steps(length: int, batch_size: int, world_size: int, accumulate: int, **options: int) -> list[Samples]:
     """Each step's samples, collected from all ranks and micro-batches, sorted."""
     ranks = [
         list(KeyedBatches(length, batch_size, rank=rank, world_size=world_size, accumulate=accumulate, **options))
@@ -98,7 +100,6 @@ def test_the_permutation_is_pinned() -> None:
     assert epoch_permutation(8, 0, 0).tolist() == [4, 1, 2, 5, 7, 3, 0, 6]
     assert epoch_permutation(8, 0, 1).tolist() == [4, 1, 5, 2, 0, 3, 7, 6]
     assert repeated_order(np.arange(4), 2).tolist() == [0, 0, 1, 1]
-
 
 
 def test_state() -> None:

@@ -2,12 +2,16 @@
 
 from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
 from gkd_lightning.data.camvid import CamVid
+from gkd_lightning.data.check import DataCheck, check_dataset
+from gkd_lightning.data.contact_sheet import contact_sheet
+from gkd_lightning.data.corruptions import Corrupted
 from gkd_lightning.data.folder import FolderSegmentation
 from gkd_lightning.data.images import list_images, read_image
 from gkd_lightning.data.keys import keyed_generators, sample_key
 from gkd_lightning.data.labels import default_palette, label_space
 from gkd_lightning.data.loading import EvaluationBatch
 from gkd_lightning.data.manifest import manifest
+from gkd_lightning.data.minicity import MiniCity, MiniCityLabelledShapes, MiniCityShapes
 from gkd_lightning.data.modules import ProxyDataModule, SourceDataModule, TargetDataModule
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.proxy import ProxyImages
@@ -24,9 +28,11 @@ from gkd_lightning.data.types import (
 
 __all__ = [
     "ProxyDataModule", "SourceDataModule", "TargetDataModule", "Protocol",
-    "ProxyImages", "FolderSegmentation", "CamVid",
+    "ProxyImages", "FolderSegmentation", "CamVid", "Corrupted",
+    "MiniCity", "MiniCityShapes", "MiniCityLabelledShapes",
     "DistillAugmentation", "DistillTransform", "SegmentAugmentation", "SegmentTransform",
     "ImageDataset", "SegmentationDataset", "LabelSpace", "Image", "Label",
     "CITYSCAPES_19", "CAMVID_11", "MINICITY_8", "label_space", "default_palette",
     "read_image", "list_images", "sample_key", "keyed_generators", "manifest", "EvaluationBatch",
+    "check_dataset", "DataCheck", "contact_sheet",
 ]  # fmt: skip

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from gkd_lightning.data.images import list_images, read_image, read_list
 from gkd_lightning.data.labels import LabelMapping, label_space, read_stored_label
@@ -112,6 +113,13 @@ class FolderSegmentation:
             twice = next(name for name in names if names.count(name) > 1)
             raise UserError(f"{self.images / twice}: two images share this name; keep one or set image_suffix")
         return pairs.labelled
+
+    def labelled_only(self) -> Self:
+        """The same folder without the images that have no label."""
+        other = copy(self)
+        other.skip_unlabelled = True
+        other.__dict__.pop("_samples", None)  # chosen under the other rule
+        return other
 
     def __len__(self) -> int:
         return len(self._samples)

@@ -101,14 +101,9 @@ class KeyedBatches(Sampler[list[tuple[int, int]]]):
         return np.resize(order, self.steps_per_epoch * self.batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        # The epoch is settled at the first batch: torch makes iterators that it throws away unused.
         epoch, first = divmod(self._position(), self._per_epoch)
         self._served = (epoch + 1) * self._per_epoch
-        return self._epoch(epoch, first)
-
-    def _position(self) -> int:
-        return self._served if self._ask is None else self._ask()
-
-    def _epoch(self, epoch: int, first: int) -> Iterator[list[tuple[int, int]]]:
         order = self.order(epoch)
         stride = self.world_size * self.accumulate
         for batch in range(first, len(self)):
@@ -116,6 +111,9 @@ class KeyedBatches(Sampler[list[tuple[int, int]]]):
             start = step * self.batch_size + turn * self.world_size + self.rank
             positions = range(start, (step + 1) * self.batch_size, stride)
             yield [(int(order[place]), sample_key(self.seed, epoch, place)) for place in positions]
+
+    def _position(self) -> int:
+        return self._served if self._ask is None else self._ask()
 
     def state_dict(self) -> dict[str, Any]:
         """What the trainer has consumed (never what workers have prefetched), and what the order depends on."""

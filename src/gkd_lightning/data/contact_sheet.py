@@ -1,0 +1,155 @@
+"""One picture of a data set: a few images, their labels laid over them, and what the colours mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from gkd_lightning.data.types import Image, ImageDataset, Label, LabelSpace, SegmentationDataset
+from gkd_lightning.errors import UserError
+from gkd_lightning.files import atomic_write
+
+PAPER, INK, MUTED, RULE = (255, 255, 255), (31, 35, 40), (107, 113, 120), (227, 228, 225)
+CELL_WIDTH, MARGIN, GAP, COLUMNS = 300, 32, 12, 4
+TITLE_SIZE, TEXT_SIZE = 26, 14
+LINE = 24
+STRENGTH = 0.62
+"""Of the label's colour over the image."""
+
+
+def overlay(image: Image, label: Label, space: LabelSpace) -> Image:
+    """The image (H, W, 3) under its label's colours, with dark lines between classes; ignored pixels are hatched.
+
+    A label of another size is brought to the image's by nearest neighbour.
+    """
+    height, width = image.shape[:2]
+    if label.shape != (height, width):
+        label = np.asarray(cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+    table = np.zeros((256, 3), dtype=np.float32)
+    table[: len(space)] = space.palette
+    grey = image.mean(axis=2, keepdims=True).repeat(3, axis=2)  # so that only the label brings colour
+    mixed = (1 - STRENGTH) * grey + STRENGTH * table[label]
+    rows, columns = np.indices((height, width))
+    period = max(4, height // 40)
+    hatched = (((rows + columns) // period) % 2)[..., None] * 28 + 0.35 * grey
+    mixed = np.where((label == space.ignore)[..., None], hatched, mixed)
+    edge = np.zeros((height, width), dtype=bool)
+    edge[1:] |= label[1:] != label[:-1]
+    edge[:, 1:] |= label[:, 1:] != label[:, :-1]
+    mixed[edge] *= 0.55
+    return np.asarray(np.clip(mixed, 0, 255), dtype=np.uint8)
+
+
+def contact_sheet(
+    dataset: ImageDataset,
+    path: str | os.PathLike[str],
+    title: str,
+    count: int = 8,
+    shares: Sequence[float] | None = None,
+) -> None:
+    """Write a PNG with `count` images spread evenly over the data set, unreadable ones left out.
+
+    Args:
+        dataset: with labels, each image is shown twice: as it is and under its label.
+        path: of the PNG.
+        title: heading.
+        count: images.
+        shares: of the pixels, one per class, written into the legend.
+
+    Raises:
+        UserError: no image can be read.
+    """
+    labels = dataset if isinstance(dataset, SegmentationDataset) else None
+    cells = _cells(dataset, labels, count)
+    if not cells:
+        raise UserError(f"{title}: none of the images can be read, so there is nothing to draw")
+    columns = min(COLUMNS, len(cells))
+    width = 2 * MARGIN + columns * CELL_WIDTH + (columns - 1) * GAP
+    width = max(width, 2 * MARGIN + 2 * CELL_WIDTH)
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    heights = [max(picture.height for picture, _ in row) + LINE + GAP for row in rows]
+    legend = [] if labels is None else _legend(labels.label_space, shares, width)
+    top = MARGIN + 3 * LINE
+    legend_lines = 1 + max((line for _, _, _, line in legend), default=-1)
+    sheet = Pillow.new("RGB", (width, top + sum(heights) + legend_lines * LINE + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN), title, fill=INK, font=_font(TITLE_SIZE))
+    shown = f"{len(cells)} of {len(dataset)} images"
+    if labels is not None:
+        shown += ", above as they are, below under their labels (hatched: ignored)"
+    draw.text((MARGIN, MARGIN + 1.5 * LINE), shown, fill=MUTED, font=_font(TEXT_SIZE))
+    for row, height in zip(rows, heights, strict=True):
+        for column, (picture, name) in enumerate(row):
+            left = MARGIN + column * (CELL_WIDTH + GAP)
+            sheet.paste(picture, (left, top))
+            draw.text((left, top + picture.height + 4), _shortened(name), fill=MUTED, font=_font(TEXT_SIZE))
+        top += height
+    for text, colour, left, line in legend:
+        y = top + line * LINE
+        draw.rounded_rectangle((left, y + 1, left + 22, y + 17), radius=3, fill=colour, outline=RULE)
+        draw.text((left + 30, y), text, fill=INK, font=_font(TEXT_SIZE))
+    with atomic_write(path) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+def _cells(dataset: ImageDataset, labels: SegmentationDataset | None, count: int) -> list[tuple[Pillow.Image, str]]:
+    cells = []
+    for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int).tolist():
+        try:
+            image = dataset.image(index)
+            pictures = [_cell(image)]
+            if labels is not None:
+                below = overlay(np.array(pictures[0]), labels.label(index), labels.label_space)
+                pictures.append(Pillow.fromarray(below))
+        except UserError:
+            continue
+        column = Pillow.new("RGB", (CELL_WIDTH, sum(picture.height for picture in pictures) + 4), PAPER)
+        column.paste(pictures[0], (0, 0))
+        if len(pictures) > 1:
+            column.paste(pictures[1], (0, pictures[0].height + 4))
+        cells.append((column, dataset.name(index)))
+    return cells
+
+
+def _cell(image: Image) -> Pillow.Image:
+    """Scaled to the cell's width; tall images to a square instead. Small images keep hard pixels."""
+    height, width = image.shape[:2]
+    scale = min(CELL_WIDTH / width, CELL_WIDTH / height) if height > width else CELL_WIDTH / width
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return Pillow.fromarray(image).resize(size, Pillow.Resampling.NEAREST if scale > 1.5 else Pillow.Resampling.LANCZOS)
+
+
+def _legend(
+    space: LabelSpace, shares: Sequence[float] | None, width: int
+) -> list[tuple[str, tuple[int, int, int], int, int]]:
+    """(text, colour, left, line) of every class, wrapped at the sheet's width."""
+    entries: list[tuple[str, tuple[int, int, int], int, int]] = []
+    left, line = MARGIN, 0
+    for index, (name, colour) in enumerate(zip(space.names, space.palette, strict=True)):
+        text = name if shares is None else f"{name}  {shares[index]:.1%}"
+        step = 30 + int(_font(TEXT_SIZE).getlength(text)) + 24
+        if left > MARGIN and left + step > width - MARGIN:
+            left, line = MARGIN, line + 1
+        entries.append((text, colour, left, line))
+        left += step
+    return entries
+
+
+def _shortened(name: str) -> str:
+    """The end of a name that fits below a cell."""
+    font = _font(TEXT_SIZE)
+    while font.getlength(name) > CELL_WIDTH and len(name) > 4:
+        name = "…" + name[2:]
+    return name
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise UserError("Pillow was built without FreeType, so the contact sheet cannot be lettered; reinstall pillow")
+    return font
