@@ -64,9 +64,7 @@ def test_equals_a_naive_loop(case: tuple[Tensor, Tensor, int, int]) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(maps(), st.integers(0, 1000))
-def test_order_and_grouping_of_updates_do_not_matter(
-    case: tuple[Tensor, Tensor, int, int], seed: int
-) -> None:
+def test_order_and_grouping_of_updates_do_not_matter(case: tuple[Tensor, Tensor, int, int], seed: int) -> None:
     prediction, label, num_classes, ignore = case
     order = torch.randperm(prediction.numel(), generator=torch.Generator().manual_seed(seed))
     whole, pieces = ConfusionMatrix(num_classes, ignore), ConfusionMatrix(num_classes, ignore)

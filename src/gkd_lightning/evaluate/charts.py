@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from gkd_lightning.evaluate.results import Results
+from gkd_lightning.evaluate.results import REFERENCES, Results
 from gkd_lightning.evaluate.style import (
     ACCENT,
     GREYS,
@@ -28,9 +28,8 @@ from gkd_lightning.evaluate.style import (
     png,
     style,
 )
-from gkd_lightning.evaluate.tables import Row, table
+from gkd_lightning.evaluate.tables import Row, class_means, table
 
-REFERENCES = ("teacher", "oracle")
 FloatArray = NDArray[np.float64]
 Points = Sequence[tuple[int, float]]
 HEAT = LinearSegmentedColormap.from_list("heat", ["#fbf3ec", "#f6b48a", ACCENT, "#7c2d06"])
@@ -84,7 +83,9 @@ def draw_curve(axes: Axes, lines: Mapping[str, Sequence[Points]], look: Mapping[
         front = look[method].colour == ACCENT
         axes.plot(steps, values.mean(0), color=look[method].colour, ls=look[method].dash, lw=1.7 if front else 1.3)
         axes.fill_between(steps, values.min(0), values.max(0), color=look[method].colour, alpha=0.16, lw=0)
-        lowest, highest = min(lowest, np.nanmin(values)), max(highest, np.nanmax(values))
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            lowest, highest = min(lowest, finite.min()), max(highest, finite.max())
     if decades and lowest > 0 and highest / lowest > 30:
         axes.set_yscale("log")
     else:
@@ -141,9 +142,10 @@ def spaced(places: Sequence[float], distance: float) -> list[float]:
             groups.pop()
             centre = (centre * count + below * members) / (count + members)
             count += members
-        half = distance * (count - 1) / 2
-        groups.append((max(min(centre, 1 - half), half) if half <= 0.5 else 0.5, count))
-    return [centre + distance * (step - (count - 1) / 2) for centre, count in groups for step in range(count)]
+        groups.append((centre, count))
+    moved = [centre + distance * (step - (count - 1) / 2) for centre, count in groups for step in range(count)]
+    last = len(moved) - 1
+    return [max(min(place, 1 - distance * (last - step)), distance * step) for step, place in enumerate(moved)]
 
 
 def _bottom(group: Sequence[float], distance: float) -> float:
@@ -220,13 +222,3 @@ def heatmap_png(results: Results, method: str) -> bytes:
         for spine in axes.spines.values():
             spine.set_visible(False)
         return png(figure)
-
-
-def class_means(row: Row) -> tuple[list[str], list[str], FloatArray]:
-    """Domain names, class names, and IoU (domains, classes) in percent, mean over seeds; NaN where never defined."""
-    scores = [run.domains for run in row.runs]
-    classes = list(scores[0][0].classes)
-    stack = np.array([[[np.nan if iou is None else iou for iou in d.iou] for d in run] for run in scores], float)
-    counts = (~np.isnan(stack)).sum(0)
-    means = np.where(counts > 0, np.nansum(stack, 0) / np.maximum(counts, 1), np.nan)
-    return [score.domain for score in scores[0]], classes, means

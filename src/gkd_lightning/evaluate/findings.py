@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.results import Results
+from gkd_lightning.evaluate.results import STUDENTS, Results
 from gkd_lightning.evaluate.tables import Row, Spread, table, unseen_domains
 
-STUDENTS = ("method", "none")
 Verdict = Literal["ahead", "level", "behind"]
 
 

@@ -24,6 +24,8 @@ Selection = Literal["last", "source-val", "oracle"]
 Role = Literal["method", "none", "teacher", "oracle"]
 """`none` = no distillation and `teacher` = teacher with a head are the two ends of the share recovered;
 `oracle` = trained on labelled target images."""
+STUDENTS = ("method", "none")
+REFERENCES = ("teacher", "oracle")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.results import Results, Role, RunResult
 from gkd_lightning.evaluate.scores import generalization_gap, in_domain, share_recovered, unseen_mean
@@ -23,10 +26,11 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of one value per seed; NaN if there is none."""
+        """Of one value per seed; NaN if there is none or one of them is NaN."""
         numbers = tuple(values)
-        mean = statistics.fmean(numbers) if numbers else math.nan
-        return cls(mean, statistics.stdev(numbers) if len(numbers) > 1 else math.nan, numbers)
+        if not numbers or any(math.isnan(number) for number in numbers):
+            return cls(math.nan, math.nan, numbers)
+        return cls(statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else math.nan, numbers)
 
     def __str__(self) -> str:
         if math.isnan(self.mean):
@@ -88,6 +92,27 @@ def table(results: Results) -> list[Row]:
 def unseen_domains(results: Results) -> list[str]:
     """Names of the domains that count in the unseen mean."""
     return [score.domain for score in results.runs[0].domains if not score.seen]
+
+
+def class_means(row: Row) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    """Domain names, class names, and IoU (domains, classes) in percent, mean over seeds; NaN where never defined."""
+    scores = [run.domains for run in row.runs]
+    classes = list(scores[0][0].classes)
+    stack = np.array([[[np.nan if iou is None else iou for iou in d.iou] for d in run] for run in scores], float)
+    counts = (~np.isnan(stack)).sum(0)
+    means = np.where(counts > 0, np.nansum(stack, 0) / np.maximum(counts, 1), np.nan)
+    return [score.domain for score in scores[0]], classes, means
+
+
+def markdown(results: Results) -> str:
+    """The table for a README: methods x (unseen mean, unseen domains, in-domain, gap, recovered), best not marked."""
+    rows, targets = table(results), unseen_domains(results)
+    head = ["method", "unseen mean", *targets, "in-domain", "gap", "recovered %"]
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for row in rows:
+        spreads = [row.unseen, *(row.domains[name] for name in targets), row.in_domain, row.gap, row.recovered]
+        lines.append([row.title, *(str(spread) for spread in spreads)])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def check_comparable(runs: Iterable[RunResult]) -> None:

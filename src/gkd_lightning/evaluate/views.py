@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gkd_lightning.evaluate.charts import REFERENCES, class_means
-from gkd_lightning.evaluate.findings import STUDENTS, comparisons
-from gkd_lightning.evaluate.results import Cost, Results
-from gkd_lightning.evaluate.tables import Row, Spread, table, unseen_domains
+from gkd_lightning.evaluate.findings import comparisons
+from gkd_lightning.evaluate.results import REFERENCES, STUDENTS, Cost, Results
+from gkd_lightning.evaluate.tables import Row, Spread, class_means, table, unseen_domains
 
 
 @dataclass(frozen=True)

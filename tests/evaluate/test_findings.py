@@ -1,0 +1,59 @@
+"""Only what exceeds the spread is claimed, whoever wins; a single seed claims nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate import compare, comparisons, headline
+from tests.evaluate.builders import results, run
+
+
+def test_difference_beyond_and_within_the_spread() -> None:
+    found = {comparison.second.method: comparison for comparison in comparisons(results())}
+    assert list(found) == ["none", "mse"]
+    assert found["none"].verdict == "ahead"
+    assert found["none"].unseen.points == pytest.approx(10.5, abs=1e-2)
+    assert found["none"].unseen.spread == pytest.approx(2.0, abs=1e-2)
+    assert (found["none"].wins, found["none"].losses, found["none"].needed) == (5, 0, 4)
+    assert found["mse"].verdict == "level"
+    assert compare(results(), "mse", "gkd").verdict == "level"
+    assert compare(results(), "none", "gkd").verdict == "behind"
+
+
+@pytest.mark.parametrize(("won", "verdict"), [(3, "level"), (4, "ahead"), (5, "ahead")])
+def test_a_claim_needs_four_of_five_domains(won: int, verdict: str) -> None:
+    runs = [run("none", seed, (60, 20, 20, 20, 20, 20)) for seed in (0, 1)]
+    better = [60.0] * won + [20.0] * (5 - won)
+    runs += [run("gkd", seed, (60, *better)) for seed in (0, 1)]
+    assert compare(results({}, runs=runs), "gkd", "none").verdict == verdict
+
+
+def test_an_unknown_method() -> None:
+    with pytest.raises(UserError, match="foo: no run of this method; there are none, mse, gkd, teacher"):
+        compare(results(), "gkd", "foo")
+
+
+def test_headline_when_the_method_wins_draws_and_loses() -> None:
+    assert headline(results()) == (
+        "On five unseen domains, GKD reaches 30.5 ± 1.0 mIoU over 3 seeds: ahead of No distillation (+10.5) by more "
+        "than the spread and not separable from Two-stage MSE (+0.5)."
+    )
+    losing = headline(results({"none": (20, 1), "mse": (30, 1), "gkd": (15, 1)}))
+    assert "GKD reaches 15.0" in losing
+    assert losing.endswith("behind No distillation (-5.0) and Two-stage MSE (-15.0) by more than the spread.")
+
+
+def test_headline_of_a_single_seed_claims_nothing() -> None:
+    text = headline(results(seeds=1))
+    assert "10.5 above No distillation and 0.5 above Two-stage MSE" in text
+    assert "carry no error bar" in text
+    assert "spread" not in text
+
+
+def test_headlines_of_odd_collections() -> None:
+    assert "no other student" in headline(results({"gkd": (30, 1), "teacher": (40, 1)}))
+    assert "Two-stage MSE is the best student" in headline(results({"none": (20, 1), "mse": (30, 1)}))
+    assert "No student" in headline(results({"teacher": (40, 1)}))
+    seen_only = [run("gkd", domains=[run("gkd").domains[0]])]
+    assert "No student was judged on an unseen domain" in headline(results({}, runs=seen_only))
