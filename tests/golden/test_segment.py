@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,12 @@ from torch.nn import functional as F
 from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder
 from gkd_lightning.segment.criterion import HeadLosses, Mask2FormerCriterion
 from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig, Mask2FormerHead
-from gkd_lightning.segment.matcher import match
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
 from gkd_lightning.segment.pyramid import default_blocks, feature_pyramid
 from gkd_lightning.segment.segmenter import semantic_scores
 from gkd_lightning.segment.sliding import plan_windows, sliding_scores
-from gkd_lightning.segment.targets import semantic_targets
 from tests.golden.harness import Golden, golden_json
+from tests.segment.shape_points import ShapePoints
 
 STRIDES = ("stride4", "stride8", "stride16", "stride32")
 
@@ -70,25 +68,6 @@ def our_state(official: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-class OfficialPoints:
-    """The fixture's rule: every draw is seeded by its own shape; masks in ascending order of their query."""
-
-    def __init__(self) -> None:
-        self.rank: Tensor | None = None
-
-    @staticmethod
-    def rand(*shape: int) -> Tensor:
-        seed = sum(value * 31**i for i, value in enumerate(shape)) % 100003
-        return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
-
-    def per_image(self, layers: int, count: int, device: torch.device) -> Tensor:
-        return self.rand(1, count, 2).expand(2, layers, count, 2)
-
-    def per_mask(self, masks: Sequence[int], layers: int, count: int, device: torch.device) -> Tensor:
-        assert self.rank is not None
-        return self.rand(sum(masks), count, 2)[self.rank]
-
-
 @pytest.fixture(scope="module")
 def official() -> Golden:
     return Golden("h_mask2former_head")
@@ -128,10 +107,7 @@ def trained(
     features = [official.input(f"feat.{stride}").requires_grad_() for stride in STRIDES]
     label = official.input("gt_sem_seg").to(torch.uint8)
     output = head.train()(features)
-    points = OfficialPoints()
-    matching = match(output, semantic_targets(label, sizes["num_classes"]), points, config)
-    order = (matching.image[:, None] * sizes["num_queries"] + matching.query).argsort(dim=0)
-    points.rank = order.argsort(dim=0)
+    points = ShapePoints(output, label, config)
     losses = Mask2FormerCriterion(sizes["num_classes"], config)(output, label, points)
     head.zero_grad()
     losses.total.backward()

@@ -1,0 +1,26 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from gkd_lightning.segment.pyramid import default_blocks, feature_pyramid
+
+
+@pytest.mark.parametrize(
+    ("depth", "blocks"),
+    [(12, [3, 5, 7, 11]), (24, [7, 11, 15, 23]), (4, [0, 1, 2, 3]), (5, [1, 1, 2, 4]), (1, [0, 0, 0, 0])],
+)
+def test_default_blocks(depth: int, blocks: list[int]) -> None:
+    assert default_blocks(depth) == blocks
+
+
+def test_first_block_is_finest_and_last_is_coarsest() -> None:
+    maps = [torch.randn(2, 3, 4, 6) for _ in range(4)]
+    pyramid = feature_pyramid(maps)
+    assert [tuple(level.shape[-2:]) for level in pyramid] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+    assert pyramid[2] is maps[2]
+    torch.testing.assert_close(pyramid[3], F.avg_pool2d(maps[3], 2))  # what bilinear halving amounts to
+
+
+def test_four_maps_are_needed() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        feature_pyramid([torch.randn(1, 3, 4, 4)] * 3)
