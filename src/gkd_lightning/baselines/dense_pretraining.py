@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gkd_lightning.distill.optim import cosine_factor, fused_adamw, parameter_groups
+from gkd_lightning.distill.optim import adamw, cosine_factor, parameter_groups
 from gkd_lightning.encoders import EncoderSpec, build_encoder, export_encoder
 from gkd_lightning.evaluate import ConfusionMatrix, mean_iou
 
@@ -91,7 +91,8 @@ class DensePretraining(L.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a cosine per step."""
-        optimizer = fused_adamw(parameter_groups(self.named_parameters(), self.hparams.weight_decay), self.hparams.lr)
+        groups = parameter_groups(self.named_parameters(), self.hparams.weight_decay)
+        optimizer = adamw(groups, self.hparams.lr, clipped=bool(self.trainer.gradient_clip_val))
         steps = int(self.trainer.estimated_stepping_batches)
         factor = cosine_factor(steps, self.hparams.lr, self.hparams.min_lr, warmup=self.hparams.warmup_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -2,7 +2,7 @@
 
 from gkd_lightning.distill.heads import Aligned, Projection, QuerySoftDistillation, attention_entropy
 from gkd_lightning.distill.masking import batch_masks, masked_samples, random_token_mask
-from gkd_lightning.distill.module import DomainGeneralDistillation
+from gkd_lightning.distill.module import DomainGeneralDistillation, resize_tokens
 from gkd_lightning.distill.objective import DistillationObjective
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "batch_masks",
     "masked_samples",
     "random_token_mask",
+    "resize_tokens",
 ]

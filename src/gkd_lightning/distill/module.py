@@ -14,7 +14,7 @@ from gkd_lightning.distill.ema import ExponentialMovingAverage
 from gkd_lightning.distill.health import DistillationHealth
 from gkd_lightning.distill.masking import batch_masks, masked_samples
 from gkd_lightning.distill.objective import Alignment, DistillationObjective, Variant
-from gkd_lightning.distill.optim import cosine_factor, fused_adamw, parameter_groups, scaled_learning_rate
+from gkd_lightning.distill.optim import cosine_factor, adamw, parameter_groups, scaled_learning_rate
 from gkd_lightning.encoders import (
     Encoder,
     EncoderSpec,
@@ -158,7 +158,7 @@ class DomainGeneralDistillation(L.LightningModule):
         base = scaled_learning_rate(hparams.lr, batch_size or 1, hparams.reference_batch_size)
         official = hparams.variant == "official"
         groups = parameter_groups(self.named_parameters(), hparams.weight_decay, decay_tokens=official)
-        optimizer = fused_adamw(groups, base)
+        optimizer = adamw(groups, base, clipped=bool(self.trainer.gradient_clip_val))
         if hparams.schedule == "epoch":
             total = self.trainer.max_epochs or 1
             if total < 0:

@@ -66,6 +66,12 @@ def cosine_factor(
     return factor
 
 
-def fused_adamw(groups: list[dict[str, object]], lr: float) -> torch.optim.AdamW:
-    """AdamW with the official betas and epsilon, fused where every parameter's device has a fused kernel."""
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), eps=1e-8, fused=True)
+def adamw(groups: list[dict[str, object]], lr: float, clipped: bool = False) -> torch.optim.AdamW:
+    """AdamW with the official betas and epsilon; fused, unless Lightning has to clip gradients under AMP.
+
+    Args:
+        groups: see `parameter_groups`.
+        lr: learning rate.
+        clipped: whether the trainer clips gradients: Lightning refuses to with a fused optimiser.
+    """
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), eps=1e-8, fused=not clipped)

@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from gkd_lightning.data import MiniCity, SegmentationDataset
+from gkd_lightning.data.joined import Joined
+from gkd_lightning.errors import UserError
+
+
+def test_one_after_the_other() -> None:
+    first, second = MiniCity("game", 2), MiniCity("day", 3)
+    joined = Joined([first, second])
+    assert isinstance(joined, SegmentationDataset)
+    assert len(joined) == 5
+    assert np.array_equal(joined.image(1), first.image(1))
+    assert np.array_equal(joined.image(2), second.image(0))
+    assert np.array_equal(joined.label(4), second.label(2))
+    assert len({joined.name(index) for index in range(5)}) == 5
+    with pytest.raises(IndexError):
+        joined.image(5)
+
+
+def test_nothing_to_join_and_other_classes() -> None:
+    class Other(MiniCity):
+        label_space = type(MiniCity.label_space)(("one",), ((0, 0, 0),))
+
+    with pytest.raises(UserError, match="none given"):
+        Joined([])
+    with pytest.raises(UserError, match=r"datasets\[1\]"):
+        Joined([MiniCity("game", 1), Other("game", 1)])
