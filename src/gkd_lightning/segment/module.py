@@ -110,7 +110,9 @@ class TaskLearning(L.LightningModule):
         groups = parameter_groups(
             self.segmenter.head, encoder, hparams.lr, hparams.weight_decay, hparams.encoder_lr_scale
         )
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=True)
+        # Lightning cannot clip gradients under AMP with a fused optimiser.
+        fused = not self.trainer.gradient_clip_val
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=fused)
         factor = poly_factor(int(self.trainer.estimated_stepping_batches))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
