@@ -244,5 +244,3 @@ def _queue_cars(scene: Scene, road: _Street, count: int, queue: list[tuple[int, 
                     at = (x, distance, side < 0)
                     queue.append((scale, lambda at=at: objects.car_along(scene, *at)))  # type: ignore[misc]
                 break
-
-

@@ -294,7 +294,7 @@ def pole(scene: Scene, x: int, scale: int) -> None:
         canvas.rect(x0, top, x1, top + thick, code + PART["pole"])
         lamp, end = max(abs(reach) // 2, 4), centre + reach
         canvas.rect(end - lamp // 2, top + thick // 2, end + (lamp + 1) // 2, top + thick + 2, code + PART["lantern"])
-        scene.lights.append((end, top + thick + 1, view.pixels(380, scale, 8)))
+        scene.lights.append((end, top + thick + 1, view.pixels(290, scale, 8)))
 
 
 def _plate(scene: Scene, code: int, centre: int, top: int, size: int, kind: int) -> None:

@@ -158,14 +158,14 @@ def _lamps(image: Planes, layout: Layout, part: NDArray[np.intp], value: dict[st
     """Lit windows and lamps, the light that lamps throw, and the beam of the camera's own car."""
     strength = value["night.lamps"]
     pool = np.minimum(strength * 24 // (4 + layout.depth.astype(np.int32)), 150)  # own headlights
-    pool[(_ROW < SIZE // 3) & (_COLUMN >= 0)] //= 2
+    pool = pool * np.clip(_ROW * 5, 64, 256) >> 8  # head lights shine downwards
     if len(layout.lights):
         x, y, radius = (layout.lights[:, k].astype(np.int32)[:, None, None] for k in range(3))
         square = ((_COLUMN[None] - x) ** 2 + (_ROW[None] - y) ** 2) * 16 // (radius * radius)
         halo = _falloff()[np.minimum(square, 64)].max(axis=0) * strength >> 8
     else:
         halo = np.zeros_like(pool)
-    image += image * (pool + halo) * 3 // 256
+    image += image * (pool + halo) * 5 // 512
     lit = draws.within(np.zeros(layout.instances, np.int64), np.full(layout.instances, 99, np.int64))
     glow = GLOW_OF[part]
     window = MATERIAL_OF[part] == Material.WINDOW

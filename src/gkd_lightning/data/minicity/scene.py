@@ -131,5 +131,3 @@ class Scene:
             self.canvas.code, depth, self.texture_x, self.texture_y, self.shadow.code.astype(np.uint8),
             lights, len(self.depths), self.sun,
         )  # fmt: skip
-
-

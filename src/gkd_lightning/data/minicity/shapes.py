@@ -157,4 +157,3 @@ _KINDS: tuple[Callable[[Scene, int, int], None], ...] = (
     _ball, _animal, _animal, _chair, _table, _bottle, _abstract,
 )  # fmt: skip
 """About as many street things as other ones."""
-

@@ -26,12 +26,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gkd_lightning.data.minicity.layout import Traits
+from gkd_lightning.data.minicity.looks import (
+    ANY_MATERIAL,
+    GAME_MATERIALS,
+    NATURAL_MATERIALS,
+    REAL_MATERIALS,
+    Box,
+    Interval,
+    look,
+    merge,
+)
 from gkd_lightning.data.minicity.parts import Material
 from gkd_lightning.data.minicity.textures import Texture as T
 from gkd_lightning.errors import UserError
-
-Interval = tuple[int, int]
-Box = dict[str, Interval]
 
 NEUTRAL: Box = {
     "light.exposure": (256, 256),  # all reflected light, 256 = as the materials say
@@ -63,110 +70,6 @@ NEUTRAL: Box = {
     "camera.outline": (0, 0),  # darkness of lines between things
 }
 
-
-def _look(name: Material, hue: Interval, saturation: Interval, value: Interval,
-          texture: Interval = (T.FLAT, T.FLAT), strength: Interval = (0, 0)) -> Box:  # fmt: skip
-    """A material: hue in degrees (may leave [0, 360) to wrap), the rest of 256, the kind and strength of texture."""
-    key = name.name.lower()
-    return {f"{key}.hue": hue, f"{key}.saturation": saturation, f"{key}.value": value,
-            f"{key}.texture": (int(texture[0]), int(texture[1])), f"{key}.strength": strength}  # fmt: skip
-
-
-def _merge(*boxes: Mapping[str, Interval]) -> Box:
-    merged: Box = {}
-    for box in boxes:
-        merged.update(box)
-    return merged
-
-
-_M = Material
-_GAME_MATERIALS = _merge(
-    _look(_M.SKY, (203, 212), (110, 140), (232, 246), (T.CLOUD, T.CLOUD), (0, 8)),
-    _look(_M.FACADE, (18, 46), (60, 115), (175, 220), (T.FLAT, T.GRAIN), (0, 5)),
-    _look(_M.ROOF, (4, 16), (140, 170), (140, 165), (T.FLAT, T.FLAT), (0, 4)),
-    _look(_M.WINDOW, (205, 215), (90, 120), (105, 130)),
-    _look(_M.TRIM, (35, 50), (20, 50), (225, 240)),
-    _look(_M.ROAD, (220, 230), (8, 16), (92, 108), (T.GRAIN, T.GRAIN), (3, 7)),
-    _look(_M.MARKING, (50, 55), (0, 10), (232, 245)),
-    _look(_M.SIDEWALK, (38, 46), (16, 28), (180, 196), (T.GRAIN, T.GRAIN), (2, 6)),
-    _look(_M.FOLIAGE, (112, 126), (140, 170), (128, 152), (T.MOTTLE, T.MOTTLE), (6, 14)),
-    _look(_M.GRASS, (95, 106), (140, 165), (155, 175), (T.GRAIN, T.GRAIN), (4, 8)),
-    _look(_M.TRUNK, (24, 30), (120, 145), (95, 110)),
-    _look(_M.PAINT, (0, 359), (170, 215), (185, 225)),
-    _look(_M.GLASS, (200, 210), (60, 85), (72, 92)),
-    _look(_M.TYRE, (220, 225), (10, 20), (38, 46)),
-    _look(_M.HEADLAMP, (48, 54), (20, 45), (240, 250)),
-    _look(_M.TAILLAMP, (354, 362), (200, 225), (205, 230)),
-    _look(_M.SKIN, (20, 28), (85, 130), (190, 228)),
-    _look(_M.HAIR, (20, 32), (90, 150), (50, 95)),
-    _look(_M.SHIRT, (0, 359), (150, 205), (180, 225)),
-    _look(_M.TROUSERS, (215, 235), (90, 150), (80, 125)),
-    _look(_M.POLE, (210, 220), (10, 20), (126, 142)),
-    _look(_M.SIGN, (212, 226), (180, 215), (185, 215)),
-    _look(_M.FIGURE, (50, 55), (0, 12), (236, 248)),
-    _look(_M.THING, (0, 359), (120, 215), (120, 225), (T.FLAT, T.CHECKER), (0, 30)),
-)
-"""A computer game of some years ago: clean, saturated, the same few materials everywhere."""
-
-_REAL_MATERIALS = _merge(
-    _look(_M.SKY, (196, 226), (10, 80), (205, 248), (T.CLOUD, T.CLOUD), (20, 60)),
-    _look(_M.FACADE, (4, 52), (15, 135), (75, 200), (T.GRAIN, T.BRICK), (18, 62)),
-    _look(_M.ROOF, (-10, 30), (25, 140), (60, 135), (T.GRAIN, T.PLANKS), (20, 60)),
-    _look(_M.WINDOW, (180, 240), (10, 70), (38, 150), (T.MOTTLE, T.CLOUD), (20, 70)),
-    _look(_M.TRIM, (10, 60), (5, 70), (90, 225), (T.GRAIN, T.MOTTLE), (5, 25)),
-    _look(_M.ROAD, (20, 60), (2, 32), (72, 138), (T.GRAIN, T.MOTTLE), (14, 36)),
-    _look(_M.MARKING, (40, 60), (0, 50), (170, 235), (T.GRAIN, T.MOTTLE), (20, 60)),
-    _look(_M.SIDEWALK, (10, 50), (8, 52), (108, 185), (T.GRAIN, T.TILES), (14, 42)),
-    _look(_M.FOLIAGE, (58, 112), (60, 150), (62, 128), (T.LEAVES, T.LEAVES), (35, 90)),
-    _look(_M.GRASS, (52, 98), (60, 140), (80, 145), (T.GRAIN, T.LEAVES), (25, 60)),
-    _look(_M.TRUNK, (18, 40), (40, 110), (50, 95), (T.STRIPES, T.STRIPES), (10, 35)),
-    _look(_M.PAINT, (-20, 240), (0, 185), (35, 228), (T.FLAT, T.MOTTLE), (0, 20)),
-    _look(_M.GLASS, (190, 230), (5, 50), (28, 78), (T.CLOUD, T.CLOUD), (20, 70)),
-    _look(_M.TYRE, (20, 40), (0, 25), (22, 42)),
-    _look(_M.HEADLAMP, (40, 60), (5, 40), (195, 240)),
-    _look(_M.TAILLAMP, (350, 368), (150, 215), (130, 190)),
-    _look(_M.SKIN, (12, 30), (60, 140), (75, 210)),
-    _look(_M.HAIR, (10, 40), (20, 140), (22, 120)),
-    _look(_M.SHIRT, (0, 359), (10, 150), (35, 215), (T.FLAT, T.MOTTLE), (0, 30)),
-    _look(_M.TROUSERS, (195, 260), (10, 110), (25, 105), (T.FLAT, T.MOTTLE), (0, 20)),
-    _look(_M.POLE, (20, 220), (4, 40), (75, 165), (T.GRAIN, T.GRAIN), (5, 20)),
-    _look(_M.SIGN, (-12, 232), (110, 220), (120, 225), (T.GRAIN, T.GRAIN), (4, 14)),
-    _look(_M.FIGURE, (45, 55), (0, 30), (190, 242)),
-    _look(_M.THING, (0, 359), (20, 200), (40, 225), (T.FLAT, T.CHECKER), (0, 60)),
-)
-"""Weathered materials with a grain, muted and varied: what a photograph of a street is made of."""
-
-_NATURAL_MATERIALS = _merge(
-    _look(_M.SKY, (180, 250), (0, 160), (130, 240), (T.FLAT, T.CLOUD), (0, 60)),
-    _look(_M.FACADE, (-20, 70), (0, 170), (60, 235), (T.FLAT, T.TILES), (0, 70)),
-    _look(_M.ROOF, (-30, 60), (0, 180), (40, 190), (T.FLAT, T.BRICK), (0, 70)),
-    _look(_M.WINDOW, (170, 260), (0, 140), (25, 180), (T.FLAT, T.CLOUD), (0, 70)),
-    _look(_M.TRIM, (0, 80), (0, 110), (60, 240), (T.FLAT, T.CLOUD), (0, 40)),
-    _look(_M.ROAD, (0, 260), (0, 45), (45, 170), (T.FLAT, T.CLOUD), (0, 60)),
-    _look(_M.MARKING, (30, 70), (0, 80), (140, 240), (T.FLAT, T.CLOUD), (0, 70)),
-    _look(_M.SIDEWALK, (0, 80), (0, 80), (80, 220), (T.FLAT, T.TILES), (0, 60)),
-    _look(_M.FOLIAGE, (30, 140), (30, 190), (40, 190), (T.FLAT, T.LEAVES), (0, 80)),
-    _look(_M.GRASS, (40, 130), (30, 190), (50, 200), (T.FLAT, T.LEAVES), (0, 70)),
-    _look(_M.TRUNK, (0, 60), (0, 160), (30, 140), (T.FLAT, T.STRIPES), (0, 50)),
-    _look(_M.PAINT, (0, 359), (0, 200), (25, 240), (T.FLAT, T.CLOUD), (0, 30)),
-    _look(_M.GLASS, (170, 260), (0, 110), (25, 120), (T.FLAT, T.CLOUD), (0, 70)),
-    _look(_M.TYRE, (0, 260), (0, 45), (25, 70)),
-    _look(_M.HEADLAMP, (30, 80), (0, 80), (170, 240)),
-    _look(_M.TAILLAMP, (340, 380), (100, 200), (100, 235)),
-    _look(_M.SKIN, (5, 40), (40, 160), (60, 235)),
-    _look(_M.HAIR, (0, 60), (0, 170), (25, 160)),
-    _look(_M.SHIRT, (0, 359), (0, 200), (25, 240), (T.FLAT, T.CLOUD), (0, 40)),
-    _look(_M.TROUSERS, (0, 359), (0, 140), (25, 160), (T.FLAT, T.CLOUD), (0, 30)),
-    _look(_M.POLE, (0, 260), (0, 60), (50, 210), (T.FLAT, T.GRAIN), (0, 40)),
-    _look(_M.SIGN, (-20, 260), (60, 200), (80, 240), (T.FLAT, T.GRAIN), (0, 30)),
-    _look(_M.FIGURE, (30, 80), (0, 70), (160, 240)),
-    _look(_M.THING, (0, 359), (0, 200), (25, 240), (T.FLAT, T.DIAGONAL), (0, 80)),
-)
-"""Wide guesses of what each material may look like anywhere in the world, in photographs, games and drawings."""
-
-_ANY_MATERIAL = _merge(*(
-    _look(material, (0, 359), (0, 200), (25, 240), (T.FLAT, T.DIAGONAL), (0, 80)) for material in Material
-))  # fmt: skip
 
 _PHOTO: Box = {
     "light.relief": (9, 17), "light.contact": (60, 130), "material.jitter": (10, 26), "camera.blur": (60, 190),
@@ -202,21 +105,21 @@ class Style:
         return dict(self.box)
 
 
-_SPACE = tuple(_merge(NEUTRAL, _GAME_MATERIALS))
+_SPACE = tuple(merge(NEUTRAL, GAME_MATERIALS))
 PARAMETERS: tuple[str, ...] = _SPACE
 """Names of the space's dimensions, in the order in which values are drawn."""
 
 
 def _game() -> Style:
-    return Style("game", _merge(NEUTRAL, _GAME_MATERIALS, {
+    return Style("game", merge(NEUTRAL, GAME_MATERIALS, {
         "light.exposure": (250, 262), "light.sun": (16, 24), "light.shadow": (30, 55), "sky.gradient": (30, 50),
         "camera.saturation": (256, 280), "camera.contrast": (256, 276),
     }))  # fmt: skip
 
 
 def _day() -> Style:
-    sky = _look(_M.SKY, (200, 224), (40, 125), (205, 248), (T.CLOUD, T.CLOUD), (15, 55))
-    return Style("day", _merge(NEUTRAL, _REAL_MATERIALS, _PHOTO, sky, {
+    sky = look(Material.SKY, (200, 224), (40, 125), (205, 248), (T.CLOUD, T.CLOUD), (15, 55))
+    return Style("day", merge(NEUTRAL, REAL_MATERIALS, _PHOTO, sky, {
         "light.exposure": (225, 300), "light.sun": (45, 85), "light.shadow": (112, 165), "sky.gradient": (10, 80),
         "camera.red": (256, 276), "camera.blue": (226, 252), "camera.saturation": (170, 250),
         "camera.contrast": (262, 315),
@@ -224,7 +127,7 @@ def _day() -> Style:
 
 
 def _night() -> Style:
-    return Style("night", _merge(NEUTRAL, _REAL_MATERIALS, _PHOTO, _look(_M.SKY, (215, 250), (60, 150), (40, 95)), {
+    return Style("night", merge(NEUTRAL, REAL_MATERIALS, _PHOTO, look(Material.SKY, (215, 250), (60, 150), (40, 95)), {
         "light.exposure": (62, 100), "light.sun": (0, 8), "light.shadow": (0, 30), "sky.gradient": (20, 80),
         "night.lamps": (120, 220), "night.windows": (20, 60), "camera.red": (225, 275), "camera.blue": (265, 340),
         "camera.saturation": (150, 230), "camera.contrast": (250, 310), "camera.noise": (12, 26),
@@ -232,7 +135,7 @@ def _night() -> Style:
 
 
 def _fog() -> Style:
-    return Style("fog", _merge(NEUTRAL, _REAL_MATERIALS, _PHOTO, {
+    return Style("fog", merge(NEUTRAL, REAL_MATERIALS, _PHOTO, {
         "light.exposure": (215, 265), "light.sun": (0, 10), "light.shadow": (0, 20), "sky.gradient": (-10, 10),
         "fog.density": (48, 84), "fog.hue": (190, 240), "fog.saturation": (0, 24), "fog.value": (150, 222),
         "camera.saturation": (130, 210), "camera.contrast": (235, 275), "camera.blur": (100, 220),
@@ -240,9 +143,9 @@ def _fog() -> Style:
 
 
 def _rain() -> Style:
-    sky = _look(_M.SKY, (200, 235), (4, 40), (130, 205), (T.CLOUD, T.CLOUD), (20, 60))
-    return Style("rain", _merge(
-        NEUTRAL, _REAL_MATERIALS, _PHOTO, sky, {
+    sky = look(Material.SKY, (200, 235), (4, 40), (130, 205), (T.CLOUD, T.CLOUD), (20, 60))
+    return Style("rain", merge(
+        NEUTRAL, REAL_MATERIALS, _PHOTO, sky, {
             "light.exposure": (135, 205), "light.sun": (0, 12), "light.shadow": (0, 20), "sky.gradient": (0, 60),
             "fog.density": (6, 18), "fog.value": (140, 180), "fog.saturation": (0, 20), "night.lamps": (0, 50),
             "rain.streaks": (40, 110), "rain.mirror": (90, 170), "camera.blue": (256, 300),
@@ -251,9 +154,9 @@ def _rain() -> Style:
 
 
 def _snow() -> Style:
-    sky = _look(_M.SKY, (200, 225), (4, 30), (185, 232), (T.CLOUD, T.CLOUD), (5, 30))
-    return Style("snow", _merge(
-        NEUTRAL, _REAL_MATERIALS, _PHOTO, sky, {
+    sky = look(Material.SKY, (200, 225), (4, 30), (185, 232), (T.CLOUD, T.CLOUD), (5, 30))
+    return Style("snow", merge(
+        NEUTRAL, REAL_MATERIALS, _PHOTO, sky, {
             "light.exposure": (215, 275), "light.sun": (0, 22), "light.shadow": (0, 35), "sky.gradient": (0, 30),
             "fog.density": (4, 20), "fog.value": (200, 232), "snow.cover": (110, 215), "snow.flakes": (20, 140),
             "camera.blue": (262, 300), "camera.saturation": (130, 210), "camera.contrast": (240, 300),
@@ -261,23 +164,23 @@ def _snow() -> Style:
 
 
 def _val() -> Style:
-    return Style("val", _merge(NEUTRAL, _REAL_MATERIALS, _PHOTO, _look(_M.SKY, (8, 44), (50, 140), (180, 240)), {
+    return Style("val", merge(NEUTRAL, REAL_MATERIALS, _PHOTO, look(Material.SKY, (12, 50), (25, 100), (185, 240)), {
         "light.exposure": (165, 225), "light.sun": (10, 40), "light.shadow": (20, 80), "sky.gradient": (20, 70),
-        "fog.density": (25, 42), "fog.hue": (10, 45), "fog.saturation": (20, 70), "fog.value": (150, 215),
-        "camera.red": (275, 330), "camera.blue": (190, 240), "camera.saturation": (200, 270),
+        "fog.density": (25, 42), "fog.hue": (10, 45), "fog.saturation": (10, 45), "fog.value": (150, 215),
+        "camera.red": (262, 300), "camera.blue": (208, 246), "camera.saturation": (200, 270),
         "camera.contrast": (250, 300),
     }), _REAL_TRAITS)  # fmt: skip
 
 
 def _wild() -> Style:
-    return Style("wild", _merge(NEUTRAL, _ANY_MATERIAL, {
-        "light.exposure": (190, 320), "light.relief": (0, 22), "light.sun": (0, 60), "light.shadow": (0, 100),
-        "light.contact": (0, 130), "sky.gradient": (-60, 110), "material.jitter": (0, 40), "fog.density": (0, 22),
+    return Style("wild", merge(NEUTRAL, ANY_MATERIAL, {
+        "light.exposure": (190, 320), "light.relief": (0, 22), "light.sun": (0, 60), "light.shadow": (0, 80),
+        "light.contact": (0, 130), "sky.gradient": (-60, 110), "material.jitter": (0, 40), "fog.density": (0, 16),
         "fog.hue": (0, 359), "fog.saturation": (0, 120), "fog.value": (60, 240), "rain.mirror": (0, 40),
         "camera.red": (200, 320), "camera.blue": (200, 320), "camera.saturation": (60, 330),
         "camera.contrast": (180, 350), "camera.brightness": (-30, 30), "camera.blur": (0, 256),
         "camera.noise": (0, 26), "camera.vignette": (0, 90), "camera.levels": (0, 4), "camera.outline": (0, 120),
-    }), _WILD_TRAITS, _NATURAL_MATERIALS)  # fmt: skip
+    }), _WILD_TRAITS, NATURAL_MATERIALS)  # fmt: skip
 
 
 STYLES: dict[str, Style] = {
