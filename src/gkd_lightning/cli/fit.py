@@ -14,4 +14,7 @@ def run(verb: str, arguments: list[str]) -> int:
     assert verb in ("fit", "validate", "test")
     stage = StageCLI(arguments, verb)  # type: ignore[arg-type]  # narrowed by the line above
     stage.run()
+    for score in getattr(stage.model, "domain_scores", {}).values():
+        if verb != "fit":
+            print(f"{score.domain:<16} mIoU {score.miou:6.2f}  accuracy {score.accuracy:6.2f}  {score.images} images")
     return 0

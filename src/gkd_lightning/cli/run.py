@@ -55,9 +55,10 @@ def execute(
     if dry_run:
         return 0
     run_stages(plan, again)
-    from gkd_lightning.pipeline.evaluation import report_plan
+    if plan.evaluation:
+        from gkd_lightning.pipeline.judge import report_plan
 
-    report_plan(plan)
+        report_plan(plan)
     return 0
 
 

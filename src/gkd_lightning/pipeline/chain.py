@@ -62,6 +62,7 @@ def check_plan(plan: Plan) -> None:
     Raises:
         UserError: names the stage and the key.
     """
+    from gkd_lightning.pipeline.judge import evaluation_config
     from gkd_lightning.pipeline.stage import check_config
 
     with tempfile.TemporaryDirectory() as folder:
@@ -72,6 +73,13 @@ def check_plan(plan: Plan) -> None:
                 check_config(path)
             except UserError as error:
                 raise UserError(f"stage {stage.name} of {stage.users[0]}: {error}") from error
+        if plan.evaluation:
+            path = Path(folder) / "test.yaml"
+            path.write_text(dump_yaml(evaluation_config(plan, "segmenter.safetensors")), encoding="utf-8")
+            try:
+                check_config(path)
+            except UserError as error:
+                raise UserError(f"evaluate: {error}") from error
 
 
 def run_stages(plan: Plan, again: frozenset[str] = frozenset()) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import asset, canonical_hash, file_sha256, shipped_root
-from gkd_lightning.pipeline.yaml_text import read_yaml
+from gkd_lightning.pipeline.yaml_text import interpolate, read_yaml
 
 Config = dict[str, Any]
 Fragment = str | Mapping[str, str]
@@ -33,10 +33,11 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
 def merge(base: Config, overlay: Mapping[str, Any]) -> Config:
     """`base` with `overlay` on top: mappings merge, anything else replaces.
 
-    A changed ``class_path`` drops the arguments that belonged to the old class.
+    A changed ``class_path`` drops the arguments that belonged to the old class. (Setting ``model.class_path`` keeps
+    them: for a subclass that takes them too.)
     """
     result = copy.deepcopy(base)
-    if "class_path" in overlay and overlay["class_path"] != base.get("class_path"):
+    if "class_path" in overlay and base.get("class_path", overlay["class_path"]) != overlay["class_path"]:
         for key in _CLASS_KEYS:
             result.pop(key, None)
     for key, value in overlay.items():
@@ -133,17 +134,21 @@ def stage_hash(config: Config, parent: str | None = None) -> str:
     return canonical_hash({"config": _with_file_contents(config), "parent": parent})
 
 
-def _with_file_contents(value: Any) -> Any:
+def _with_file_contents(value: Any, key: str = "") -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _with_file_contents(item) for key, item in value.items()}
+        return {
+            str(name): _with_file_contents(item, f"{key}.{name}" if key else str(name)) for name, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_with_file_contents(item) for item in value]
-    if isinstance(value, str):
-        if value.startswith("asset:"):
-            return {"sha256": content_hash(asset(value.removeprefix("asset:") + ".safetensors"))}
-        if len(value) < 1024 and "\n" not in value and Path(value).expanduser().is_file():
-            return {"sha256": content_hash(Path(value).expanduser())}
-    return value
+        return [_with_file_contents(item, f"{key}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("asset:"):
+        return {"sha256": content_hash(asset(value.removeprefix("asset:") + ".safetensors"))}
+    path = interpolate(value, key)
+    if len(path) < 1024 and "\n" not in path and Path(path).expanduser().is_file():
+        return {"sha256": content_hash(Path(path).expanduser())}
+    return value  # with its variables unreplaced: a moved data folder is still the same data
 
 
 def content_hash(path: Path) -> str:

@@ -223,6 +223,7 @@ class _Reader:
         configs = value.get("configs") or []
         if not isinstance(configs, list):
             raise self.wrong(f"{where}.configs", "expected a list of fragments")
+        configs = _spliced(configs)
         for index, item in enumerate(configs):
             plain = isinstance(item, str)
             mounted = isinstance(item, dict) and all(isinstance(x, str) for pair in item.items() for x in pair)
@@ -251,6 +252,11 @@ class _Reader:
 
     def wrong(self, key: str, problem: str) -> UserError:
         return UserError(f"{self.path}: {key}: {problem}")
+
+
+def _spliced(items: list[Any]) -> list[Any]:
+    """Lists inside the list put in place: an alias of a YAML list can then be extended."""
+    return [inner for item in items for inner in (_spliced(item) if isinstance(item, list) else [item])]
 
 
 EVALUATE = "evaluate"

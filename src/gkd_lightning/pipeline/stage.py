@@ -196,7 +196,8 @@ class StageCLI(LightningCLI):
             raise UserError(f"ckpt_path: {checkpoint}: no such checkpoint")
         method = getattr(self.trainer, self.verb)
         try:
-            method(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
+            options = {} if self.verb == "fit" else {"verbose": False}
+            method(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True, **options)
             if self.verb == "fit" and self.trainer.is_global_zero:
                 write_json(Path(self.trainer.default_root_dir) / COSTS, self.costs.asdict(self.trainer))
         except SystemExit as end:  # Lightning exits on Ctrl-C after its own shutdown

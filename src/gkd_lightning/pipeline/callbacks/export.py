@@ -24,6 +24,9 @@ class ExportArtefact(L.Callback):
         """Lightning calls this only when no exception ended the run."""
         export = getattr(pl_module, "export", None)
         if trainer.is_global_zero and export is not None and not trainer.fast_dev_run:
-            steps = {"steps": trainer.global_step, "epochs": trainer.current_epoch}
-            self.artefact = export(self.directory, {**self.provenance, **steps})
+            facts: dict[str, Any] = {"steps": trainer.global_step, "epochs": trainer.current_epoch}
+            manifest = getattr(trainer.datamodule, "manifest", None)
+            if manifest is not None:
+                facts["data"] = manifest()
+            self.artefact = export(self.directory, {**self.provenance, **facts})
         trainer.strategy.barrier("artefact")

@@ -1,0 +1,89 @@
+"""A finished segmenter judged on every domain: what `gkd test` and the end of a chain run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from torch import nn
+
+from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, from_confusion
+from gkd_lightning.segment import load_segmenter
+
+
+class Evaluation(L.LightningModule):
+    """Counts the pixels of every domain of a `TargetDataModule` (or of a source's validation domains).
+
+    Args:
+        segmenter: path of `segmenter.safetensors`, or its folder.
+
+    Attributes:
+        domain_scores: score by domain, after `test` or `validate`.
+    """
+
+    def __init__(self, segmenter: str) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.segmenter, self.label_space, self.record = load_segmenter(segmenter)
+        self.domain_metrics = nn.ModuleList()
+        self.domain_scores: dict[str, DomainScore] = {}
+
+    def setup(self, stage: str) -> None:
+        """A confusion matrix per domain.
+
+        Raises:
+            UserError: the data's classes are not the segmenter's.
+        """
+        data = self._data
+        found, own = data.label_space, self.label_space
+        if found is None or found.names != own.names:
+            names = "none" if found is None else ", ".join(found.names)
+            raise UserError(f"data: its classes are {names}; the segmenter's are {', '.join(own.names)}")
+        self.domain_metrics = nn.ModuleList([ConfusionMatrix(len(own), found.ignore) for _ in data.domain_names])
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Count one batch of the domain at `dataloader_idx`."""
+        label = batch["label"]
+        prediction = self.segmenter.predict(batch["image"], (label.shape[-2], label.shape[-1]))
+        real = [index for index, name in enumerate(batch["name"]) if name]  # a sampler's padding has no name
+        names = [batch["name"][index] for index in real]
+        self._metric(dataloader_idx).update(prediction[real], label[real], names)
+
+    validation_step = test_step
+
+    def on_test_epoch_end(self) -> None:
+        """Score every domain and log ``test/<domain>/miou``."""
+        self._score("test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Score every domain and log ``val/<domain>/miou``."""
+        self._score("val")
+
+    def protocol(self) -> dict[str, Any]:
+        """How images were resized, cut into windows and compared with labels."""
+        return {
+            **self._data.protocol.asdict(),
+            "window": self.segmenter.window,
+            "stride": self.segmenter.stride,
+            "scores": "mean of windows, then bilinear to the label's size, then argmax",
+        }
+
+    @property
+    def _data(self) -> Any:
+        return self.trainer.datamodule
+
+    def _metric(self, index: int) -> ConfusionMatrix:
+        metric = self.domain_metrics[index]
+        assert isinstance(metric, ConfusionMatrix)
+        return metric
+
+    def _score(self, prefix: str) -> None:
+        data = self._data
+        for index, domain in enumerate(data.domain_names):
+            metric = self._metric(index)
+            matrix = metric.compute()
+            score = from_confusion(domain, matrix, self.label_space.names, metric.num_images, domain in data.seen)
+            self.domain_scores[domain] = score
+            self.log(f"{prefix}/{domain}/miou", score.miou)
+            metric.reset()
