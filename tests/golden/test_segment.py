@@ -162,7 +162,7 @@ def test_scores(official: Golden, head: Mask2FormerHead) -> None:
 def test_optimizer_groups(head: Mask2FormerHead) -> None:
     """Which parameters decay, by name; learning rate; a frozen encoder is in no group, nothing is clipped."""
     official = golden_json("h_optimizer_groups.json")
-    decayed, kept = parameter_groups(head, None, lr=1e-4, weight_decay=0.05, encoder_lr_scale=1.0)
+    decayed, kept = parameter_groups(head, torch.nn.Identity(), lr=1e-4, weight_decay=0.05, encoder_lr_scale=1.0)
     names = {id(parameter): name for name, parameter in head.named_parameters()}
     for group, key in ((decayed, "decay"), (kept, "no_decay")):
         expected = {ours for name in official[key] for ours in our_names(name.removeprefix("decode_head."))}

@@ -15,8 +15,8 @@ from transformers.models.mask2former.modeling_mask2former import (
 )
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.segment.deformable import DeformableAttention, SinePositions
 from gkd_lightning.segment.initialization import initialize
+from gkd_lightning.segment.lean import DeformableAttention, PointwiseConvolution, SinePositions
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Mask2FormerConfig:
         encoder_layers: deformable attention layers of the pixel decoder.
         decoder_layers: layers of the transformer decoder; the outputs before the first one are supervised too.
         heads: attention heads everywhere.
+        sampled_points: positions that a head of the pixel decoder looks at on each level.
         encoder_ffn: hidden width of the pixel decoder's feed-forward blocks.
         decoder_ffn: hidden width of the transformer decoder's feed-forward blocks.
         queries: number of (mask, class) predictions; at least the number of classes of an image.
@@ -44,6 +45,7 @@ class Mask2FormerConfig:
     encoder_layers: int = 6
     decoder_layers: int = 9
     heads: int = 8
+    sampled_points: int = 4
     encoder_ffn: int = 1024
     decoder_ffn: int = 2048
     queries: int = 100
@@ -61,7 +63,7 @@ class Mask2FormerConfig:
                 f"head.hidden_dim: {self.hidden_dim} must be a multiple of 32 (group norm) "
                 f"and of twice the {self.heads} heads"
             )
-        for name in ("encoder_layers", "decoder_layers", "queries", "points"):
+        for name in ("encoder_layers", "decoder_layers", "sampled_points", "queries", "points"):
             if getattr(self, name) < 1:
                 raise UserError(f"head.{name}: {getattr(self, name)} must be at least 1")
         if self.oversample < 1 or not 0 <= self.importance <= 1:
@@ -112,12 +114,21 @@ class Mask2FormerHead(nn.Module):
         self.pixel_decoder = Mask2FormerPixelDecoder(plan, feature_channels=list(feature_dims))
         self.transformer = Mask2FormerTransformerModule(config.hidden_dim, plan)
         self.class_predictor = nn.Linear(config.hidden_dim, num_classes + 1)
-        for layer in self.pixel_decoder.encoder.layers:
-            stock = layer.self_attn
-            layer.self_attn = DeformableAttention(stock.d_model, stock.n_heads, stock.n_levels, stock.n_points)
-        self.pixel_decoder.position_embedding = SinePositions(config.hidden_dim // 2, normalize=True)
-        self.transformer.position_embedder = SinePositions(config.hidden_dim // 2, normalize=True)
+        self._replace_wasteful_parts()
         initialize(self)
+
+    def _replace_wasteful_parts(self) -> None:
+        config, decoder = self.config, self.pixel_decoder
+        for layer in decoder.encoder.layers:
+            levels = layer.self_attn.n_levels
+            layer.self_attn = DeformableAttention(config.hidden_dim, config.heads, levels, config.sampled_points)
+        decoder.position_embedding = SinePositions(config.hidden_dim // 2, normalize=True)
+        self.transformer.position_embedder = SinePositions(config.hidden_dim // 2, normalize=True)
+        projections = [*decoder.input_projections, *decoder.lateral_convolutions]
+        for parent, name in [*((projection, "0") for projection in projections), (decoder, "mask_projection")]:
+            stock = parent.get_submodule(name)
+            lean = PointwiseConvolution(stock.in_channels, stock.out_channels, 1, bias=stock.bias is not None)
+            parent.set_submodule(name, lean)
 
     def train(self, mode: bool = True) -> Mask2FormerHead:
         """Leave the pixel decoder in eval mode: it has no dropout and no batch norm.

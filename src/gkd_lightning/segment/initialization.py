@@ -16,7 +16,7 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerTransformerModule,
 )
 
-from gkd_lightning.segment.deformable import DeformableAttention
+from gkd_lightning.segment.lean import DeformableAttention
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from gkd_lightning.encoders import EncoderSpec, Frozen, Tokens, build_encoder
+from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, Tokens, build_encoder
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.scores import DomainScore, from_confusion
@@ -64,6 +64,11 @@ class TaskLearning(L.LightningModule):
         self.domain_metrics = nn.ModuleList()
         self.domain_scores: dict[str, DomainScore] = {}
 
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, out of its frozen wrapper."""
+        return unfrozen(self.segmenter.encoder)
+
     def forward(self, images: Tensor) -> Tensor:
         """Class scores (B, K, H, W) of (B, 3, H, W) images, by sliding window."""
         return self.segmenter.scores(images)
@@ -106,10 +111,7 @@ class TaskLearning(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with the official groups, polynomial decay after every step."""
         hparams = self.hparams
-        encoder = None if hparams.freeze_encoder else unfrozen(self.segmenter.encoder)
-        groups = parameter_groups(
-            self.segmenter.head, encoder, hparams.lr, hparams.weight_decay, hparams.encoder_lr_scale
-        )
+        groups = parameter_groups(self, self.encoder, hparams.lr, hparams.weight_decay, hparams.encoder_lr_scale)
         # Lightning cannot clip gradients under AMP with a fused optimiser.
         fused = not self.trainer.gradient_clip_val
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=fused)
@@ -134,7 +136,7 @@ class TaskLearning(L.LightningModule):
             raise UserError(f"data.view: {self._data.view!r} gives no labels, task learning needs view: segmentation")
         if not self.hparams.freeze_encoder:
             distills = type(self).distillation_loss is not TaskLearning.distillation_loss
-            freeze_unreached(unfrozen(self.segmenter.encoder), self.segmenter.blocks, with_tokens=distills)
+            freeze_unreached(self.encoder, self.segmenter.blocks, with_tokens=distills)
 
     def transfer_batch_to_device(
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int

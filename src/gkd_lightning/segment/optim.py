@@ -9,7 +9,7 @@ from torch import nn
 
 
 def parameter_groups(
-    head: nn.Module, encoder: nn.Module | None, lr: float, weight_decay: float, encoder_lr_scale: float
+    model: nn.Module, encoder: nn.Module, lr: float, weight_decay: float, encoder_lr_scale: float
 ) -> list[dict[str, Any]]:
     """AdamW groups: everything decays except norms and embeddings (biases decay too).
 
@@ -17,24 +17,26 @@ def parameter_groups(
     so does all of a trained encoder (there, the `backbone` key of the official rule wins over `norm`).
 
     Args:
-        head: the Mask2Former head.
-        encoder: a trained encoder, None if it is frozen.
-        lr: learning rate of the head.
+        model: everything that is trained; frozen parameters are left out.
+        encoder: the part of it that is the encoder.
+        lr: learning rate of all but the encoder.
         weight_decay: of the decaying groups.
         encoder_lr_scale: the encoder's learning rate in units of `lr`.
     """
+    trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    inside = {id(parameter) for parameter in encoder.parameters()}
     spared = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)
     kept: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
-    for module in head.modules():
+    for module in model.modules():
         for parameter in module.parameters(recurse=False):
-            (kept if isinstance(module, spared) else decayed).append(parameter)
+            if parameter.requires_grad and id(parameter) not in inside:
+                (kept if isinstance(module, spared) else decayed).append(parameter)
     groups = [
         {"params": decayed, "lr": lr, "weight_decay": weight_decay},
         {"params": kept, "lr": lr, "weight_decay": 0.0},
     ]
-    if encoder is not None:
-        trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    if trained:
         groups.append({"params": trained, "lr": lr * encoder_lr_scale, "weight_decay": weight_decay})
     return groups
 

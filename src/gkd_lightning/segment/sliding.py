@@ -39,6 +39,7 @@ def _starts(side: int, window: int, stride: int) -> list[int]:
     return [max(min(i * stride, side - window), 0) for i in range(count)]
 
 
+@torch.no_grad()
 def sliding_scores(
     images: Tensor,
     score: Callable[[Tensor], Tensor],

@@ -1,7 +1,8 @@
-"""The pixel decoder's two ingredients that transformers computes wastefully; same parameters, same numbers.
+"""Three parts of transformers' head that waste time, computed leanly; same parameters, same numbers.
 
-Its deformable attention builds every sampled value three times and sums over a strided axis (a third of a
-training step on a CPU), and its sine positions are built anew for every image of every batch.
+Measured on a CPU at 96 px: its deformable attention (every sampled value is copied three times and summed along a
+strided axis) and its 1x1 convolutions take half of a training step; its sine positions are built anew for every
+image of every batch.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention,
@@ -49,23 +50,25 @@ class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAtte
         """
         batch, count, dim = hidden_states.shape
         heads, levels, points = self.n_heads, self.n_levels, self.n_points
+        rows = batch * heads
         query = hidden_states + position_embeddings
         value = self.value_proj(encoder_hidden_states).float()
-        value = value.view(batch, count, heads, -1).permute(0, 2, 3, 1).reshape(batch * heads, -1, count)
-        weight = self.attention_weights(query).float().view(batch, count, heads, -1).softmax(-1)
+        logits = self.attention_weights(query).float()
         offset = self.sampling_offsets(query).float().view(batch, count, heads, levels, points, 2)
 
-        # The axis of the queries goes last: sampling, weighting and summing then run along memory.
-        weight = weight.permute(0, 2, 3, 1).reshape(batch * heads, 1, levels, points, count)
+        # The axis of the queries goes last: softmax, sampling and summing then run along memory.
+        value = value.transpose(1, 2).reshape(rows, -1, count)
+        weight = logits.transpose(1, 2).reshape(rows, levels * points, count).softmax(1)
+        weight = weight.view(rows, 1, levels, points, count)
         centre, pixel = _centre_and_pixel(tuple(spatial_shapes_list), value.device)
         place = torch.addcmul(centre, offset, pixel)
-        place = place.permute(0, 2, 3, 4, 1, 5).reshape(batch * heads, levels, points, count, 2)
+        place = place.permute(3, 0, 2, 4, 1, 5).reshape(levels, rows, points, count, 2)
 
         output = value.new_zeros(())
         sizes = [height * width for height, width in spatial_shapes_list]
         for level, part in enumerate(value.split(sizes, dim=2)):
-            maps = part.reshape(batch * heads, -1, *spatial_shapes_list[level])
-            sampled = F.grid_sample(maps, place[:, level], align_corners=False)  # (B * heads, d, points, N)
+            maps = part.reshape(rows, -1, *spatial_shapes_list[level])
+            sampled = F.grid_sample(maps, place[level], align_corners=False)  # (rows, D / heads, points, N)
             output = output + (sampled * weight[:, :, level]).sum(2)
         attended: Tensor = self.output_proj(output.view(batch, dim, count).transpose(1, 2))
         return attended, None
@@ -77,6 +80,21 @@ class SinePositions(Mask2FormerSinePositionEmbedding):
     def forward(self, shape: torch.Size, device: torch.device, dtype: torch.dtype, mask: None = None) -> Tensor:
         """Embedding of a (B, D, h, w) map; `dtype` is ignored, see `DeformableAttention`."""
         return _sine(shape[-2], shape[-1], self.num_position_features, torch.device(device))
+
+
+class PointwiseConvolution(nn.Conv2d):
+    """A 1x1 convolution; on a CPU one matrix product, whose backward pass is two to three times faster."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, D, h, w)."""
+        if input.device.type != "cpu":
+            return super().forward(input)
+        weight = self.weight.flatten(1).expand(len(input), -1, -1)
+        pixels = input.flatten(2)
+        bias = self.bias
+        output = weight @ pixels if bias is None else torch.baddbmm(bias[None, :, None], weight, pixels)
+        maps: Tensor = output.unflatten(2, input.shape[2:])
+        return maps
 
 
 @lru_cache(maxsize=32)
