@@ -36,7 +36,7 @@ def run(method: str, seed: int = 0, mious: Sequence[float] = (60, 30, 30, 30, 30
         "cost": Cost(params_m=1.25, steps=300, images=4800, tflops=12.5, seconds=61.4, peak_memory_mb=2048),
         "curves": {
             "task/loss": [(step, 50.0 / (step + 1)) for step in range(0, 300, 10)],
-            "distill/cosine": [(step, step / 300) for step in range(0, 300, 10)],
+            "distill/health/cosine": [(step, step / 300) for step in range(0, 300, 10)],
         },
         "provenance": {"git_commit": "0123abcd", "config": {"model": {"alpha": 1.0}}, "artefact": f"{method}{seed}"},
     }

@@ -30,6 +30,7 @@ from gkd_lightning.evaluate.style import (
 )
 from gkd_lightning.evaluate.tables import Row, class_means, table
 
+LINEAR = ("cosine", "entropy", "miou")  # curves that never get a logarithmic axis
 FloatArray = NDArray[np.float64]
 Points = Sequence[tuple[int, float]]
 HEAT = LinearSegmentedColormap.from_list("heat", ["#fbf3ec", "#f6b48a", ACCENT, "#7c2d06"])
@@ -183,7 +184,7 @@ def curve_figure(results: Results, name: str, titled: bool = True) -> Figure:
     labels = 0.12 + 0.062 * max((len(titles[method]) for method in lines), default=0)
     left, bottom = 0.36, 0.26
     axes = figure.add_axes((left / width, bottom / height, 1 - (left + labels) / width, 1 - (bottom + top) / height))
-    draw_curve(axes, lines, look, decades=any(word in name for word in ("loss", "grad")))
+    draw_curve(axes, lines, look, decades=not name.endswith(LINEAR))
     label_lines(axes, lines, titles, look)
     if titled:
         figure.text(0.02, 1 - 0.08 / height, name.replace("/", ": ", 1), va="top", weight="bold", color=INK)

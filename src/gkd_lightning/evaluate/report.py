@@ -25,7 +25,7 @@ from gkd_lightning.evaluate.tables import check_comparable
 from gkd_lightning.files import atomic_write
 
 Chart = tuple[str, str, Markup]  # quantity, stage, drawing
-HEALTH = ("cosine", "entropy", "grad")  # words in the name of a curve that tell how distillation itself goes
+HEALTH = "health/"  # what stage 1 calls the curves that tell how distillation itself goes
 WIDEST = 400  # pixels of an embedded picture
 
 
@@ -62,10 +62,9 @@ def render_report(results: Results, gallery: Gallery | None = None) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    targets, rest = views.result_columns(results)
+    targets, rest, lines = views.result_table(results)
     maps, difference = views.heat_maps(results)
     shared, own = views.provenance(results)
-    settings = [(key, text) for key, text in shared if key.startswith("config")]
     health, training = _curves(results)
     seeds = sorted({run.seed for run in results.runs})
     return environment.get_template("report.html.j2").render(
@@ -76,7 +75,7 @@ def render_report(results: Results, gallery: Gallery | None = None) -> str:
         targets=targets,
         seen=[score.domain for score in results.runs[0].domains if score.seen],
         rest=rest,
-        lines=views.result_lines(results),
+        lines=lines,
         claims=views.claim_lines(results),
         ours=next((run.title for run in results.runs if run.method == results.highlight), ""),
         protocol=views.facts(results.runs[0].protocol),
@@ -90,8 +89,7 @@ def render_report(results: Results, gallery: Gallery | None = None) -> str:
         training=training,
         cost_columns=views.COST_COLUMNS,
         costs=views.cost_lines(results),
-        shared=[pair for pair in shared if pair not in settings],
-        settings=settings,
+        shared=shared,
         own=own,
     )
 
@@ -102,10 +100,11 @@ def _curves(results: Results) -> tuple[list[Chart], list[Chart]]:
     training: list[Chart] = []
     with style():
         for name in curve_names(results):
-            stage, _, quantity = name.rpartition("/")
-            chart = themed_svg(curve_figure(results, name, titled=False), name)
-            group = health if any(word in quantity for word in HEALTH) else training
-            group.append((quantity, stage, Markup(chart)))  # matplotlib has escaped the texts in its drawing
+            stage, quantity = name.split("/", 1) if "/" in name else ("", name)
+            drawing = themed_svg(curve_figure(results, name, titled=False), name)
+            group = health if quantity.startswith(HEALTH) else training
+            chart = Markup(drawing)  # safe: matplotlib has escaped the texts in its drawing
+            group.append((quantity.removeprefix(HEALTH), stage, chart))
     return health, training
 
 

@@ -49,26 +49,29 @@ def kind_of(row: Row, highlight: str) -> str:
     return "reference" if row.role in REFERENCES else "ours" if row.method == highlight else "student"
 
 
-def result_columns(results: Results) -> tuple[list[str], list[str]]:
-    """Unseen domains, and the headings of the columns after them."""
-    seen = [score.domain for score in results.runs[0].domains if score.seen]
-    return unseen_domains(results), [f"{seen[0]} (in-domain)" if len(seen) == 1 else "in-domain", "gap", "recovered"]
+def result_table(results: Results) -> tuple[list[str], list[str], list[Line]]:
+    """Methods x (unseen mean, unseen domains, in-domain, gap, share recovered), students first.
 
-
-def result_lines(results: Results) -> list[Line]:
-    """Methods x (unseen mean, unseen domains, in-domain, gap, share recovered), students first."""
+    Returns:
+        The names of the unseen domains, the headings of the columns after them, the lines. What no method has (an
+        in-domain score, both ends of the share) is left out.
+    """
     rows = sorted(table(results), key=lambda row: row.role in REFERENCES)
     targets = unseen_domains(results)
-    columns = [[row.unseen for row in rows], *([row.domains[name] for row in rows] for name in targets)]
-    columns.append([row.in_domain for row in rows])
-    top = max((s.mean for column in columns for s in column if not math.isnan(s.mean)), default=100.0)
-    cells = [_scored(column, rows, top) for column in columns]
-    cells.append([Cell(_number(row.gap.mean), _spread(row.gap)) for row in rows])
-    cells.append([_recovered(row) for row in rows])
-    return [
-        Line(row.title, kind_of(row, results.highlight), list(line))
-        for row, line in zip(rows, zip(*cells, strict=True), strict=True)
-    ]
+    seen = [score.domain for score in results.runs[0].domains if score.seen]
+    scored = [[row.unseen for row in rows], *([row.domains[name] for row in rows] for name in targets)]
+    scored += [[row.in_domain for row in rows]] if seen else []
+    top = max((s.mean for column in scored for s in column if not math.isnan(s.mean)), default=100.0)
+    cells = [_scored(column, rows, top) for column in scored]
+    headings = [f"{seen[0]} (in-domain)" if len(seen) == 1 else "in-domain"] if seen else []
+    if seen and targets:
+        headings.append("gap")
+        cells.append([Cell(_number(row.gap.mean), _spread(row.gap)) for row in rows])
+    if any(not math.isnan(row.recovered.mean) for row in rows):
+        headings.append("recovered")
+        cells.append([_recovered(row) for row in rows])
+    lines = zip(rows, zip(*cells, strict=True), strict=True)
+    return targets, headings, [Line(row.title, kind_of(row, results.highlight), list(line)) for row, line in lines]
 
 
 def _scored(column: Sequence[Spread], rows: Sequence[Row], top: float) -> list[Cell]:
@@ -96,7 +99,10 @@ def _recovered(row: Row) -> Cell:
 
 
 def claim_lines(results: Results) -> list[Line]:
-    """The highlighted method against each other student: difference, spread, domains won and lost, verdict."""
+    """The highlighted method against each other student: verdict, difference, spread, domains won and lost.
+
+    Empty if every method has a single seed: without a spread there is nothing to claim.
+    """
     verdicts = {"ahead": "ahead", "level": "not separable", "behind": "behind"}
     lines = []
     for found in comparisons(results):
@@ -109,7 +115,7 @@ def claim_lines(results: Results) -> list[Line]:
             Cell("–" if single else f"{found.losses} of {len(found.domains)}"),
         ]
         lines.append(Line(found.second.title, found.verdict, cells))
-    return lines
+    return lines if any(len(row.seeds) > 1 for row in table(results)) else []
 
 
 def heat_maps(results: Results) -> tuple[list[Heat], Heat | None]:
@@ -136,6 +142,23 @@ def _heat(title: str, columns: list[str], domains: list[str], values: np.ndarray
         for line in values
     ]
     return Heat(title, columns, domains, cells)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Recorded facts, the many settings of the configuration apart from the rest."""
+
+    facts: list[tuple[str, str]]
+    settings: list[tuple[str, str]]
+
+    @classmethod
+    def of(cls, pairs: Mapping[str, str]) -> Record:
+        """Keys below ``config`` are settings."""
+        settings = {key: text for key, text in pairs.items() if key.split(".")[0] == "config"}
+        return cls([pair for pair in pairs.items() if pair[0] not in settings], list(settings.items()))
+
+    def __bool__(self) -> bool:
+        return bool(self.facts or self.settings)
 
 
 COST_COLUMNS = ("parameters", "steps", "images seen", "TFLOPs", "wall-clock", "images/s", "peak memory")
@@ -189,15 +212,15 @@ def facts(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return pairs
 
 
-def provenance(results: Results) -> tuple[list[tuple[str, str]], list[tuple[str, list[tuple[str, str]]]]]:
-    """Facts that all runs share, and per run (title, facts of its own); empty if nothing was recorded."""
+def provenance(results: Results) -> tuple[Record, list[tuple[str, Record]]]:
+    """What all runs share, and per run (title, what is its own); empty where nothing was recorded."""
     every = [dict(facts(run.provenance)) for run in results.runs]
     common = {key: text for key, text in every[0].items() if all(run.get(key) == text for run in every)}
     own = [
-        (f"{run.title}, seed {run.seed}", [(key, text) for key, text in found.items() if key not in common])
+        (f"{run.title}, seed {run.seed}", Record.of({key: text for key, text in found.items() if key not in common}))
         for run, found in zip(results.runs, every, strict=True)
     ]
-    return list(common.items()), [(title, pairs) for title, pairs in own if pairs]
+    return Record.of(common), [(title, record) for title, record in own if record]
 
 
 def _number(value: float) -> str:
