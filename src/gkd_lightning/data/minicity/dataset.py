@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gkd_lightning.data.minicity.canvas import SIZE
 from gkd_lightning.data.minicity.draws import Draws
@@ -29,8 +31,8 @@ class _Rendered:
         self._style, self._domain = style_named(style), domain
         self._size, self._seed, self._offset = size, seed, offset
         self._cache = cache
-        self._images: Image | None = None
-        self._filled = np.zeros(size, np.bool_)
+        self._images: dict[int, Image] = {}
+        self._labels: dict[int, Label] = {}
         self._last: tuple[int, Layout] | None = None
 
     def __len__(self) -> int:
@@ -42,16 +44,27 @@ class _Rendered:
 
     def image(self, index: int) -> Image:
         """RGB uint8 (96, 96, 3)."""
+        return self._remembered(self._images, index, self._render)
+
+    def _label(self, index: int) -> Label:
+        return self._remembered(self._labels, index, lambda inner: self._classes(self._layout(inner)))
+
+    def _remembered(
+        self, store: dict[int, NDArray[np.uint8]], index: int, make: Callable[[int], NDArray[np.uint8]]
+    ) -> NDArray[np.uint8]:
         index = self._number(index) - self._offset
-        if self._cache and self._images is None:
-            self._images = np.zeros((self._size, SIZE, SIZE, 3), np.uint8)
-        if self._images is not None and self._filled[index]:
-            cached: Image = self._images[index].copy()
-            return cached
-        image = render(self._layout(index), self._style, self._draws(_PIXELS, index))
-        if self._images is not None:
-            self._images[index], self._filled[index] = image, True
-        return image
+        if index in store:
+            return store[index].copy()
+        made = make(index)
+        if self._cache:
+            store[index] = made.copy()
+        return made
+
+    def _render(self, index: int) -> Image:
+        return render(self._layout(index), self._style, self._draws(_PIXELS, index))
+
+    def _classes(self, layout: Layout) -> Label:
+        return layout.label
 
     def _compose(self, draws: Draws) -> Layout:
         raise NotImplementedError
@@ -78,7 +91,7 @@ class MiniCity(_Rendered):
         size: number of images.
         seed: another seed, another city; also another style means other streets.
         offset: number of the first image, so that two splits of one style cannot share a street.
-        cache: keep rendered images in memory (27 KB each), per process.
+        cache: keep rendered images and labels in memory (36 KB a pair), per process.
     """
 
     label_space: LabelSpace = MINICITY_8
@@ -88,7 +101,7 @@ class MiniCity(_Rendered):
 
     def label(self, index: int) -> Label:
         """Train ids uint8 (96, 96); every pixel has one."""
-        return self._layout(self._number(index) - self._offset).label
+        return self._label(index)
 
     def _compose(self, draws: Draws) -> Layout:
         return street(draws, self._style.traits)
@@ -114,5 +127,7 @@ class MiniCityLabelledShapes(MiniCityShapes):
 
     def label(self, index: int) -> Label:
         """Train ids uint8 (96, 96), 255 where there is no class."""
-        layout = self._layout(self._number(index) - self._offset)
+        return self._label(index)
+
+    def _classes(self, layout: Layout) -> Label:
         return np.where(layout.code < PARTS, np.uint8(MINICITY_8.ignore), layout.label)
