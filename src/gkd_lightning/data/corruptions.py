@@ -2,8 +2,9 @@
 
     Corrupted(camvid_test, "fog", severity=3)
 
-is a dataset with the same labels, and the same (seed, index) always gives the same picture. Severity 1 is a light
-touch, 5 leaves little to see. All sizes (streak lengths, flake radii, blur) scale with the image's height.
+is a dataset with the same labels, and the same (seed, index) gives the same picture wherever OpenCV is the same
+build. Severity 1 is a light touch, 5 leaves little to see. All sizes (streak lengths, flake radii, blur) scale with
+the image's height.
 """
 
 from __future__ import annotations
