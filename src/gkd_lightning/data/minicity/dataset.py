@@ -8,7 +8,6 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from gkd_lightning.data.minicity.canvas import SIZE
 from gkd_lightning.data.minicity.draws import Draws
 from gkd_lightning.data.minicity.layout import street
 from gkd_lightning.data.minicity.parts import PARTS
