@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from gkd_lightning.data import FolderSegmentation, SourceDataModule, TargetDataModule
-from gkd_lightning.data.loading import CollateDomain, EvaluationView, loader_options
+from gkd_lightning.data.loading import CollateDomain, EvaluationView, Loader, loader_options
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import ShardedBatches
 from gkd_lightning.errors import UserError
@@ -83,11 +83,16 @@ def test_a_bad_file_is_one_line_also_from_a_worker(tmp_path: Path, workers: int)
     images, labels = write_folder(tmp_path, ["a", "b"])
     (images / "b.png").write_bytes(b"broken")
     data = FolderSegmentation(str(images), str(labels), ["road", "car"])
+    others = set(multiprocessing.active_children())
     with pytest.raises(UserError) as caught:
         list(SourceDataModule(data, "distillation", 16, 2, workers).train_dataloader())
     assert str(caught.value) == (
         f"{images / 'b.png'}: cannot be read as image: the format is unknown or the file is damaged; "
         "repair or remove the file"
+    )
+    assert bool(getattr(caught.value, "__notes__", [])) == (workers > 0)
+    assert set(multiprocessing.active_children()) <= others, (
+        "left to the garbage collector, torch waits for them in vain"
     )
 
 
@@ -119,7 +124,7 @@ def test_evaluation_batches() -> None:
 
 
 def test_padding_of_an_uneven_shard_counts_nowhere() -> None:
-    loader: DataLoader[Any] = DataLoader(
+    loader = Loader(
         EvaluationView(Scribbles(3), Protocol()),
         batch_sampler=ShardedBatches(3, 1, rank=1, world_size=2),
         collate_fn=CollateDomain("x"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypedDict
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from gkd_lightning.data.augment import DistillTransform, SegmentTransform
 from gkd_lightning.data.protocol import Protocol
@@ -18,34 +18,12 @@ from gkd_lightning.data.types import ImageDataset, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 
-class WorkerError(UserError):
-    """A user's mistake found in a worker process.
-
-    torch raises it again in the main process with the worker's whole traceback as its message; the line that
-    the user needs is the last part of that, the rest stays available as a note.
-    """
-
-    def __init__(self, message: str) -> None:
-        head, found, line = message.rpartition(f"{type(self).__name__}: ")
-        super().__init__(line.strip())
-        if found:
-            self.add_note(head.strip())
-
-
 class View(Dataset[dict[str, Any]]):
-    """A data set as one kind of training or evaluation sees it; subclasses say what a sample is."""
-
-    def sample(self, index: Any) -> dict[str, Any]:
-        """One sample of a batch."""
-        raise NotImplementedError
+    """A data set as one kind of training or evaluation sees it."""
 
     def __getitem__(self, index: Any) -> dict[str, Any]:
-        try:
-            return self.sample(index)
-        except UserError as error:
-            if get_worker_info() is None:
-                raise
-            raise WorkerError(str(error)) from None
+        """One sample of a batch."""
+        raise NotImplementedError
 
 
 class DistillationView(View):
@@ -54,7 +32,7 @@ class DistillationView(View):
     def __init__(self, dataset: ImageDataset, transform: DistillTransform) -> None:
         self.dataset, self.transform = dataset, transform
 
-    def sample(self, index: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, index: tuple[int, int]) -> dict[str, Any]:
         """`image` uint8 (3, S, S), `key`."""
         image, key = index
         return {"image": self.transform(self.dataset.image(image), key), "key": key}
@@ -66,7 +44,7 @@ class SegmentationView(View):
     def __init__(self, dataset: SegmentationDataset, transform: SegmentTransform) -> None:
         self.dataset, self.transform = dataset, transform
 
-    def sample(self, index: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, index: tuple[int, int]) -> dict[str, Any]:
         """`image` uint8 (3, S, S), `label` uint8 (S, S), `key`."""
         position, key = index
         image, label = self.dataset.image(position), self.dataset.label(position)
@@ -85,7 +63,7 @@ class EvaluationView(View):
     def __init__(self, dataset: SegmentationDataset, protocol: Protocol) -> None:
         self.dataset, self.protocol = dataset, protocol
 
-    def sample(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """`image` uint8 (3, h, w), `label` uint8 (H, W), `name` (empty for padding)."""
         padding = index == ShardedBatches.PADDING
         position = 0 if padding else index
@@ -124,8 +102,9 @@ class CollateDomain:
         for what in ("image", "label"):
             sizes = {tuple(sample[what].shape[-2:]) for sample in samples}
             if len(sizes) > 1:
-                message = f"{self.domain}: {what}s of sizes {sorted(sizes)} cannot share a batch; set batch_size to 1"
-                raise (UserError if get_worker_info() is None else WorkerError)(message)
+                raise UserError(
+                    f"{self.domain}: {what}s of sizes {sorted(sizes)} cannot share a batch; set batch_size to 1"
+                )
         return {
             "image": default_collate([sample["image"] for sample in samples]),
             "label": default_collate([sample["label"] for sample in samples]),
@@ -134,7 +113,32 @@ class CollateDomain:
         }
 
 
-class TrainLoader(DataLoader[dict[str, Any]]):
+class Loader(DataLoader[dict[str, Any]]):
+    """A loader that tells a user's mistake in one line, also when a worker process found it."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        return _told_in_one_line(super().__iter__())
+
+
+def _told_in_one_line(batches: Iterator[dict[str, Any]] | None) -> Iterator[dict[str, Any]]:
+    while batches is not None:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except UserError as error:
+            whole, told = str(error), str(error).rpartition(f"{UserError.__name__}: ")[2].strip()
+            # torch's frames form a cycle with the error. Collected later as a cycle, the iterator would wait five
+            # seconds for every worker, because the handles it watches them by are gone first.
+            error.__traceback__, batches = None, None
+            one_line = UserError(told)
+            if told != whole:
+                one_line.add_note(whole)  # what happened in the worker, for --traceback
+            raise one_line from None
+        yield batch
+
+
+class TrainLoader(Loader):
     """A loader that Lightning knows how to resume: its state is its sampler's."""
 
     batch_sampler: KeyedBatches

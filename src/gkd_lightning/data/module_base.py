@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
 
-from gkd_lightning.data.loading import CollateDomain, EvaluationView, TrainLoader, View, loader_options
+from gkd_lightning.data.loading import CollateDomain, EvaluationView, Loader, TrainLoader, View, loader_options
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches, split_batch, steps_per_epoch
 from gkd_lightning.data.types import SegmentationDataset
 from gkd_lightning.errors import UserError
-
-Loader = DataLoader[dict[str, Any]]
 
 
 class EvaluationModule(LightningDataModule):
@@ -38,7 +35,7 @@ class EvaluationModule(LightningDataModule):
 
     def _evaluation_loader(self, domain: str, dataset: SegmentationDataset, batch_size: int) -> Loader:
         rank, world_size = self._place
-        return DataLoader(
+        return Loader(
             EvaluationView(dataset, self.protocol),
             batch_sampler=ShardedBatches(len(dataset), batch_size, rank, world_size),
             collate_fn=CollateDomain(domain),

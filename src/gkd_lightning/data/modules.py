@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
-from gkd_lightning.data.loading import DistillationView, SegmentationView, View
+from gkd_lightning.data.loading import DistillationView, Loader, SegmentationView, View
 from gkd_lightning.data.manifest import combined_manifest, manifest
-from gkd_lightning.data.module_base import EvaluationModule, Loader, TrainingModule, require_same_classes
+from gkd_lightning.data.module_base import EvaluationModule, TrainingModule, require_same_classes
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
