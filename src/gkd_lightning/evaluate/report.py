@@ -18,7 +18,7 @@ from gkd_lightning.data.types import Image, LabelSpace
 from gkd_lightning.evaluate import views
 from gkd_lightning.evaluate.charts import curve_figure, curve_names
 from gkd_lightning.evaluate.findings import headline
-from gkd_lightning.evaluate.gallery import Gallery, colourize
+from gkd_lightning.evaluate.gallery import Gallery, Sample, colourize
 from gkd_lightning.evaluate.results import Results
 from gkd_lightning.evaluate.style import style, themed_svg
 from gkd_lightning.evaluate.tables import check_comparable
@@ -78,7 +78,7 @@ def render_report(results: Results, gallery: Gallery | None = None) -> str:
         lines=lines,
         claims=views.claim_lines(results),
         ours=next((run.title for run in results.runs if run.method == results.highlight), ""),
-        protocol=views.facts(results.runs[0].protocol),
+        protocol=[pair for pair in views.facts(results.runs[0].protocol) if pair[1] != "null"],
         selection=results.runs[0].selection,
         maps=maps,
         difference=difference,
@@ -124,10 +124,14 @@ def _samples(results: Results, gallery: Gallery | None) -> dict[str, Any] | None
 
 
 def _features(results: Results, gallery: Gallery | None) -> dict[str, Any] | None:
-    """Headings and rows of pictures: image and the principal components of each encoder."""
-    shown = [sample for sample in gallery.samples if sample.features] if gallery else []
-    if not shown:
+    """Headings and rows of pictures: image and the principal components of each encoder, one image per domain."""
+    first: dict[str, Sample] = {}
+    for sample in gallery.samples if gallery else []:
+        if sample.features:
+            first.setdefault(sample.domain, sample)
+    if not first:
         return None
+    shown = list(first.values())
     encoders = list(dict.fromkeys(name for sample in shown for name in sample.features))
     titles = {run.method: run.title for run in results.runs} | {"teacher": "Teacher"}
     rows = []

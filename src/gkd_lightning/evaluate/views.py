@@ -137,9 +137,11 @@ def heat_maps(results: Results) -> tuple[list[Heat], Heat | None]:
 
 
 def _heat(title: str, columns: list[str], domains: list[str], values: np.ndarray, style: str) -> Heat:
+    def text(value: float) -> str:
+        return "0" if abs(value) < 0.5 else style.format(value).replace("-", "−")
+
     cells: list[list[tuple[str, float | None]]] = [
-        [("–", None) if np.isnan(value) else (style.format(value).replace("-", "−"), float(value)) for value in line]
-        for line in values
+        [("–", None) if np.isnan(value) else (text(value), float(value)) for value in line] for line in values
     ]
     return Heat(title, columns, domains, cells)
 
