@@ -33,7 +33,7 @@ class ShapePoints:
         self.rank = order.argsort(dim=0).argsort(dim=0)
 
     def per_image(self, layers: int, count: int, device: torch.device) -> Tensor:
-        return rand_by_shape(1, count, 2).expand(self.images, layers, count, 2)
+        return (rand_by_shape(1, count, 2) * 2 - 1).expand(self.images, layers, count, 2)
 
     def per_mask(self, masks: Sequence[int], layers: int, count: int, device: torch.device) -> Tensor:
-        return rand_by_shape(sum(masks), count, 2)[self.rank]
+        return (rand_by_shape(sum(masks), count, 2) * 2 - 1)[self.rank]

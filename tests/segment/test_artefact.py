@@ -15,7 +15,9 @@ from tests.segment.fake import HEAD, SPACE, SPEC
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Segmenter, Path]:
     torch.manual_seed(0)
-    segmenter = Segmenter.for_encoder(Frozen(build_encoder(SPEC)), 3, HEAD, window=32, stride=20)
+    segmenter = Segmenter.for_encoder(
+        Frozen(build_encoder(SPEC)), 3, HEAD, window=32, stride=20, scales=(4, 2, 1, 0.25)
+    )
     path = save_segmenter(
         segmenter, tmp_path / "a", label_space=SPACE, protocol={"resize": "none"}, provenance={"seed": 1}
     )
@@ -28,6 +30,7 @@ def test_comes_back_as_it_was(saved: tuple[Segmenter, Path]) -> None:
         loaded, space, record = load_segmenter(where)
         assert space == SPACE
         assert (loaded.window, loaded.stride, loaded.blocks) == (32, 20, [0, 1, 2, 3])
+        assert loaded.scales == [4, 2, 1, 0.25]
         assert record["versions"]["torch"] == torch.__version__
         assert not any(parameter.requires_grad for parameter in loaded.parameters())
         assert not loaded.training

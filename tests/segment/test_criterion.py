@@ -121,8 +121,8 @@ class PixelCentres(KeyedPoints):
         super().__init__([0])
 
     def per_mask(self, masks: list[int], layers: int, count: int, device: torch.device) -> Tensor:
-        size = torch.tensor([32.0, 24.0])
-        return ((super().per_mask(masks, layers, count, device) * size).floor() + 0.5) / size
+        half = torch.tensor([16.0, 12.0])
+        return ((super().per_mask(masks, layers, count, device) * half).floor() + 0.5) / half
 
 
 def test_an_image_without_truth_only_teaches_no_object() -> None:

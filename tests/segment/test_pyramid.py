@@ -21,6 +21,12 @@ def test_first_block_is_finest_and_last_is_coarsest() -> None:
     torch.testing.assert_close(pyramid[3], F.avg_pool2d(maps[3], 2))  # what bilinear halving amounts to
 
 
+def test_other_scales() -> None:
+    maps = [torch.randn(1, 3, 8, 12) for _ in range(4)]
+    pyramid = feature_pyramid(maps, (2, 1, 0.5, 0.25))
+    assert [tuple(level.shape[-2:]) for level in pyramid] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+
+
 def test_four_maps_are_needed() -> None:
     with pytest.raises(ValueError, match="zip"):
         feature_pyramid([torch.randn(1, 3, 4, 4)] * 3)

@@ -82,6 +82,18 @@ def test_stride_beyond_the_window() -> None:
         segmenter(window=32, stride=40)
 
 
+@pytest.mark.parametrize("scales", [(4, 2, 1), (1, 2, 4, 8), (4, 2, 1, 0)])
+def test_scales_are_four_and_fall(scales: tuple[float, ...]) -> None:
+    with pytest.raises(UserError, match="scales"):
+        Segmenter.for_encoder(build_encoder(SPEC), 3, HEAD, scales=scales)
+
+
+@torch.inference_mode()
+def test_coarse_scales_still_take_a_single_pixel() -> None:
+    model = Segmenter.for_encoder(build_encoder(SPEC), 3, HEAD, scales=(2, 1, 0.5, 0.25)).eval()
+    assert model.scores(images(1, 3)).shape == (2, 3, 1, 3)
+
+
 @pytest.mark.parametrize("blocks", [[0, 1, 2], [0, 1, 2, 4]])
 def test_blocks_must_exist(blocks: list[int]) -> None:
     with pytest.raises(UserError, match="blocks 0 to 3"):

@@ -66,6 +66,7 @@ def save_segmenter(
             "blocks": segmenter.blocks,
             "window": segmenter.window,
             "stride": segmenter.stride,
+            "scales": segmenter.scales,
             "classes": list(label_space.names),
             "palette": [list(colour) for colour in label_space.palette],
             "protocol": dict(protocol),
@@ -98,12 +99,11 @@ def load_segmenter(path: str | Path) -> LoadedSegmenter:
         encoder = EncoderSpec(**record["encoder"])
         head = Mask2FormerConfig(**record["head"])
         label_space = LabelSpace(tuple(record["classes"]), tuple((r, g, b) for r, g, b in record["palette"]))
-        blocks, window, stride = record["blocks"], record["window"], record["stride"]
+        plan = {key: record[key] for key in ("blocks", "window", "stride", "scales")}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{record_path}: not the record of a segmenter ({error!r}), export it again") from error
-    segmenter = Segmenter.for_encoder(
-        Frozen(build_encoder(encoder)), len(label_space), head, blocks or None, window, stride
-    )
+    network = Frozen(build_encoder(encoder))
+    segmenter = Segmenter.for_encoder(network, len(label_space), head, **{**plan, "blocks": plan["blocks"] or None})
     _load_exactly(_state(segmenter), state, weights)
     return LoadedSegmenter(segmenter.eval().requires_grad_(False), label_space, record)
 

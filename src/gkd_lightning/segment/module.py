@@ -19,6 +19,7 @@ from gkd_lightning.segment.criterion import Mask2FormerCriterion, mean_over_rank
 from gkd_lightning.segment.head import OFFICIAL_HEAD, Mask2FormerConfig
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
 from gkd_lightning.segment.points import KeyedPoints
+from gkd_lightning.segment.pyramid import SCALES
 from gkd_lightning.segment.reach import freeze_unreached
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 
@@ -38,6 +39,7 @@ class TaskLearning(L.LightningModule):
             and all of the depth (official: 3, 5, 7, 11 of 12).
         window: side in pixels of the sliding window of evaluation.
         stride: pixels from one window to the next.
+        scales: enlargement of the four block maps; the official ones make strides 4 to 32 from 16-pixel patches.
     """
 
     def __init__(
@@ -52,13 +54,14 @@ class TaskLearning(L.LightningModule):
         blocks: list[int] | None = None,
         window: int = 512,
         stride: int = 341,
+        scales: tuple[float, float, float, float] = SCALES,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["encoder", "head"])
-        self.save_hyperparameters({"encoder": asdict(encoder), "head": asdict(head)})
+        self.save_hyperparameters(ignore=["encoder", "head", "scales"])
+        self.save_hyperparameters({"encoder": asdict(encoder), "head": asdict(head), "scales": list(scales)})
         network = build_encoder(encoder)
         self.segmenter = Segmenter.for_encoder(
-            Frozen(network) if freeze_encoder else network, num_classes, head, blocks, window, stride
+            Frozen(network) if freeze_encoder else network, num_classes, head, blocks, window, stride, scales
         )
         self.criterion = Mask2FormerCriterion(num_classes, head)
         self.domain_metrics = nn.ModuleList()

@@ -8,7 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SCALES = (4.0, 2.0, 1.0, 0.5)
-"""How much the first, second, third and last block's map is enlarged: the last block is the coarsest level."""
+"""How much the first, second, third and last block's map is enlarged: the last block is the coarsest level.
+
+With 16-pixel patches these are the strides 4, 8, 16 and 32. Smaller patches reach them with smaller scales, at a
+fraction of the pixel decoder's cost: (2, 1, 0.5, 0.25) for 8-pixel patches.
+"""
 
 
 def default_blocks(depth: int) -> list[int]:
@@ -19,12 +23,12 @@ def default_blocks(depth: int) -> list[int]:
     return [max(1, round(depth * share)) - 1 for share in (1 / 3, 1 / 2, 2 / 3, 1)]
 
 
-def feature_pyramid(maps: Sequence[Tensor]) -> list[Tensor]:
-    """Bilinear resize (align_corners=False) of four (B, D, h, w) block outputs by 4, 2, 1 and 1/2.
+def feature_pyramid(maps: Sequence[Tensor], scales: Sequence[float] = SCALES) -> list[Tensor]:
+    """Bilinear resize (align_corners=False) of four (B, D, h, w) block outputs by `scales`.
 
     Source: ``task_learning/rein/models/backbones/dino_v2.py`` (official code), lines 339-350.
     """
     return [
         level if scale == 1 else F.interpolate(level, scale_factor=scale, mode="bilinear", align_corners=False)
-        for level, scale in zip(maps, SCALES, strict=True)
+        for level, scale in zip(maps, scales, strict=True)
     ]

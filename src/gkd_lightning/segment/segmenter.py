@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from gkd_lightning.encoders import Encoder, Frozen
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig, Mask2FormerHead
-from gkd_lightning.segment.pyramid import default_blocks, feature_pyramid
+from gkd_lightning.segment.pyramid import SCALES, default_blocks, feature_pyramid
 from gkd_lightning.segment.sliding import sliding_scores
 
 WINDOWS_AT_ONCE = 16
@@ -27,6 +28,7 @@ class Segmenter(nn.Module):
         blocks: the four blocks whose outputs form the pyramid; a hierarchical encoder uses its own stages.
         window: side in pixels of the sliding window; images that are not larger are seen whole.
         stride: pixels from one window to the next.
+        scales: of the pyramid, finest level first, see `pyramid.SCALES`; unused by a hierarchical encoder.
     """
 
     def __init__(
@@ -36,15 +38,19 @@ class Segmenter(nn.Module):
         blocks: Sequence[int],
         window: int = 512,
         stride: int = 341,
+        scales: Sequence[float] = SCALES,
     ) -> None:
         super().__init__()
         if not 0 < stride <= window:
             raise UserError(f"stride: {stride} must lie between 1 and the window's {window} pixels to miss none")
+        if len(scales) != 4 or list(scales) != sorted(scales, reverse=True) or min(scales) <= 0:
+            raise UserError(f"scales: {list(scales)} must be four positive factors, the largest first")
         self.encoder = encoder
         self.head = head
         self.blocks = list(blocks)
         self.window = window
         self.stride = stride
+        self.scales = list(scales)
 
     @classmethod
     def for_encoder(
@@ -55,19 +61,20 @@ class Segmenter(nn.Module):
         blocks: Sequence[int] | None = None,
         window: int = 512,
         stride: int = 341,
+        scales: Sequence[float] = SCALES,
     ) -> Segmenter:
         """A segmenter with a fresh head; `blocks` defaults to the official choice for the encoder's depth."""
         bare = unfrozen(encoder)
         if bare.hierarchical:
-            return cls(encoder, Mask2FormerHead(bare.feature_dims, num_classes, head), [], window, stride)
+            return cls(encoder, Mask2FormerHead(bare.feature_dims, num_classes, head), [], window, stride, scales)
         chosen = list(blocks) if blocks is not None else default_blocks(bare.depth)
         if len(chosen) != 4 or not all(0 <= block < bare.depth for block in chosen):
             raise UserError(f"blocks: {chosen} must be four of the encoder's blocks 0 to {bare.depth - 1}")
-        return cls(encoder, Mask2FormerHead([bare.embed_dim] * 4, num_classes, head), chosen, window, stride)
+        return cls(encoder, Mask2FormerHead([bare.embed_dim] * 4, num_classes, head), chosen, window, stride, scales)
 
     def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps of stride 4, 8, 16 and 32 from what the encoder gave for `blocks`."""
-        return list(maps) if unfrozen(self.encoder).hierarchical else feature_pyramid(maps)
+        return list(maps) if unfrozen(self.encoder).hierarchical else feature_pyramid(maps, self.scales)
 
     def forward(self, images: Tensor) -> HeadOutput:
         """Predictions of every layer for (B, 3, H, W) images that fit the encoder."""
@@ -86,9 +93,19 @@ class Segmenter(nn.Module):
             scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
         return scores.argmax(dim=1)
 
+    def _fitting_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        # The official code stops at windows that are no multiple of the patch. Here they are enlarged a little: to
+        # whole patches, and to as many as the coarsest level needs.
+        encoder = unfrozen(self.encoder)
+        if encoder.hierarchical:
+            return size
+        least = math.ceil(1 / self.scales[-1])
+        height, width = (max(least, math.ceil(side / encoder.patch_size)) * encoder.patch_size for side in size)
+        return (height, width)
+
     def _window_scores(self, crops: Tensor) -> Tensor:
         size = (crops.shape[-2], crops.shape[-1])
-        fitting = fitting_size(unfrozen(self.encoder), size)
+        fitting = self._fitting_size(size)
         if fitting != size:
             crops = crops / 255 if crops.dtype == torch.uint8 else crops
             crops = F.interpolate(crops, size=fitting, mode="bilinear", align_corners=False)
@@ -111,18 +128,6 @@ def semantic_scores(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Te
     with torch.autocast(masks.device.type, enabled=False):
         named = classes.float().softmax(-1)[..., :-1]
         return torch.einsum("bqk,bqhw->bkhw", named, masks.sigmoid())
-
-
-def fitting_size(encoder: Encoder, size: tuple[int, int]) -> tuple[int, int]:
-    """The (height, width) at which the encoder sees a window: `size` itself wherever that is possible.
-
-    Rounded up to whole patches, at least two a side so that the pyramid has a coarsest level. The official
-    code stops at other sizes.
-    """
-    if encoder.hierarchical:
-        return size
-    height, width = (max(2, -(-side // encoder.patch_size)) * encoder.patch_size for side in size)
-    return (height, width)
 
 
 def unfrozen(encoder: Encoder | Frozen[Encoder]) -> Encoder:
