@@ -81,13 +81,19 @@ class DensePretraining(L.LightningModule):
     def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count pixels of one domain."""
         logits, _ = self(batch["image"])
-        self.confusion[batch["domain"]].update(logits.argmax(1), batch["label"])
+        self._metric(batch["domain"]).update(logits.argmax(1), batch["label"])
 
     def on_validation_epoch_end(self) -> None:
         """Log one mIoU per domain."""
-        for name, confusion in self.confusion.items():
+        for name in self.confusion:
+            confusion = self._metric(name)
             self.log(f"val/{name}/miou", mean_iou(confusion.compute()), prog_bar=True)
             confusion.reset()
+
+    def _metric(self, domain: str) -> ConfusionMatrix:
+        metric = self.confusion[domain]
+        assert isinstance(metric, ConfusionMatrix)
+        return metric
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a cosine per step."""
