@@ -22,6 +22,8 @@ VERBS = {
     "list": "list teachers, students, methods, datasets or recipes",
 }
 
+_MODULES = {"validate": "fit", "test": "fit", "list": "shipped"}  # a module `list` here would hide the built-in one
+
 HELP = """usage: gkd VERB [options]
 
 Generalizable knowledge distillation: a foundation model's robustness in a small segmentation model.
@@ -75,7 +77,7 @@ def _dispatch(arguments: list[str]) -> int:
         from gkd_lightning.pipeline.compose import nearest
 
         raise UserError(f"{verb}: no such verb{nearest(verb, VERBS)} (see gkd --help)")
-    module = importlib.import_module(f"gkd_lightning.cli.{'fit' if verb in ('validate', 'test') else verb}")
+    module = importlib.import_module(f"gkd_lightning.cli.{_MODULES.get(verb, verb)}")
     status: int = module.run(verb, rest)
     return status
 

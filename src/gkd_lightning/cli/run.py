@@ -21,7 +21,7 @@ def run(verb: str, arguments: list[str]) -> int:
         help="on top of the recipe; STAGE:key=value for one stage, evaluate:key=value for the evaluation",
     )
     options.add_argument("--seeds", help="such as 0,1,2, instead of the recipe's")
-    options.add_argument("--from", dest="start", metavar="STAGE", help="run STAGE and all after it again")
+    options.add_argument("--from", dest="start", metavar="STAGE", help="run STAGE (or evaluate) and all after it again")
     options.add_argument("--out", type=Path, help="folder of stages and results (default: runs/<recipe>)")
     options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     found = options.read(arguments)
@@ -40,12 +40,12 @@ def execute(
     from gkd_lightning.pipeline.chain import check_plan, describe, run_stages, stages_from
     from gkd_lightning.pipeline.compose import nearest
     from gkd_lightning.pipeline.plan import make_plan
-    from gkd_lightning.pipeline.recipe import load_recipe, parse_setting
+    from gkd_lightning.pipeline.recipe import EVALUATE, load_recipe, parse_setting
 
     recipe = load_recipe(name)
-    if start is not None and start not in recipe.stage_names:
-        known = ", ".join(recipe.stage_names)
-        raise UserError(f"--from {start}: no such stage{nearest(start, recipe.stage_names)} (stages: {known})")
+    places = [*recipe.stage_names, EVALUATE]
+    if start is not None and start not in places:
+        raise UserError(f"--from {start}: no such stage{nearest(start, places)} (stages: {', '.join(places)})")
     out = out or Path("runs") / recipe.name
     plan = make_plan(recipe, out, [parse_setting(text) for text in settings], _seeds(seeds))
     check_plan(plan)
@@ -58,7 +58,7 @@ def execute(
     if plan.evaluation:
         from gkd_lightning.pipeline.judge import report_plan
 
-        report_plan(plan)
+        report_plan(plan, again=start is not None)
     return 0
 
 

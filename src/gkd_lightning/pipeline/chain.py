@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from gkd_lightning.pipeline.provenance import git_commit, versions
 from gkd_lightning.pipeline.yaml_text import dump_yaml
 
 STAGE_CONFIG = "stage.yaml"
+LOG = "stage.log"
 ARTEFACTS = ("segmenter.safetensors", "student.safetensors")
 
 
@@ -89,30 +92,52 @@ def run_stages(plan: Plan, again: frozenset[str] = frozenset()) -> None:
 
 
 def run_stage(stage: PlannedStage, again: bool = False) -> None:
-    """Train one stage unless it is finished already."""
-    with locked(stage.directory):
-        if again:
-            for name in (DONE, RESUME, STARTED):
-                (stage.directory / name).unlink(missing_ok=True)
-        state = stage.state()
-        if state == "done":
-            print(f"{stage.title}: finished before, skipped ({stage.directory})", flush=True)
-            return
-        parent = None if stage.parent is None else (stage.parent.manifest() or {}).get("sha256")
-        resume = stage.directory / RESUME
-        if state == "run":
-            for path in (stage.directory / DONE, resume):
-                path.unlink(missing_ok=True)
-            write_json(stage.directory / STARTED, {"hash": stage.hash, "parent_sha256": parent})
-        config_path = stage.directory / STAGE_CONFIG
-        with atomic_write(config_path) as temporary:
-            temporary.write_text(dump_yaml(stage.final_config()), encoding="utf-8")
-        arguments = ["--config", str(config_path)]
-        if state == "resume":
-            print(f"{stage.title}: resumes from {resume}", flush=True)
-            arguments += ["--ckpt_path", str(resume)]
-        (_fit_in_processes if _several_devices(stage) else _fit_here)(stage, arguments)
-        _finish(stage, parent)
+    """Train one stage unless it is finished already.
+
+    A user's mistake that stops it before anything could be resumed leaves no folder behind.
+    """
+    fresh = not stage.directory.exists()
+    try:
+        with locked(stage.directory):
+            _bring_to_end(stage, again)
+    except UserError:
+        if fresh and not any((stage.directory / name).exists() for name in (RESUME, LOG)):
+            _remove(stage.directory)
+        raise
+
+
+def _remove(directory: Path) -> None:
+    shutil.rmtree(directory)
+    for parent in directory.parents[:2]:  # stages/ and the recipe's folder, where nothing else is in them
+        with contextlib.suppress(OSError):
+            parent.rmdir()
+
+
+def _bring_to_end(stage: PlannedStage, again: bool) -> None:
+    if again:
+        for name in (DONE, RESUME, STARTED):
+            (stage.directory / name).unlink(missing_ok=True)
+    for leftover in stage.directory.glob(".*.partial"):  # what a killed process was writing
+        leftover.unlink()
+    state = stage.state()
+    if state == "done":
+        print(f"{stage.title}: finished before, skipped ({stage.directory})", flush=True)
+        return
+    parent = None if stage.parent is None else (stage.parent.manifest() or {}).get("sha256")
+    resume = stage.directory / RESUME
+    if state == "run":
+        for path in (stage.directory / DONE, resume):
+            path.unlink(missing_ok=True)
+        write_json(stage.directory / STARTED, {"hash": stage.hash, "parent_sha256": parent})
+    config_path = stage.directory / STAGE_CONFIG
+    with atomic_write(config_path) as temporary:
+        temporary.write_text(dump_yaml(stage.final_config()), encoding="utf-8")
+    arguments = ["--config", str(config_path)]
+    if state == "resume":
+        print(f"{stage.title}: resumes from {resume}", flush=True)
+        arguments += ["--ckpt_path", str(resume)]
+    (_fit_in_processes if _several_devices(stage) else _fit_here)(stage, arguments)
+    _finish(stage, parent)
 
 
 def _fit_here(stage: PlannedStage, arguments: list[str]) -> None:
@@ -124,7 +149,7 @@ def _fit_here(stage: PlannedStage, arguments: list[str]) -> None:
 
 def _fit_in_processes(stage: PlannedStage, arguments: list[str]) -> None:
     """Lightning's own launcher starts one process per device by calling the same command again."""
-    log = stage.directory / "stage.log"
+    log = stage.directory / LOG
     command = [sys.executable, "-m", "gkd_lightning.cli", "fit", *arguments]
     with log.open("w", encoding="utf-8") as handle:
         status = subprocess.run(command, stderr=handle, check=False).returncode

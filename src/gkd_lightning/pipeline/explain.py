@@ -85,6 +85,8 @@ def _enter(outer: _Place, text: str, roots: dict[str, type]) -> _Place | None:
             return dataclasses.replace(place, problem=f"{name}: {rest}") if rest else place
         path = (*outer.path, *name.split("."))
         return _Place(path, _step(outer.owner, name, roots), rest)
+    if text.startswith("Not a valid subclass of"):
+        return _Place(outer.path, None, "expected class_path and init_args, nothing beside them")
     if re.search(r"has no attribute|No module named|not a subclass|is not a class|Import path", text):
         return _Place((*outer.path, "class_path"), None, text.rstrip("."))
     return None

@@ -34,15 +34,19 @@ def evaluation_config(plan: Plan, segmenter: str) -> Config:
     return config
 
 
-def report_plan(plan: Plan) -> Path:
-    """Judge every run of a finished plan and write the report; what was judged before is read again.
+def report_plan(plan: Plan, again: bool = False) -> Path:
+    """Judge every run of a finished plan and write the report.
+
+    Args:
+        plan: all stages of it are finished.
+        again: False reads what was judged before.
 
     Returns:
         Path of `report.html`.
     """
     parts, galleries = [], []
     for run in plan.runs:
-        directory = _judge(plan, run)
+        directory = _judge(plan, run, again)
         parts.append(Results.load(directory / "results.json"))
         if run.seed == plan.runs[0].seed:
             galleries.append(Gallery.load(directory / "gallery.npz"))
@@ -59,19 +63,17 @@ def report_plan(plan: Plan) -> Path:
     return report
 
 
-def _judge(plan: Plan, run: PlannedRun) -> Path:
+def _judge(plan: Plan, run: PlannedRun, again: bool) -> Path:
     """Score one method and seed into a folder named by what is judged and how."""
     last = run.stages[-1]
     artefact = last.artefact()
     manifest = last.manifest() or {}
     if artefact.name != "segmenter.safetensors":
-        raise UserError(
-            f"methods.{run.method.id}: its last stage '{last.name}' makes no segmenter"
-        )
+        raise UserError(f"methods.{run.method.id}: its last stage '{last.name}' makes no segmenter")
     digest = canonical_hash({"evaluation": plan.evaluation, "segmenter": manifest["sha256"], "seed": run.seed})
     directory = plan.out / "evaluations" / f"{run.method.id}-seed{run.seed}-{digest[:12]}"
     with locked(directory):
-        if not (directory / "gallery.npz").is_file():
+        if again or not (directory / "gallery.npz").is_file():  # written last
             _score(plan, run, artefact, directory)
     return directory
 

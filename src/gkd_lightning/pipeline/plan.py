@@ -174,9 +174,8 @@ def _plan_stage(
     out: Path,
 ) -> PlannedStage:
     beside = recipe.path.parent
-    config = compose(recipe.common, beside)
+    config = compose([*recipe.common, *stage.configs], beside)
     _apply(config, recipe.common_set.items(), stage.name, recipe)
-    config = compose(stage.configs, beside, base=config)
     _apply(config, stage.set.items(), stage.name, recipe)
     _apply(config, overrides, stage.name, recipe)
     config["seed_everything"] = seed

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import shipped_root
 from gkd_lightning.pipeline.compose import Fragment, merge, nearest
 from gkd_lightning.pipeline.yaml_text import parse_yaml, read_yaml
 
+Role = Literal["method", "none", "teacher", "oracle"]
+"""What a row stands for in the table, see `gkd_lightning.evaluate.results.Role`."""
 PREVIOUS = "previous"
 """`from` of a stage that starts from the stage above it; ``none`` starts fresh."""
 
@@ -43,7 +45,7 @@ class MethodRecipe:
     id: str
     title: str
     stages: tuple[StageRecipe, ...]
-    role: str = "method"
+    role: Role = "method"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Recipe:
         description: a few sentences for the report.
         seeds: one run of every method for each.
         common: fragments under every stage.
-        common_set: values under every stage, below the stage's own.
+        common_set: values for every stage (``STAGE:key`` for one), over all fragments, under the stage's own `set`.
         methods: the rows of the table, in order.
         evaluate: fragments of the evaluation's ``data`` section.
         evaluate_set: values by dotted key for the evaluation.
@@ -184,12 +186,12 @@ class _Reader:
         if not isinstance(stages, list) or not stages:
             raise self.wrong(f"{where}.stages", "expected a list with at least one stage")
         role = self.text(value, where, "role", "method")
-        if role not in (roles := ("method", "none", "teacher", "oracle")):
-            raise self.wrong(f"{where}.role", f"'{role}' is not one of {', '.join(roles)}")
+        if role not in get_args(Role):
+            raise self.wrong(f"{where}.role", f"'{role}' is not one of {', '.join(get_args(Role))}")
         read: list[StageRecipe] = []
         for index, item in enumerate(stages):
             read.append(self.stage(f"{where}.stages[{index}]", item, [stage.name for stage in read]))
-        return MethodRecipe(str(key), self.text(value, where, "title", str(key)), tuple(read), role)
+        return MethodRecipe(str(key), self.text(value, where, "title", str(key)), tuple(read), cast(Role, role))
 
     def stage(self, where: str, value: Any, earlier: list[str]) -> StageRecipe:
         if not isinstance(value, dict):

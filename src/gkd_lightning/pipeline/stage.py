@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import pickle
+import signal
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -57,17 +58,28 @@ _ROOTS = {
 
 
 class _SaveConfig(SaveConfigCallback):
-    """`config.yaml` in the run's folder, whatever the loggers are, written atomically."""
+    """`config.yaml` in the run's folder after the first step, so that a run that never starts leaves nothing."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, save_to_log_dir=False)
+        self._written = False
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Too early."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        """Write once, on the first rank."""
+        if self._written:
+            return
+        self._written = True
+        if trainer.is_global_zero:
+            self.save_config(trainer, trainer.lightning_module, "fit")
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Called on the first rank only."""
-        if stage == "fit":
-            text = self.parser.dump(self.config, skip_none=False, format="yaml")
-            with atomic_write(Path(trainer.default_root_dir) / "config.yaml") as temporary:
-                temporary.write_text(text, encoding="utf-8")
+        """Atomically, whatever the loggers are."""
+        text = self.parser.dump(self.config, skip_none=False, format="yaml")
+        with atomic_write(Path(trainer.default_root_dir) / "config.yaml") as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _load(text: str) -> Any:
@@ -202,6 +214,7 @@ class StageCLI(LightningCLI):
                 write_json(Path(self.trainer.default_root_dir) / COSTS, self.costs.asdict(self.trainer))
         except SystemExit as end:  # Lightning exits on Ctrl-C after its own shutdown
             if self.trainer.interrupted:
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # which that shutdown has switched off
                 raise KeyboardInterrupt(str(Path(self.trainer.default_root_dir))) from end
             raise
         except MisconfigurationException as error:

@@ -1,0 +1,44 @@
+"""The data sets that a configuration fragment names, built without model or trainer."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+
+from gkd_lightning.data import ImageDataset
+from gkd_lightning.errors import UserError
+from gkd_lightning.pipeline.compose import find_fragment, get_value
+from gkd_lightning.pipeline.explain import explain
+from gkd_lightning.pipeline.yaml_text import interpolate, read_yaml
+
+
+def datasets_of(fragment: str) -> dict[str, ImageDataset]:
+    """Data sets by name: `dataset` of a training fragment with its `val` sets, `domains` of an evaluation.
+
+    Raises:
+        UserError: no such fragment, none in it, or arguments that a data set does not take.
+    """
+    path = find_fragment(fragment)
+    config = interpolate(read_yaml(path))
+    found: dict[str, Any] = {}
+    if (dataset := get_value(config, "data.init_args.dataset")) is not None:
+        found["dataset"] = dataset
+    for key in ("val", "domains"):
+        found |= get_value(config, f"data.init_args.{key}") or {}
+    if not found:
+        raise UserError(f"{path}: names no data set (data.init_args.dataset, .val or .domains)")
+    return {name: _build(path, name, value) for name, value in found.items()}
+
+
+def _build(path: Path, name: str, value: Any) -> ImageDataset:
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument(f"--{name}", type=ImageDataset)
+    try:
+        built = parser.instantiate_classes(parser.parse_object({name: value}))
+    except argparse.ArgumentError as error:
+        raise UserError(f"{path}: {explain(str(error), {name: object})}") from error
+    dataset: ImageDataset = built[name]
+    return dataset

@@ -1,0 +1,282 @@
+"""Every kind of bad input: exit status 2, one line on stderr that names the culprit, an unchanged output folder."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from gkd_lightning.cli import main
+
+STUDENT = "{name: vit_tiny_patch16_224, image_size: 32, patch_size: 8, options: {embed_dim: 32, depth: 4, num_heads: 2}}"
+TRAINER = """
+trainer: {max_steps: 3, max_epochs: -1, accelerator: cpu, devices: 1, enable_progress_bar: false}
+"""
+DISTILL = f"""
+model:
+  class_path: gkd_lightning.distill.DomainGeneralDistillation
+  init_args:
+    teacher: {STUDENT}
+    student: {STUDENT}
+    schedule: step
+data:
+  class_path: gkd_lightning.data.ProxyDataModule
+  init_args:
+    dataset: {{class_path: gkd_lightning.data.ProxyImages, init_args: {{root: images}}}}
+    image_size: 32
+    batch_size: 4
+{TRAINER}"""
+TASK = f"""
+model:
+  class_path: gkd_lightning.segment.TaskLearning
+  init_args:
+    encoder: {STUDENT}
+    num_classes: 3
+    head: {{hidden_dim: 32, encoder_layers: 1, decoder_layers: 1, heads: 4, encoder_ffn: 32, decoder_ffn: 32, queries: 8,
+           points: 64}}
+    window: 32
+    stride: 32
+data:
+  class_path: gkd_lightning.data.SourceDataModule
+  init_args:
+    view: segmentation
+    dataset:
+      class_path: gkd_lightning.data.FolderSegmentation
+      init_args: {{images: images, labels: labels, classes: [a, b, c]}}
+    image_size: 32
+    batch_size: 4
+{TRAINER}"""
+RECIPE = """
+name: study
+common: {configs: [task.yaml]}
+methods: {one: {stages: [{name: task}]}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Six images with labels, a configuration per stage and a recipe; the working folder of the test."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    for index in range(6):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(tmp_path / f"images/{index}.png")
+        Image.fromarray(rng.integers(0, 3, (40, 40), dtype=np.uint8)).save(tmp_path / f"labels/{index}.png")
+    (tmp_path / "distill.yaml").write_text(DISTILL)
+    (tmp_path / "task.yaml").write_text(TASK)
+    (tmp_path / "study.yaml").write_text(RECIPE)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "kept.txt").write_text("from an earlier run")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GKD_NOWHERE", raising=False)
+    return tmp_path
+
+
+def replace(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+
+    return change
+
+
+def write(name: str, content: bytes | str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / name
+        path.write_bytes(content) if isinstance(content, bytes) else path.write_text(content)
+
+    return change
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def bad_label(folder: Path) -> None:
+    for index in range(6):
+        Image.fromarray(np.full((40, 40), 7, np.uint8)).save(folder / f"labels/{index}.png")
+
+
+def strange_weights(folder: Path) -> None:
+    save_file({"some.weight": torch.zeros(2)}, folder / "strange.safetensors")
+
+
+def pickled(name: str) -> Callable[[Path], None]:
+    return write(name, pickle.dumps({"weight": [1.0]}))
+
+
+def other_checkpoint(folder: Path) -> None:
+    torch.save({"state_dict": {"x": torch.zeros(1)}, "pytorch-lightning_version": "2.6.6"}, folder / "other.ckpt")
+
+
+def nothing(folder: Path) -> None:
+    """No preparation."""
+
+
+FIT = ["fit", "--trainer.default_root_dir", "out", "--config"]
+PREDICT = ["predict", "--out", "out"]
+CHECK = ["data", "check", "--out", "out"]
+RUN = ["run", "study.yaml", "--out", "out"]
+DATA = ["--images", "images", "--labels", "labels"]
+
+CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
+    # files and folders
+    "missing image folder": (nothing, [*FIT, "distill.yaml", "--data.dataset.root", "nowhere"], ["nowhere"]),
+    "empty image folder": (nothing, [*FIT, "distill.yaml", "--data.dataset.root", "out"], ["out", "no image"]),
+    "unreadable image": (
+        write("images/3.png", b"not a picture"),
+        [*FIT, "distill.yaml", "--data.batch_size", "6"],
+        ["images/3.png"],
+    ),
+    "unreadable image in a worker": (
+        write("images/3.png", b"not a picture"),
+        [*FIT, "distill.yaml", "--data.batch_size", "6", "--data.num_workers", "1"],
+        ["images/3.png"],
+    ),
+    "image without a label": (remove("labels/4.png"), [*FIT, "task.yaml"], ["4.png", "label"]),
+    "label id outside the classes": (bad_label, [*FIT, "task.yaml"], ["label id 7", "labels/"]),
+    "missing configuration": (nothing, [*FIT, "nowhere.yaml"], ["nowhere.yaml: no such file"]),
+    "broken YAML": (write("task.yaml", "model: ["), [*FIT, "task.yaml"], ["task.yaml: line 1"]),
+    "a key twice": (replace("task.yaml", "window: 32", "stride: 32"), [*FIT, "task.yaml"], ["'stride' is written twice"]),
+    "unset variable": (
+        replace("distill.yaml", "root: images", 'root: "${env:GKD_NOWHERE}/x"'),
+        [*FIT, "distill.yaml"],
+        ["data.dataset.root", "GKD_NOWHERE"],
+    ),
+    # keys and values
+    "unknown key": (replace("distill.yaml", "schedule:", "schedul:"), [*FIT, "distill.yaml"],
+                    ["model.schedul: unknown key", "'schedule'"]),
+    "unknown option": (nothing, [*FIT, "distill.yaml", "--model.alpah", "1"], ["model.alpah", "'alpha'"]),
+    "abbreviated option": (nothing, [*FIT, "distill.yaml", "--trainer.max_step", "1"], ["max_step", "'max_steps'"]),
+    "unknown section": (replace("task.yaml", "trainer:", "trianer:"), [*FIT, "task.yaml"], ["trianer", "'trainer'"]),
+    "unknown key of a head": (replace("task.yaml", "queries", "querries"), [*FIT, "task.yaml"],
+                              ["model.head.querries", "'queries'"]),
+    "wrong type": (nothing, [*FIT, "distill.yaml", "--data.batch_size", "many"], ["data.batch_size", "many"]),
+    "unknown choice": (nothing, [*FIT, "distill.yaml", "--model.variant", "offical"], ["model.variant", "offical"]),
+    "unknown class": (replace("task.yaml", "TaskLearning", "TaskLearnin"), [*FIT, "task.yaml"],
+                      ["model.class_path", "TaskLearnin"]),
+    "unknown model": (nothing, [*FIT, "task.yaml", "--model.encoder.name", "vit_smal"], ["vit_smal"]),
+    "weights that cannot all be 0": (
+        nothing,
+        [*FIT, "distill.yaml", "--model.alpha", "0", "--model.beta", "0", "--model.gamma", "0"],
+        ["alpha=0"],
+    ),
+    # geometry, architecture, checkpoints
+    "size off the patch grid": (nothing, [*FIT, "distill.yaml", "--data.image_size", "36"], ["36", "8"]),
+    "batch that cannot be shared": (nothing, [*FIT, "task.yaml", "--trainer.accumulate_grad_batches", "3"],
+                                    ["batch_size", "3"]),
+    "another number of classes": (nothing, [*FIT, "task.yaml", "--model.num_classes", "19"], ["num_classes: 19", "3"]),
+    "a pickle as weights": (pickled("p.safetensors"), [*FIT, "task.yaml", "--model.encoder.weights", "p.safetensors"],
+                            ["p.safetensors", "not a readable safetensors"]),
+    "weights of another architecture": (
+        strange_weights,
+        [*FIT, "task.yaml", "--model.encoder.weights", "strange.safetensors"],
+        ["strange.safetensors", "not a checkpoint of this"],
+    ),
+    "missing weights": (nothing, [*FIT, "task.yaml", "--model.encoder.weights", "no.safetensors"], ["no.safetensors"]),
+    "missing checkpoint": (nothing, [*FIT, "task.yaml", "--ckpt_path", "no.ckpt"], ["no.ckpt"]),
+    "a pickle as checkpoint": (pickled("p.ckpt"), [*FIT, "task.yaml", "--ckpt_path", "p.ckpt"], ["p.ckpt"]),
+    "checkpoint of another architecture": (
+        other_checkpoint, [*FIT, "task.yaml", "--ckpt_path", "other.ckpt"], ["other.ckpt"],
+    ),
+    # recipes
+    "unknown recipe": (nothing, ["run", "minicity/dmo", "--out", "out"], ["minicity/dmo", "'minicity/demo'"]),
+    "unknown key of a recipe": (replace("study.yaml", "methods", "metods"), RUN, ["study.yaml: metods", "'methods'"]),
+    "unknown stage": (nothing, [*RUN, "--from", "taks"], ["--from taks", "'task'"]),
+    "setting for an unknown stage": (nothing, [*RUN, "--set", "taks:model.lr=1"], ["taks:model.lr", "'task'"]),
+    "setting an unknown key": (nothing, [*RUN, "--set", "model.lrr=1"], ["model.lrr: unknown key", "'lr'"]),
+    "setting without a value": (nothing, [*RUN, "--set", "model.lr"], ["--set model.lr"]),
+    "seeds that are no numbers": (nothing, [*RUN, "--seeds", "a,b"], ["--seeds a,b"]),
+    "missing fragment": (replace("study.yaml", "task.yaml", "stage/tsk.yaml"), RUN, ["stage/tsk.yaml", "stage/task.yaml"]),
+    "bad data in a stage": (bad_label, ["run", "study.yaml", "--out", "new/study"], ["label id 7"]),
+    # other verbs
+    "segmenter that is missing": (nothing, [*PREDICT, "--images", "images", "--ckpt", "no.safetensors"],
+                                  ["no.safetensors"]),
+    "a pickle as segmenter": (
+        lambda folder: (pickled("segmenter.safetensors")(folder), write("segmenter.json", "{}")(folder)),
+        [*PREDICT, "--images", "images", "--ckpt", "segmenter.safetensors"],
+        ["segmenter.safetensors", "not a readable safetensors"],
+    ),
+    "missing folder to segment": (nothing, [*PREDICT, "--images", "nowhere", "--ckpt", "x"], ["nowhere"]),
+    "missing option": (nothing, ["predict", "--out", "out"], ["--ckpt", "--images"]),
+    "mistyped option": (nothing, [*PREDICT, "--image", "images", "--images", "i", "--ckpt", "c"], ["--image:", "'--images'"]),
+    "labels without classes": (nothing, [*CHECK, *DATA], ["--classes"]),
+    "report of nothing": (nothing, ["report", "nowhere", "--out", "out"], ["nowhere"]),
+    "report of something else": (write("results.json", "[]"), ["report", "results.json", "--out", "out"],
+                                 ["results.json"]),
+    "unknown list": (nothing, ["list", "teacher"], ["teacher"]),
+    "unknown verb": (nothing, ["trian"], ["trian: no such verb"]),
+    "unknown data action": (nothing, ["data", "chek"], ["data chek", "'check'"]),
+}  # fmt: skip
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_line_status_2_nothing_written(case: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    prepare, arguments, needles = CASES[case]
+    prepare(folder)
+    before = contents(folder)
+    assert main(arguments) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    for needle in needles:
+        assert needle in lines[0]
+    assert contents(folder) == before
+    assert not (folder / "new").exists() or not any((folder / "new").iterdir())
+
+
+def test_a_check_that_finds_mistakes_fails_but_keeps_its_findings(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bad_label(folder)
+    assert main([*CHECK, *DATA, "--classes", "a,b,c"]) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "label id 7" in lines[0]
+    assert json.loads((folder / "out/check.json").read_text())["data"]["unreadable"]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("gkd_lightning.files.os.fsync", full)
+    before = contents(folder)
+    assert main([*FIT, "distill.yaml"]) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "no space left on the disk" in lines[0]
+    assert contents(folder) == before
+
+
+def test_ctrl_c_says_how_to_go_on(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from tests.pipeline.toys import CONFIG
+
+    (folder / "toy.yaml").write_text(CONFIG)
+    assert main(["fit", "--config", "toy.yaml", "--trainer.default_root_dir", "out", "--model.fail", "true"]) == 130
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("gkd: interrupted, resume with: gkd fit --config toy.yaml")
+    assert "--ckpt_path out/resume.ckpt" in lines[0]
+
+
+def test_traceback_shows_the_stack(folder: Path) -> None:
+    from gkd_lightning.errors import UserError
+
+    with pytest.raises(UserError):
+        main(["run", "nowhere", "--traceback"])

@@ -1,0 +1,106 @@
+"""Every YAML that ships parses, and what it names can be built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from gkd_lightning.encoders import EncoderSpec, build_encoder
+from gkd_lightning.files import shipped_root
+from gkd_lightning.pipeline.chain import check_plan
+from gkd_lightning.pipeline.compose import compose
+from gkd_lightning.pipeline.datasets import datasets_of
+from gkd_lightning.pipeline.plan import make_plan
+from gkd_lightning.pipeline.recipe import load_recipe, shipped_recipes
+from gkd_lightning.pipeline.stage import check_config
+from gkd_lightning.pipeline.yaml_text import dump_yaml, read_yaml
+
+CONFIGS = shipped_root() / "configs"
+
+
+def fragments(folder: str) -> list[str]:
+    return [path.relative_to(CONFIGS).as_posix() for path in sorted((CONFIGS / folder).glob("*.yaml"))]
+
+
+def checked(tmp_path: Path, *parts: str | dict[str, str]) -> None:
+    path = tmp_path / "composed.yaml"
+    path.write_text(dump_yaml(compose(parts)))
+    check_config(path)
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GKD_DATA", str(tmp_path))
+    monkeypatch.setenv("EFFICIENTNET_LITE2", str(tmp_path / "teacher.safetensors"))
+
+
+def test_every_fragment_belongs_to_a_tested_folder() -> None:
+    tested = {"teacher", "student", "stage", "data", "trainer", "method", "sweep"}
+    assert {path.parent.name for path in CONFIGS.rglob("*.yaml")} == tested
+
+
+@pytest.mark.parametrize("name", [*fragments("teacher"), *fragments("student")])
+def test_encoders_build(name: str) -> None:
+    spec = EncoderSpec(**{**read_yaml(CONFIGS / name), "weights": None})
+    with torch.device("meta"):  # the large ones would take gigabytes
+        encoder = build_encoder(spec)
+    assert encoder.embed_dim > 0
+
+
+@pytest.mark.parametrize("name", fragments("stage"))
+def test_stages_fit_their_classes(name: str, tmp_path: Path) -> None:
+    source = "data/minicity_source.yaml"
+    if "agnostic" in name:
+        encoders: list[str | dict[str, str]] = [{"model.teacher": "teacher/dinov2_b.yaml"}]
+        encoders.append({"model.student": "student/deit_s.yaml"})
+        checked(tmp_path, name, *encoders, "data/minicity_proxy.yaml" if "task" in name else source)
+    else:
+        checked(tmp_path, name, {"model.encoder": "student/deit_s.yaml"}, "data/segmentation_view.yaml", source)
+
+
+@pytest.mark.parametrize("name", fragments("trainer"))
+def test_trainers_fit_lightning(name: str, tmp_path: Path) -> None:
+    base = ("stage/task.yaml", {"model.encoder": "student/deit_s.yaml"}, "data/minicity_source.yaml")
+    checked(tmp_path, *base, name)
+
+
+@pytest.mark.parametrize("name", fragments("method"))
+def test_methods_fit_the_stages(name: str, tmp_path: Path) -> None:
+    if "none" in name:
+        base: tuple[str | dict[str, str], ...] = ("stage/task.yaml", {"model.encoder": "student/deit_s.yaml"})
+    else:
+        encoders = ({"model.teacher": "teacher/dinov2_b.yaml"}, {"model.student": "student/deit_s.yaml"})
+        base = ("stage/domain_agnostic.yaml", *encoders)
+    checked(tmp_path, *base, "data/minicity_source.yaml", name)
+
+
+@pytest.mark.parametrize("name", [name for name in fragments("data") if name != "data/segmentation_view.yaml"])
+def test_data_sets_build(name: str) -> None:
+    for dataset in datasets_of(name).values():
+        assert callable(dataset.image)  # built, but no folder is scanned before its first use
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_recipes_plan_and_every_stage_is_valid(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    plan = make_plan(recipe, tmp_path / "out")
+    check_plan(plan)
+    assert {run.method.id for run in plan.runs} == {method.id for method in recipe.methods}
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_sets_keys_that_exist(tmp_path: Path) -> None:
+    from gkd_lightning.pipeline.stage import StageCLI
+
+    sweep = yaml.safe_load((CONFIGS / "sweep/alpha_beta_gamma.yaml").read_text())
+    assert sweep["command"][-1] == "${args}"
+    encoders = ({"model.teacher": "teacher/dinov2_b.yaml"}, {"model.student": "student/deit_s.yaml"})
+    stage = compose(["stage/task_agnostic.yaml", *encoders, "data/minicity_proxy.yaml"])
+    (tmp_path / "stage.yaml").write_text(dump_yaml(stage))
+    options = [f"--{key}={item['values'][0]}" for key, item in sweep["parameters"].items()]
+    checked_stage = StageCLI(["--config", str(tmp_path / "stage.yaml"), *options], build=False)
+    for key, item in sweep["parameters"].items():
+        assert checked_stage.config[key.replace("model.", "model.init_args.")] == item["values"][0]
