@@ -160,3 +160,10 @@ def test_hue_turns_on_its_circle() -> None:
     turned = distort.apply(red, 0.0, True, 1.0, 1.0, -18)
     assert turned[0, 0].tolist() == [255, 0, 153]
     assert distort.apply(red, 0.0, True, 1.0, 1.0, 0) is red
+
+
+def test_posterising_at_full_magnitude_keeps_an_image() -> None:
+    """timm's increasing posterise asks for 0 bits at magnitude 10, which newer releases of Pillow refuse."""
+    transform = DistillTransform(DistillAugmentation(rand_augment="rand-m10-n8-mstd0.5-inc1", erasing=0.0), 16)
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    assert all(transform(image, key).shape == (3, 16, 16) for key in range(100))

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from PIL import Image as Pillow
-from timm.data.auto_augment import rand_augment_transform
+from timm.data.auto_augment import RandAugment, rand_augment_transform
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.data.random_erasing import RandomErasing
 from timm.data.transforms import RandomResizedCropAndInterpolation, str_to_pil_interp
@@ -83,17 +84,25 @@ class DistillTransform:
         return torch.where(noise.isnan(), tensor, noise.nan_to_num_(0).to(torch.uint8))
 
 
-def _rand_augment(config: DistillAugmentation, size: int) -> Callable[[Any], Any]:
+def _rand_augment(config: DistillAugmentation, size: int) -> RandAugment:
     parameters = {
         "translate_const": int(size * 0.45),
         "img_mean": tuple(min(255, round(255 * value)) for value in config.mean),
         "interpolation": str_to_pil_interp(config.interpolation),
     }
     try:
-        transform: Callable[[Any], Any] = rand_augment_transform(config.rand_augment, parameters)
+        transform: RandAugment = rand_augment_transform(config.rand_augment, parameters)
     except (AssertionError, ValueError) as error:
         raise UserError(
             f"augmentation.rand_augment: timm does not understand {config.rand_augment!r}; "
             "write it like rand-m9-mstd0.5-inc1"
         ) from error
+    for operation in transform.ops:
+        if operation.name.startswith("Posterize"):
+            operation.level_fn = partial(_some_bits, operation.level_fn)
     return transform
+
+
+def _some_bits(level: Callable[..., tuple[int]], magnitude: float, settings: dict[str, Any]) -> tuple[int]:
+    # At full magnitude timm asks for 0 bits: a black image in older releases of Pillow, an error in newer ones.
+    return (max(1, level(magnitude, settings)[0]),)
