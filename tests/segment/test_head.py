@@ -174,7 +174,7 @@ def test_bf16_keeps_positions_exact() -> None:
 )
 def test_impossible_sizes(change: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Mask2FormerConfig(**change)
+        Mask2FormerHead([12] * 4, 5, Mask2FormerConfig(**change))
 
 
 def test_four_maps_are_needed() -> None:

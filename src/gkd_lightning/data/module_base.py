@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule
 
 from gkd_lightning.data.loading import CollateDomain, EvaluationView, Loader, TrainLoader, View, loader_options
@@ -99,6 +100,14 @@ class TrainingModule(EvaluationModule):
             sampler.load_state_dict(self._resume)
             self._resume = None
         return TrainLoader(self._training_view(), batch_sampler=sampler, **self._options)
+
+    def transfer_batch_to_device(
+        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Leave the sample keys on the host: they seed generators there, which must not wait for the device."""
+        host = {name: batch[name] for name in ("key",) if name in batch}
+        rest = {name: value for name, value in batch.items() if name not in host}
+        return {**super().transfer_batch_to_device(rest, device, dataloader_idx), **host}
 
     def state_dict(self) -> dict[str, Any]:
         """How far the trainer has come in which epoch, and what the order depends on."""

@@ -57,18 +57,6 @@ class Mask2FormerConfig:
     mask_weight: float = 5.0
     dice_weight: float = 5.0
 
-    def __post_init__(self) -> None:
-        if self.hidden_dim % 32 or self.hidden_dim % (2 * self.heads):
-            raise UserError(
-                f"head.hidden_dim: {self.hidden_dim} must be a multiple of 32 (group norm) "
-                f"and of twice the {self.heads} heads"
-            )
-        for name in ("encoder_layers", "decoder_layers", "sampled_points", "queries", "points"):
-            if getattr(self, name) < 1:
-                raise UserError(f"head.{name}: {getattr(self, name)} must be at least 1")
-        if self.oversample < 1 or not 0 <= self.importance <= 1:
-            raise UserError("head.oversample must be at least 1 and head.importance between 0 and 1")
-
 
 OFFICIAL_HEAD = Mask2FormerConfig()
 
@@ -97,6 +85,7 @@ class Mask2FormerHead(nn.Module):
         super().__init__()
         if len(feature_dims) != 4:
             raise UserError(f"the head needs four feature maps (stride 4, 8, 16, 32), the encoder gives {feature_dims}")
+        _check(config)
         self.config = config
         self.num_classes = num_classes
         plan = TransformersConfig(
@@ -147,3 +136,16 @@ class Mask2FormerHead(nn.Module):
         decoded = self.transformer(pixels.multi_scale_features, pixels.mask_features)
         queries = torch.stack(decoded.intermediate_hidden_states)  # (L, Q, B, D)
         return HeadOutput(self.class_predictor(queries.transpose(1, 2)), decoded.masks_queries_logits)
+
+
+def _check(config: Mask2FormerConfig) -> None:
+    if config.hidden_dim % 32 or config.hidden_dim % (2 * config.heads):
+        raise UserError(
+            f"head.hidden_dim: {config.hidden_dim} must be a multiple of 32 (group norm) "
+            f"and of twice the {config.heads} heads"
+        )
+    for name in ("encoder_layers", "decoder_layers", "sampled_points", "queries", "points"):
+        if getattr(config, name) < 1:
+            raise UserError(f"head.{name}: {getattr(config, name)} must be at least 1")
+    if config.oversample < 1 or not 0 <= config.importance <= 1:
+        raise UserError("head.oversample must be at least 1 and head.importance between 0 and 1")

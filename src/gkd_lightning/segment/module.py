@@ -116,8 +116,8 @@ class TaskLearning(L.LightningModule):
         hparams = self.hparams
         groups = parameter_groups(self, self.encoder, hparams.lr, hparams.weight_decay, hparams.encoder_lr_scale)
         # Lightning cannot clip gradients under AMP with a fused optimiser.
-        fused = not self.trainer.gradient_clip_val
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=fused)
+        clipped = bool(self.trainer.gradient_clip_val) and "mixed" in str(self.trainer.precision)
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=not clipped, foreach=clipped)
         factor = poly_factor(int(self.trainer.estimated_stepping_batches))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -140,14 +140,6 @@ class TaskLearning(L.LightningModule):
         if not self.hparams.freeze_encoder:
             distills = type(self).distillation_loss is not TaskLearning.distillation_loss
             freeze_unreached(self.encoder, self.segmenter.blocks, with_tokens=distills)
-
-    def transfer_batch_to_device(
-        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
-    ) -> dict[str, Any]:
-        """Leave the sample keys on the host, where they seed generators: no waiting for the device."""
-        keys = batch.pop("key", None)
-        moved: dict[str, Any] = super().transfer_batch_to_device(batch, device, dataloader_idx)
-        return moved if keys is None else {**moved, "key": keys}
 
     def export(self, directory: str | Path, provenance: dict[str, Any]) -> Path:
         """Write `segmenter.safetensors` and `segmenter.json`; see `save_segmenter`."""
