@@ -34,7 +34,7 @@ def test_scores_of_any_size(size: tuple[int, int]) -> None:
 def test_batching_windows_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = segmenter(), images(48, 64)
     together = model.scores(batch)
-    monkeypatch.setattr("gkd_lightning.segment.segmenter.WINDOWS_AT_ONCE", 1)
+    monkeypatch.setattr("gkd_lightning.segment.segmenter.MASK_VALUES_AT_ONCE", 1)
     torch.testing.assert_close(model.scores(batch), together, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(model.scores(batch[1:])[0], together[1], atol=1e-5, rtol=1e-4)
 
@@ -98,6 +98,13 @@ def test_coarse_scales_still_take_a_single_pixel() -> None:
 def test_blocks_must_exist(blocks: list[int]) -> None:
     with pytest.raises(UserError, match="blocks 0 to 3"):
         Segmenter.for_encoder(build_encoder(SPEC), 3, HEAD, blocks)
+
+
+@torch.inference_mode()
+def test_encoder_of_one_size_only() -> None:
+    spec = EncoderSpec("eva02_tiny_patch14_224", image_size=32, patch_size=8, options={"depth": 2})
+    model = Segmenter.for_encoder(build_encoder(spec), 3, HEAD, window=32, stride=16).eval()
+    assert model.scores(images(20, 50)).shape == (2, 3, 20, 50)
 
 
 @torch.inference_mode()

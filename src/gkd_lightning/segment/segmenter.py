@@ -15,8 +15,8 @@ from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig, Mask2Forme
 from gkd_lightning.segment.pyramid import SCALES, default_blocks, feature_pyramid
 from gkd_lightning.segment.sliding import sliding_scores
 
-WINDOWS_AT_ONCE = 16
-"""Windows in one forward pass; bounds the memory that a large image or batch takes."""
+MASK_VALUES_AT_ONCE = 2**28
+"""Full-size mask values (queries x pixels) of one forward pass: 1 GiB, ten windows of the official size."""
 
 
 class Segmenter(nn.Module):
@@ -84,7 +84,9 @@ class Segmenter(nn.Module):
 
     def scores(self, images: Tensor) -> Tensor:
         """Class scores (B, K, H, W) float32 in [0, Q] of (B, 3, H, W) images of any size, uint8 or in [0, 1]."""
-        return sliding_scores(images, self._window_scores, self.window, self.stride, WINDOWS_AT_ONCE)
+        pixels = min(self.window, images.shape[-2]) * min(self.window, images.shape[-1])
+        batch = max(1, MASK_VALUES_AT_ONCE // (self.head.config.queries * pixels))
+        return sliding_scores(images, self._window_scores, self.window, self.stride, batch)
 
     def predict(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Class ids (B, *size) int64: scores are brought to `size` (height, width) before the arg max."""
@@ -99,6 +101,8 @@ class Segmenter(nn.Module):
         encoder = unfrozen(self.encoder)
         if encoder.hierarchical:
             return size
+        if not getattr(encoder.model, "dynamic_img_size", True):
+            return encoder.image_size  # EVA02 takes its own size only
         least = math.ceil(1 / self.scales[-1])
         height, width = (max(least, math.ceil(side / encoder.patch_size)) * encoder.patch_size for side in size)
         return (height, width)
@@ -127,7 +131,7 @@ def semantic_scores(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Te
     masks = F.interpolate(masks.float(), size=size, mode="bilinear", align_corners=False)
     with torch.autocast(masks.device.type, enabled=False):
         named = classes.float().softmax(-1)[..., :-1]
-        return torch.einsum("bqk,bqhw->bkhw", named, masks.sigmoid())
+        return torch.einsum("bqk,bqhw->bkhw", named, masks.sigmoid_())
 
 
 def unfrozen(encoder: Encoder | Frozen[Encoder]) -> Encoder:
