@@ -17,7 +17,9 @@ from safetensors.torch import save_file
 
 from gkd_lightning.cli import main
 
-STUDENT = "{name: vit_tiny_patch16_224, image_size: 32, patch_size: 8, options: {embed_dim: 32, depth: 4, num_heads: 2}}"
+STUDENT = (
+    "{name: vit_tiny_patch16_224, image_size: 32, patch_size: 8, options: {embed_dim: 32, depth: 4, num_heads: 2}}"
+)
 TRAINER = """
 trainer: {max_steps: 3, max_epochs: -1, accelerator: cpu, devices: 1, enable_progress_bar: false}
 """

@@ -16,7 +16,9 @@ from gkd_lightning.pipeline.chain import run_stages
 from gkd_lightning.pipeline.plan import Plan, make_plan
 from gkd_lightning.pipeline.recipe import load_recipe
 
-ENCODER = "{name: vit_tiny_patch16_224, image_size: 32, patch_size: 8, options: {embed_dim: 32, depth: 4, num_heads: 2}}"
+ENCODER = (
+    "{name: vit_tiny_patch16_224, image_size: 32, patch_size: 8, options: {embed_dim: 32, depth: 4, num_heads: 2}}"
+)
 FILES = {
     "trainer.yaml": """
 trainer: {max_epochs: -1, accelerator: cpu, devices: 1, enable_progress_bar: false, log_every_n_steps: 1}

@@ -78,7 +78,9 @@ def test_settings_win_over_the_stage_and_seeds_can_be_chosen(folder: Path) -> No
 
 
 def test_extends_merges_methods_and_overrides_stages(folder: Path) -> None:
-    path = read(folder, "extends: tiny.yaml\nname: quick\nseeds: [3]\nmethods: {mse: }\nset: {task:trainer.max_steps: 1}")
+    path = read(
+        folder, "extends: tiny.yaml\nname: quick\nseeds: [3]\nmethods: {mse: }\nset: {task:trainer.max_steps: 1}"
+    )
     recipe = load_recipe(str(path))
     assert [method.id for method in recipe.methods] == ["gkd", "none"]
     stages = make_plan(recipe, folder).stages
@@ -90,7 +92,10 @@ def test_extends_merges_methods_and_overrides_stages(folder: Path) -> None:
     [
         ("metods: {}", "metods: unknown key, did you mean 'methods'"),
         ("methods: {}", "methods: expected at least one method"),
-        (RECIPE.replace("stages:\n      - &first", "stagez:\n      - &first"), r"methods\.gkd\.stagez: unknown key, did"),
+        (
+            RECIPE.replace("stages:\n      - &first", "stagez:\n      - &first"),
+            r"methods\.gkd\.stagez: unknown key, did",
+        ),
         (RECIPE.replace("[0, 1]", "0"), "seeds: expected a list of whole numbers"),
         (RECIPE.replace("{name: task, configs: [task.yaml]}\n  mse", "{configs: [task.yaml]}\n  mse"), "is missing"),
         (RECIPE.replace("set: {model.lr: 0.1}", "from: task_agnostc"), "did you mean 'task_agnostic'"),

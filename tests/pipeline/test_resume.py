@@ -35,7 +35,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("repeat", range(3))
-def test_every_stage_survives_kills_at_a_step_and_while_writing(uninterrupted: Path, tmp_path: Path, repeat: int) -> None:
+def test_every_stage_survives_kills_at_a_step_and_while_writing(
+    uninterrupted: Path, tmp_path: Path, repeat: int
+) -> None:
     """13 steps of 4 images in epochs of 5; checkpoints after 3, 6, 9 and 12 steps; two workers."""
     draw = random.Random(repeat)
     for stage in STAGES:

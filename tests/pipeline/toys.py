@@ -10,9 +10,9 @@ import lightning as L
 import torch
 from safetensors.torch import load_file, save_file
 
-from gkd_lightning.files import atomic_write
 from gkd_lightning.data.module_base import TrainingModule
 from gkd_lightning.data.protocol import Protocol
+from gkd_lightning.files import atomic_write
 
 
 @dataclass

@@ -111,10 +111,10 @@ class DomainGeneralDistillation(L.LightningModule):
         student, masked, mask = self.student_tokens(images, self.draw_mask(images, batch["key"]))
         terms, aligned = self.objective(student, teacher, masked, mask)
         loss = self.objective.total(terms)
-        self.log("train/loss", loss, prog_bar=True)
-        self.log_dict({f"train/{name}": term for name, term in terms.items()})
+        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
+        self.log_dict({f"train/{name}": term for name, term in terms.items()}, sync_dist=True)
         if self.health.due(self.global_step, batch_idx):
-            self.log_dict(self.health.measure(terms, aligned, student, masked, teacher))
+            self.log_dict(self.health.measure(terms, aligned, student, masked, teacher), sync_dist=True)
         return loss
 
     def teacher_tokens(self, images: torch.Tensor) -> Tokens:

@@ -1,0 +1,109 @@
+"""From a recipe to a report, and from the segmenter that it made to pictures of anybody's images."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gkd_lightning.cli import main
+from tests.pipeline.studies import write_study
+
+SHORT = ["--set", "trainer.max_steps=6", "--set", "data.num_workers=0"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    write_study(folder)
+    assert main(["run", str(folder / "study.yaml"), "--out", str(folder / "out"), *SHORT]) == 0
+    return folder
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path)
+    assert main(["run", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert "4 stages for 2 runs" in text
+    assert [line.split()[1] for line in text.splitlines()[1:5]] == ["run"] * 4
+    assert "after task_agnostic-" in text
+
+
+def test_results_say_what_was_found_and_what_it_cost(study: Path) -> None:
+    results = json.loads((study / "out/results.json").read_text())
+    assert [(run["method"], run["role"]) for run in results["runs"]] == [("gkd", "method"), ("none", "none")]
+    gkd = results["runs"][0]
+    assert [(score["domain"], score["seen"], score["images"]) for score in gkd["domains"]] == [
+        ("game", True, 3), ("night", False, 3),
+    ]  # fmt: skip
+    assert gkd["cost"]["steps"] == 18
+    assert gkd["cost"]["images"] == 72
+    assert gkd["cost"]["tflops"] > 0
+    assert gkd["protocol"]["resize"] == "exact"
+    assert gkd["protocol"]["window"] == 32
+    assert "task_agnostic/loss" in gkd["curves"]
+    facts = gkd["provenance"]
+    assert set(facts["artefacts"]) == set(facts["config"]) == {"task_agnostic", "domain_agnostic", "task"}
+    assert all(len(sha) == 64 for sha in facts["artefacts"].values())
+    assert facts["data.task"]["images"] == 20
+    assert facts["versions"]["torch"]
+    with (study / "out/results.csv").open() as handle:
+        assert len(list(csv.DictReader(handle))) == 4
+    page = (study / "out/report.html").read_text()
+    assert "GKD" in page
+    assert "data:image/" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_second_run_trains_and_judges_nothing(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stamps = {path: path.stat().st_mtime_ns for path in (study / "out").rglob("*.safetensors")}
+    judged = {path: path.stat().st_mtime_ns for path in (study / "out/evaluations").rglob("results.json")}
+    assert main(["run", str(study / "study.yaml"), "--out", str(study / "out"), *SHORT]) == 0
+    assert capsys.readouterr().out.count("finished before, skipped") == 4
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+    assert judged == {path: path.stat().st_mtime_ns for path in judged}
+
+
+def test_the_report_can_be_written_again(study: Path, tmp_path: Path) -> None:
+    assert main(["report", str(study / "out"), "--out", str(tmp_path), "--title", "Again"]) == 0
+    assert "Again" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "gallery.npz").is_file()
+
+
+def test_gkd_test_gives_the_numbers_of_the_report(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (config,) = (study / "out/evaluations").glob("gkd-*/test.yaml")
+    assert main(["test", "--config", str(config)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    expected = json.loads((config.parent / "results.json").read_text())["runs"][0]["domains"]
+    assert [float(line.split()[2]) for line in lines] == [pytest.approx(score["miou"], abs=0.006) for score in expected]
+
+
+def test_a_segmenter_is_all_that_prediction_needs(study: Path, tmp_path: Path) -> None:
+    """Grey, alpha, 16 bit and a rotated photograph, each at its own upright size."""
+    weights = min((study / "out/stages").glob("task-*/segmenter.safetensors"))
+    images = tmp_path / "images"
+    (images / "deep").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (50, 70), dtype=np.uint8)).save(images / "grey.png")
+    Image.fromarray(rng.integers(0, 256, (40, 90, 4), dtype=np.uint8)).save(images / "deep/alpha.png")
+    Image.fromarray(rng.integers(0, 65536, (33, 35)).astype(np.uint16)).save(images / "sixteen.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(images / "turned.jpg", exif=exif)
+    out = tmp_path / "out"
+    assert main(["predict", "--ckpt", str(weights), "--images", str(images), "--out", str(out)]) == 0
+    sizes = {"grey": (70, 50), "deep/alpha": (90, 40), "sixteen": (35, 33), "turned": (40, 60)}
+    for name, size in sizes.items():
+        ids, colour, overlay = (Image.open(out / kind / f"{name}.png") for kind in ("ids", "colour", "overlay"))
+        assert ids.size == colour.size == overlay.size == size
+        assert (ids.mode, colour.mode, overlay.mode) == ("L", "RGB", "RGB")
+        assert np.asarray(ids).max() < 8
+    assert not list(out.rglob("*.partial"))
+    (images / "bad.png").write_bytes(b"x")
+    assert main(["predict", "--ckpt", str(weights), "--images", str(images), "--out", str(tmp_path / "again")]) == 2
+    assert len(list((tmp_path / "again/ids").rglob("*.png"))) == 4
