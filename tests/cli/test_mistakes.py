@@ -43,8 +43,8 @@ model:
   init_args:
     encoder: {STUDENT}
     num_classes: 3
-    head: {{hidden_dim: 32, encoder_layers: 1, decoder_layers: 1, heads: 4, encoder_ffn: 32, decoder_ffn: 32, queries: 8,
-           points: 64}}
+    head: {{hidden_dim: 32, encoder_layers: 1, decoder_layers: 1, heads: 4, encoder_ffn: 32, decoder_ffn: 32,
+           queries: 8, points: 64}}
     window: 32
     stride: 32
 data:
@@ -149,7 +149,8 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "label id outside the classes": (bad_label, [*FIT, "task.yaml"], ["label id 7", "labels/"]),
     "missing configuration": (nothing, [*FIT, "nowhere.yaml"], ["nowhere.yaml: no such file"]),
     "broken YAML": (write("task.yaml", "model: ["), [*FIT, "task.yaml"], ["task.yaml: line 1"]),
-    "a key twice": (replace("task.yaml", "window: 32", "stride: 32"), [*FIT, "task.yaml"], ["'stride' is written twice"]),
+    "a key twice": (replace("task.yaml", "window: 32", "stride: 32"), [*FIT, "task.yaml"],
+                    ["'stride' is written twice"]),
     "unset variable": (
         replace("distill.yaml", "root: images", 'root: "${env:GKD_NOWHERE}/x"'),
         [*FIT, "distill.yaml"],
@@ -199,7 +200,8 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "setting an unknown key": (nothing, [*RUN, "--set", "model.lrr=1"], ["model.lrr: unknown key", "'lr'"]),
     "setting without a value": (nothing, [*RUN, "--set", "model.lr"], ["--set model.lr"]),
     "seeds that are no numbers": (nothing, [*RUN, "--seeds", "a,b"], ["--seeds a,b"]),
-    "missing fragment": (replace("study.yaml", "task.yaml", "stage/tsk.yaml"), RUN, ["stage/tsk.yaml", "stage/task.yaml"]),
+    "missing fragment": (replace("study.yaml", "task.yaml", "stage/tsk.yaml"), RUN,
+                         ["stage/tsk.yaml", "stage/task.yaml"]),
     "bad data in a stage": (bad_label, ["run", "study.yaml", "--out", "new/study"], ["label id 7"]),
     # other verbs
     "segmenter that is missing": (nothing, [*PREDICT, "--images", "images", "--ckpt", "no.safetensors"],
@@ -211,7 +213,8 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     ),
     "missing folder to segment": (nothing, [*PREDICT, "--images", "nowhere", "--ckpt", "x"], ["nowhere"]),
     "missing option": (nothing, ["predict", "--out", "out"], ["--ckpt", "--images"]),
-    "mistyped option": (nothing, [*PREDICT, "--image", "images", "--images", "i", "--ckpt", "c"], ["--image:", "'--images'"]),
+    "mistyped option": (nothing, [*PREDICT, "--image", "images", "--images", "i", "--ckpt", "c"],
+                        ["--image:", "'--images'"]),
     "labels without classes": (nothing, [*CHECK, *DATA], ["--classes"]),
     "report of nothing": (nothing, ["report", "nowhere", "--out", "out"], ["nowhere"]),
     "report of something else": (write("results.json", "[]"), ["report", "results.json", "--out", "out"],

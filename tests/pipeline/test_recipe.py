@@ -94,7 +94,7 @@ def test_extends_merges_methods_and_overrides_stages(folder: Path) -> None:
         ("methods: {}", "methods: expected at least one method"),
         (
             RECIPE.replace("stages:\n      - &first", "stagez:\n      - &first"),
-            r"methods\.gkd\.stagez: unknown key, did",
+            r"methods\.gkd\.stagez: unknown",
         ),
         (RECIPE.replace("[0, 1]", "0"), "seeds: expected a list of whole numbers"),
         (RECIPE.replace("{name: task, configs: [task.yaml]}\n  mse", "{configs: [task.yaml]}\n  mse"), "is missing"),
