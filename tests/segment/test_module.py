@@ -87,6 +87,10 @@ def test_checkpoint_holds_no_encoder_and_resumes(tmp_path: Path, precision: str)
     options = {"max_steps": 6, "precision": precision, "limit_val_batches": 0}
     trainer(tmp_path, callbacks=[keep], enable_checkpointing=True, **options).fit(reference, FakeData())
     half = tmp_path / "step=3.ckpt"
+    other = module()
+    other.encoder.mask_token.add_(1)
+    with pytest.raises(UserError, match="not the encoder that the checkpoint"):
+        trainer(tmp_path, **options).fit(other, FakeData(), ckpt_path=half)
     saved = torch.load(half, weights_only=True)  # plain types only
     assert saved["global_step"] == 3
     assert all(key.startswith("segmenter.head.") for key in saved["state_dict"])

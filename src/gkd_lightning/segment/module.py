@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.scores import DomainScore, from_confusion
 from gkd_lightning.segment.artefact import save_segmenter
 from gkd_lightning.segment.criterion import Mask2FormerCriterion, mean_over_ranks
+from gkd_lightning.segment.digest import weights_digest
 from gkd_lightning.segment.head import OFFICIAL_HEAD, Mask2FormerConfig
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
 from gkd_lightning.segment.points import KeyedPoints
@@ -140,6 +142,25 @@ class TaskLearning(L.LightningModule):
         if not self.hparams.freeze_encoder:
             distills = type(self).distillation_loss is not TaskLearning.distillation_loss
             freeze_unreached(self.encoder, self.segmenter.blocks, with_tokens=distills)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note which frozen encoder the head was trained on: its weights are in no checkpoint."""
+        if self.hparams.freeze_encoder:
+            checkpoint["frozen_encoder"] = self._encoder_digest
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with another encoder.
+
+        Raises:
+            UserError: the encoder's weights are not those of the checkpoint's run.
+        """
+        if self.hparams.freeze_encoder and checkpoint.get("frozen_encoder") != self._encoder_digest:
+            weights = self.hparams.encoder["weights"]
+            raise UserError(f"encoder.weights: {weights} is not the encoder that the checkpoint's head was trained on")
+
+    @cached_property
+    def _encoder_digest(self) -> str:
+        return weights_digest(self.encoder)
 
     def export(self, directory: str | Path, provenance: dict[str, Any]) -> Path:
         """Write `segmenter.safetensors` and `segmenter.json`; see `save_segmenter`."""
