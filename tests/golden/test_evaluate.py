@@ -24,9 +24,7 @@ EXPECTED = golden_json("f_miou.json")
 
 def image(space: str, index: int) -> tuple[Tensor, Tensor]:
     """Prediction and label (24, 30); the fixture holds integers as float32."""
-    return golden.input(f"{space}.img{index}.pred").long(), golden.input(f"{space}.img{index}.label").to(
-        torch.uint8
-    )
+    return golden.input(f"{space}.img{index}.pred").long(), golden.input(f"{space}.img{index}.label").to(torch.uint8)
 
 
 def matrix_of(space: str, images: list[int]) -> Tensor:
@@ -96,9 +94,7 @@ def test_unseen_mean_equals_the_official_mean_to_its_rounding() -> None:
     gta = domains("gta_512").values()
     assert unseen_mean(gta) == pytest.approx(EXPECTED["dg"]["gta_512"]["metrics"]["mean_mIoU"], abs=0.005)
     acdc = domains("citys2acdc_512").values()  # clean Cityscapes is in-domain and not part of the mean
-    assert unseen_mean(acdc) == pytest.approx(
-        EXPECTED["dg"]["citys2acdc_512"]["metrics"]["mean_mIoU"], abs=0.005
-    )
+    assert unseen_mean(acdc) == pytest.approx(EXPECTED["dg"]["citys2acdc_512"]["metrics"]["mean_mIoU"], abs=0.005)
 
 
 def test_a_domain_is_a_dataset_not_a_substring_of_a_path() -> None:

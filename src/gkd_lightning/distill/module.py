@@ -14,7 +14,7 @@ from gkd_lightning.distill.ema import ExponentialMovingAverage
 from gkd_lightning.distill.health import DistillationHealth
 from gkd_lightning.distill.masking import batch_masks, masked_samples
 from gkd_lightning.distill.objective import Alignment, DistillationObjective, Variant
-from gkd_lightning.distill.optim import cosine_factor, adamw, parameter_groups, scaled_learning_rate
+from gkd_lightning.distill.optim import adamw, cosine_factor, parameter_groups, scaled_learning_rate
 from gkd_lightning.encoders import (
     Encoder,
     EncoderSpec,
