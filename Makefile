@@ -24,10 +24,10 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## distil, compare and report on MiniCity (CPU, no downloads, about ten minutes)
+demo: setup ## distil, compare and report on MiniCity (CPU, no downloads, a quarter of an hour)
 	$(BIN)/gkd demo
 
-demo-quick: setup ## the same in two minutes; its numbers are only a hint
+demo-quick: setup ## the same with a few steps only; its numbers mean nothing
 	$(BIN)/gkd demo --quick
 
 test: setup ## run all tests, two at a time, one thread each
