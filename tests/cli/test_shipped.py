@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import yaml
 
@@ -48,6 +49,18 @@ def test_encoders_build(name: str) -> None:
     with torch.device("meta"):  # the large ones would take gigabytes
         encoder = build_encoder(spec)
     assert encoder.embed_dim > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["teacher/dinov2_s", "teacher/efficientnet_lite2", "student/deit_s", "student/dino_s", "student/eva02_ti"],
+)
+def test_published_files_fit_their_encoders(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys and shapes of timm's own files, without downloading them."""
+    usual = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda model, pretrained=False, **rest: usual(model, **rest))
+    encoder = build_encoder(EncoderSpec(**{**read_yaml(CONFIGS / f"{name}.yaml"), "image_size": 224}))
+    assert encoder.image_size == (224, 224)
 
 
 @pytest.mark.parametrize("name", fragments("stage"))

@@ -80,15 +80,19 @@ def _unfuse_attention_on_cpu(model: torch.nn.Module) -> None:
 def _load(encoder: Encoder, spec: EncoderSpec) -> None:
     assert spec.weights is not None
     grid = None
-    if spec.weights == "pretrained":
-        where = f"timm:{spec.name}"
+    if spec.weights == "pretrained" or spec.weights.startswith("timm:"):
+        name = spec.name if spec.weights == "pretrained" else spec.weights.removeprefix("timm:")
+        where = f"timm:{name}"
         try:
-            state = timm.create_model(spec.name, pretrained=True, num_classes=0).state_dict()
+            state = timm.create_model(name, pretrained=True, num_classes=0).state_dict()
         except Exception as error:  # any network or hub failure: the user can only fix it outside
             raise UserError(
-                f"{spec.name}: timm could not get the pretrained weights ({_one_line(error)}); download them "
+                f"{name}: timm could not get the pretrained weights ({_one_line(error)}); download them "
                 "elsewhere and give the .safetensors file as `weights`"
             ) from error
+        if "norm.weight" not in state and "fc_norm.weight" in state:
+            # timm's EVA02 files after masked image modelling: their final norm is loaded behind the pooling
+            state = {key.replace("fc_norm.", "norm."): value for key, value in state.items()}
     else:
         path = weights_path(spec.weights)
         where = str(path)

@@ -27,7 +27,8 @@ class EncoderSpec:
 
     Attributes:
         name: timm model name, such as ``vit_base_patch14_dinov2``.
-        weights: ``None`` for random weights, ``"pretrained"`` for timm's own file, ``"asset:NAME"`` for a file
+        weights: ``None`` for random weights, ``"pretrained"`` for timm's own file, ``"timm:MODEL"`` for timm's file
+            of another model (the distilled DeiT in a plain one), ``"asset:NAME"`` for a file
             that travels with the package, or the path of a ``.safetensors`` file.
         image_size: side in pixels, or [height, width]; ``None`` keeps the model's default.
         patch_size: side of a patch in pixels; ``None`` keeps the model's default. Kernels are resized.

@@ -37,7 +37,7 @@ def _build(path: Path, name: str, value: Any) -> ImageDataset:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument(f"--{name}", type=ImageDataset)
     try:
-        built = parser.instantiate_classes(parser.parse_object({name: value}))
+        built = parser.instantiate(parser.parse_object({name: value}))
     except argparse.ArgumentError as error:
         raise UserError(f"{path}: {explain(str(error), {name: object})}") from error
     dataset: ImageDataset = built[name]

@@ -12,7 +12,7 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import Cost, Gallery, Results, RunResult, merge, merge_galleries
 from gkd_lightning.evaluate.report import write_report
 from gkd_lightning.files import atomic_write, canonical_hash
-from gkd_lightning.pipeline.compose import Config, compose, set_value
+from gkd_lightning.pipeline.compose import Config, compose, get_value, set_value
 from gkd_lightning.pipeline.gallery import add_features, sample_gallery
 from gkd_lightning.pipeline.lock import locked
 from gkd_lightning.pipeline.logger import METRICS_JSONL, read_metrics
@@ -96,7 +96,7 @@ def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None
         seed=run.seed,
         domains=list(module.domain_scores.values()),
         protocol=module.protocol(),
-        selection="last",
+        selection=get_value(run.stages[-1].config, "selection", "last"),
         role=run.method.role,
         cost=_cost(run, sum(parameter.numel() for parameter in module.segmenter.parameters())),
         curves=_curves(run),

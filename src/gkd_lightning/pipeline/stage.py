@@ -21,10 +21,12 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write, canonical_hash, write_json
 from gkd_lightning.pipeline.callbacks import (
     AtomicCheckpointIO,
+    BestOnSource,
     ExportArtefact,
     KeyedSteps,
     Progress,
     RunCosts,
+    Selection,
     resume_checkpoint,
 )
 from gkd_lightning.pipeline.compose import get_value
@@ -51,6 +53,7 @@ _ROOTS = {
     "seed_everything": int,
     "ckpt_path": str,
     "resume_every": int,
+    "selection": str,
     "title": str,
     "config": str,
 }
@@ -132,6 +135,9 @@ class StageCLI(LightningCLI):
         """Our own options beside Lightning's sections."""
         parser.add_argument("--ckpt_path", type=str, default=None, help="Lightning checkpoint to resume or to test.")
         parser.add_argument("--resume_every", type=int, default=500, help="Steps between two writes of resume.ckpt.")
+        parser.add_argument(
+            "--selection", type=Selection, default="last", help="Weights that are handed on: the last, or source-val."
+        )
         parser.add_argument("--title", type=str, default=None, help="Name of the run in its progress lines.")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)  # one seed for all draws
 
@@ -166,7 +172,9 @@ class StageCLI(LightningCLI):
             callbacks.append(Progress(self.config_init["title"] or Path(directory).name))
         if self.verb != "fit":
             return super().instantiate_trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
-        self.export = ExportArtefact(directory, self.provenance())
+        best = BestOnSource(directory) if self.config_init["selection"] == "source-val" else None
+        self.export = ExportArtefact(directory, self.provenance(), best)
+        callbacks += [best] if best is not None else []
         callbacks += [KeyedSteps(int(self.config_init["seed_everything"])), self.costs, self.export]
         callbacks.append(resume_checkpoint(directory, self.config_init["resume_every"]))
         loggers = [] if given.get("logger") is False else [RunLogger(directory)]

@@ -4,14 +4,17 @@ from gkd_lightning.pipeline.callbacks.checkpoint import RESUME_CHECKPOINT, Atomi
 from gkd_lightning.pipeline.callbacks.costs import RunCosts
 from gkd_lightning.pipeline.callbacks.export import ExportArtefact
 from gkd_lightning.pipeline.callbacks.progress import Progress
+from gkd_lightning.pipeline.callbacks.selection import BestOnSource, Selection
 from gkd_lightning.pipeline.callbacks.steps import KeyedSteps
 
 __all__ = [
     "RESUME_CHECKPOINT",
     "AtomicCheckpointIO",
+    "BestOnSource",
     "ExportArtefact",
     "KeyedSteps",
     "Progress",
     "RunCosts",
+    "Selection",
     "resume_checkpoint",
 ]
