@@ -105,15 +105,16 @@ def test_recipes_plan_and_every_stage_is_valid(name: str, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
-def test_a_sweep_sets_keys_that_exist(tmp_path: Path) -> None:
+def test_a_sweep_is_a_command_that_parses(monkeypatch: pytest.MonkeyPatch) -> None:
     from gkd_lightning.pipeline.stage import StageCLI
 
+    monkeypatch.chdir(shipped_root())
     sweep = yaml.safe_load((CONFIGS / "sweep/alpha_beta_gamma.yaml").read_text())
-    assert sweep["command"][-1] == "${args}"
-    encoders = ({"model.teacher": "teacher/dinov2_b.yaml"}, {"model.student": "student/deit_s.yaml"})
-    stage = compose(["stage/task_agnostic.yaml", *encoders, "data/minicity_proxy.yaml"])
-    (tmp_path / "stage.yaml").write_text(dump_yaml(stage))
-    options = [f"--{key}={item['values'][0]}" for key, item in sweep["parameters"].items()]
-    checked_stage = StageCLI(["--config", str(tmp_path / "stage.yaml"), *options], build=False)
+    environment, program, verb, *options, arguments = sweep["command"]
+    assert (environment, program, verb, arguments) == ("${env}", "gkd", "fit", "${args}")
+    options += [f"--{key}={item['values'][0]}" for key, item in sweep["parameters"].items()]
+    stage = StageCLI(options, build=False)
     for key, item in sweep["parameters"].items():
-        assert checked_stage.config[key.replace("model.", "model.init_args.")] == item["values"][0]
+        assert stage.config[key.replace("model.", "model.init_args.")] == item["values"][0]
+    assert stage.config["model.init_args.teacher.weights"] == "asset:minicity_teacher"
+    assert stage.config["data.init_args.dataset.class_path"].endswith("MiniCityShapes")

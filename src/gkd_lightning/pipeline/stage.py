@@ -79,10 +79,12 @@ class _SaveConfig(SaveConfigCallback):
             self.save_config(trainer, trainer.lightning_module, "fit")
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Atomically, whatever the loggers are."""
+        """Atomically, whatever the loggers are, and to the loggers."""
         text = self.parser.dump(self.config, skip_none=False, format="yaml")
         with atomic_write(Path(trainer.default_root_dir) / "config.yaml") as temporary:
             temporary.write_text(text, encoding="utf-8")
+        for logger in trainer.loggers:
+            logger.log_hyperparams(yaml.safe_load(text))  # the whole configuration for W&B and TensorBoard, once
 
 
 def _load(text: str) -> Any:
