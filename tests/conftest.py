@@ -21,5 +21,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
-        if "golden" in item.path.parts:  # one worker sees all comparisons, see tests/golden/harness.py
-            item.add_marker(pytest.mark.xdist_group("golden"))

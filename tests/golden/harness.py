@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,17 @@ FIXTURES = Path(__file__).parent / "fixtures"
 used_inputs: set[tuple[str, str]] = set()
 compared: dict[tuple[str, str], float] = {}
 json_read: set[str] = set()
+RECORD = "GKD_GOLDEN_RECORD"
+"""Environment variable: where a process writes down what its tests used and compared."""
+
+
+def _write_record() -> None:
+    seen = {"inputs": sorted(used_inputs), "compared": sorted(compared), "json": sorted(json_read)}
+    Path(os.environ[RECORD]).write_text(json.dumps(seen))
+
+
+if RECORD in os.environ:
+    atexit.register(_write_record)
 
 
 class Golden:

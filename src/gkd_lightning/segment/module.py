@@ -156,7 +156,8 @@ class TaskLearning(L.LightningModule):
         """
         if self.hparams.freeze_encoder and checkpoint.get("frozen_encoder") != self._encoder_digest:
             weights = self.hparams.encoder["weights"]
-            raise UserError(f"encoder.weights: {weights} is not the encoder that the checkpoint's head was trained on")
+            where = self.trainer.ckpt_path or "checkpoint"
+            raise UserError(f"{where}: its head was trained on another encoder than encoder.weights: {weights}")
 
     @cached_property
     def _encoder_digest(self) -> str:
