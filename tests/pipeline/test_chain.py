@@ -147,6 +147,6 @@ def test_two_processes_do_not_run_the_same_stage(tmp_path: Path) -> None:
 def test_processes_of_their_own_tell_their_mistake_in_one_line(folder: Path) -> None:
     """That they train is `test_distributed`."""
     plan = plan_of(folder, ("trainer.devices", 3), ("trainer.strategy", "ddp"))
-    with pytest.raises(UserError, match="stage first: .*batch of 4 cannot be divided by 3 devices") as caught:
+    with pytest.raises(UserError, match=r"stage first: .*batch of 4 cannot be divided by 3 devices") as caught:
         run_stages(plan)
     assert "\n" not in str(caught.value)

@@ -11,7 +11,6 @@ from gkd_lightning.pipeline.logger import read_metrics
 from gkd_lightning.pipeline.plan import PlannedStage
 from tests.pipeline.studies import plan_study, write_study
 
-
 SHORT = """
 extends: study.yaml
 methods:
