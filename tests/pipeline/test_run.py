@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ from gkd_lightning.cli import main
 from tests.pipeline.studies import write_study
 
 SHORT = ["--set", "trainer.max_steps=6", "--set", "data.num_workers=0"]
+SHORT += ["--set", "task_agnostic:model.teacher.name=${env:STUDY_TEACHER}"]
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
     write_study(folder)
+    os.environ["STUDY_TEACHER"] = "vit_tiny_patch16_224"  # a machine's own values stay out of results
     assert main(["run", str(folder / "study.yaml"), "--out", str(folder / "out"), *SHORT]) == 0
     return folder
 
@@ -52,6 +55,7 @@ def test_results_say_what_was_found_and_what_it_cost(study: Path) -> None:
     assert all(len(sha) == 64 for sha in facts["artefacts"].values())
     assert facts["data.task"]["images"] == 20
     assert facts["versions"]["torch"]
+    assert facts["config"]["task_agnostic"]["model"]["init_args"]["teacher"]["name"] == "${env:STUDY_TEACHER}"
     with (study / "out/results.csv").open() as handle:
         assert len(list(csv.DictReader(handle))) == 4
     page = (study / "out/report.html").read_text()

@@ -15,6 +15,7 @@ from gkd_lightning.evaluate import Gallery, Sample
 from gkd_lightning.evaluate.features import patch_maps, pca_pictures
 from gkd_lightning.pipeline.compose import get_value
 from gkd_lightning.pipeline.plan import Plan
+from gkd_lightning.pipeline.yaml_text import interpolate
 from gkd_lightning.segment import Segmenter, load_segmenter
 from gkd_lightning.segment.segmenter import unfrozen
 
@@ -65,7 +66,7 @@ def _encoders(plan: Plan) -> dict[str, Encoder]:
     teacher = next((spec for spec in specs if spec), None)
     found: dict[str, Encoder] = {}
     if teacher is not None:
-        found[TEACHER] = build_encoder(EncoderSpec(**teacher))
+        found[TEACHER] = build_encoder(EncoderSpec(**interpolate(teacher)))
     for run in plan.runs:
         if run.seed == plan.runs[0].seed and run.method.role != "teacher":
             found[run.method.id] = unfrozen(load_segmenter(run.stages[-1].artefact()).segmenter.encoder)
