@@ -24,6 +24,8 @@ def test_ctrl_c_in_a_chain(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "gkd_lightning.cli", *arguments],
         cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # a suite started in the background ignores Ctrl-C, and so would what it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as running:  # fmt: skip
         deadline = time.monotonic() + 200
         while not list(tmp_path.glob("out/stages/*/resume.ckpt")):
