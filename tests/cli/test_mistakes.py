@@ -165,6 +165,8 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "unknown key of a head": (replace("task.yaml", "queries", "querries"), [*FIT, "task.yaml"],
                               ["model.head.querries", "'queries'"]),
     "wrong type": (nothing, [*FIT, "distill.yaml", "--data.batch_size", "many"], ["data.batch_size", "many"]),
+    "unknown device": (nothing, [*FIT, "task.yaml", "--trainer.accelerator", "gpuu"], ["trainer", "gpuu"]),
+    "configuration without a file": (nothing, ["fit", "--config"], ["--config"]),
     "unknown choice": (nothing, [*FIT, "distill.yaml", "--model.variant", "offical"], ["model.variant", "offical"]),
     "unknown class": (replace("task.yaml", "TaskLearning", "TaskLearnin"), [*FIT, "task.yaml"],
                       ["model.class_path", "TaskLearnin"]),

@@ -64,6 +64,17 @@ def test_one_seed_reaches_the_order_of_the_data(config: Path, tmp_path: Path) ->
         fit(config, tmp_path)
 
 
+def test_several_configs_merge_in_any_order_and_options_win(config: Path, tmp_path: Path) -> None:
+    other = tmp_path / "data.yaml"
+    other.write_text("data: {init_args: {batch_size: 5}}\ntrainer: {max_steps: 1}\n")
+    for first, second in ((config, other), (other, config)):
+        arguments = ["--config", str(first), f"--config={second}", "--trainer.default_root_dir", str(tmp_path / "run")]
+        stage = StageCLI([*arguments, "--model.alpha", "3"], build=False)
+        assert stage.config["data.init_args.batch_size"] == 5
+        assert stage.config["trainer.max_steps"] == (1 if second == other else 13)
+        assert stage.config["model.init_args.alpha"] == 3
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_resumed_run_ends_as_the_uninterrupted_one(config: Path, tmp_path: Path, workers: str) -> None:
     """Stopped after step 9, the last checkpoint is of step 8, in the middle of the second epoch."""

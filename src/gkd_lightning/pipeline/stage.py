@@ -6,6 +6,7 @@ import argparse
 import logging
 import pickle
 import signal
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -29,11 +30,11 @@ from gkd_lightning.pipeline.callbacks import (
     Selection,
     resume_checkpoint,
 )
-from gkd_lightning.pipeline.compose import get_value
+from gkd_lightning.pipeline.compose import compose, get_value
 from gkd_lightning.pipeline.explain import explain
 from gkd_lightning.pipeline.logger import RunLogger
 from gkd_lightning.pipeline.provenance import git_commit, input_files, versions
-from gkd_lightning.pipeline.yaml_text import interpolate, parse_yaml, read_yaml
+from gkd_lightning.pipeline.yaml_text import dump_yaml, interpolate, parse_yaml, read_yaml
 
 COSTS = "costs.json"
 Verb = Literal["fit", "validate", "test"]
@@ -145,25 +146,26 @@ class StageCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; every mistake becomes one line with the dotted key."""
-        for path in _config_files(args):
-            config = interpolate(read_yaml(path))
-            if get_value(config, "data.seed") is not None:
+        files, options = _config_files(args)
+        for path in files:
+            if get_value(interpolate(read_yaml(path)), "data.seed") is not None:
                 raise UserError(f"{path}: data.seed: follows seed_everything, set that instead")
         if any(item.split("=")[0] in ("--data.seed", "--data.init_args.seed") for item in args):
             raise UserError("--data.seed: follows seed_everything, set --seed_everything instead")
-        try:
-            self.config = parser.parse_args(args)
-        except argparse.ArgumentError as error:
-            raise UserError(explain(str(error), _ROOTS)) from error
+        with tempfile.TemporaryDirectory() as folder:
+            if len(files) > 1:  # merged by our rules: the order of stage and data does not matter
+                merged = Path(folder) / "merged.yaml"
+                merged.write_text(dump_yaml(compose(files)), encoding="utf-8")
+                args = ["--config", str(merged), *options]
+            try:
+                self.config = parser.parse_args(args)
+            except argparse.ArgumentError as error:
+                raise UserError(explain(str(error), _ROOTS)) from error
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer, unless only the configuration is checked."""
-        if not self._build:
-            return
-        try:
+        if self._build:
             super().instantiate_classes()
-        except MisconfigurationException as error:
-            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add what every run has: keyed steps, costs, progress, metrics on disk, resumable and atomic files."""
@@ -173,7 +175,7 @@ class StageCLI(LightningCLI):
         if given.get("enable_progress_bar") in (None, True):
             callbacks.append(Progress(self.config_init["title"] or Path(directory).name))
         if self.verb != "fit":
-            return super().instantiate_trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
+            return self._trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
         best = BestOnSource(directory) if self.config_init["selection"] == "source-val" else None
         self.export = ExportArtefact(directory, self.provenance(), best)
         callbacks += [best] if best is not None else []
@@ -182,7 +184,13 @@ class StageCLI(LightningCLI):
         loggers = [] if given.get("logger") is False else [RunLogger(directory)]
         loggers += [logger for logger in _as_list(given.get("logger")) if logger is not True]
         plugins = [*_as_list(given.get("plugins")), AtomicCheckpointIO()]
-        return super().instantiate_trainer(callbacks=callbacks, logger=loggers or False, plugins=plugins, **kwargs)
+        return self._trainer(callbacks=callbacks, logger=loggers or False, plugins=plugins, **kwargs)
+
+    def _trainer(self, **settings: Any) -> L.Trainer:
+        try:
+            return super().instantiate_trainer(**settings)
+        except (MisconfigurationException, ValueError) as error:
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
     def plain_config(self) -> dict[str, Any]:
         """The resolved configuration in plain values."""
@@ -253,14 +261,18 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*|.*`isinstance\(treespec.*")
 
 
-def _config_files(args: list[str]) -> list[str]:
-    files = []
-    for index, item in enumerate(args):
-        if item in ("-c", "--config") and index + 1 < len(args):
-            files.append(args[index + 1])
+def _config_files(args: list[str]) -> tuple[list[str], list[str]]:
+    """The configuration files among the arguments, and the other arguments."""
+    files, options = [], []
+    rest = iter(args)
+    for item in rest:
+        if item in ("-c", "--config"):
+            files += [path for path in [next(rest, None)] if path is not None]
         elif item.startswith("--config="):
             files.append(item.removeprefix("--config="))
-    return files
+        else:
+            options.append(item)
+    return files, options
 
 
 def _as_list(value: Any) -> list[Any]:
