@@ -23,21 +23,39 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--seeds", help="such as 0,1,2, instead of the recipe's")
     options.add_argument("--from", dest="start", metavar="STAGE", help="run STAGE (or evaluate) and all after it again")
     options.add_argument("--out", type=Path, help="folder of stages and results (default: runs/<recipe>)")
+    options.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="run N stages at once, cores and GPUs shared out"
+    )
+    options.add_argument(
+        "--only", metavar="STAGE-HASH", help="run just this one of the plan's stages, as --dry-run names it"
+    )
     options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     found = options.read(arguments)
-    return execute(found.recipe, found.settings, found.seeds, found.start, found.out, found.dry_run)
+    return execute(
+        found.recipe,
+        found.settings,
+        seeds=found.seeds,
+        start=found.start,
+        out=found.out,
+        dry_run=found.dry_run,
+        jobs=found.jobs,
+        only=found.only,
+    )
 
 
 def execute(
     name: str,
     settings: list[str],
+    *,
     seeds: str | None = None,
     start: str | None = None,
     out: Path | None = None,
     dry_run: bool = False,
+    jobs: int = 1,
+    only: str | None = None,
 ) -> int:
     """Plan a recipe, check all of it, and carry it out unless only the plan is wanted."""
-    from gkd_lightning.pipeline.chain import check_plan, describe, run_stages, stages_from
+    from gkd_lightning.pipeline.chain import check_plan, describe, run_stage, run_stages, stages_from
     from gkd_lightning.pipeline.compose import nearest
     from gkd_lightning.pipeline.plan import make_plan
     from gkd_lightning.pipeline.recipe import EVALUATE, load_recipe, parse_setting
@@ -48,13 +66,26 @@ def execute(
         raise UserError(f"--from {start}: no such stage{nearest(start, places)} (stages: {', '.join(places)})")
     out = out or Path("runs") / recipe.name
     plan = make_plan(recipe, out, [parse_setting(text) for text in settings], _seeds(seeds))
+    if only is not None:
+        stages = {stage.directory.name: stage for stage in plan.stages}
+        if only not in stages:
+            raise UserError(f"--only {only}: no such stage in the plan{nearest(only, stages)} (see --dry-run)")
+        run_stage(stages[only], again=start is not None)
+        return 0
+    if jobs < 1:
+        raise UserError(f"--jobs {jobs}: give 1 or more")
     check_plan(plan)
     again = stages_from(plan, start)
     print(f"{recipe.title}: {len(plan.stages)} stages for {len(plan.runs)} runs, in {out}")
     print("\n".join(describe(plan, again)), flush=True)
     if dry_run:
         return 0
-    run_stages(plan, again)
+    if jobs > 1:
+        from gkd_lightning.pipeline.jobs import run_jobs, stage_command
+
+        run_jobs(plan, jobs, stage_command(name, settings, seeds, str(out)), again)
+    else:
+        run_stages(plan, again)
     if plan.evaluation:
         from gkd_lightning.pipeline.judge import report_plan
 

@@ -113,10 +113,15 @@ def _remove(directory: Path) -> None:
             parent.rmdir()
 
 
+def forget(stage: PlannedStage) -> None:
+    """Make a stage run from its beginning the next time."""
+    for name in (DONE, RESUME, STARTED):
+        (stage.directory / name).unlink(missing_ok=True)
+
+
 def _bring_to_end(stage: PlannedStage, again: bool) -> None:
     if again:
-        for name in (DONE, RESUME, STARTED):
-            (stage.directory / name).unlink(missing_ok=True)
+        forget(stage)
     for leftover in stage.directory.glob(".*.partial"):  # what a killed process was writing
         leftover.unlink()
     state = stage.state()
@@ -136,7 +141,7 @@ def _bring_to_end(stage: PlannedStage, again: bool) -> None:
     if state == "resume":
         print(f"{stage.title}: resumes from {resume}", flush=True)
         arguments += ["--ckpt_path", str(resume)]
-    (_fit_in_processes if _several_devices(stage) else _fit_here)(stage, arguments)
+    (_fit_in_processes if on_several_devices(stage) else _fit_here)(stage, arguments)
     _finish(stage, parent)
 
 
@@ -181,7 +186,8 @@ def _finish(stage: PlannedStage, parent: str | None) -> None:
     (stage.directory / RESUME).unlink(missing_ok=True)
 
 
-def _several_devices(stage: PlannedStage) -> bool:
+def on_several_devices(stage: PlannedStage) -> bool:
+    """Whether the stage's trainer will start more than one process."""
     devices = get_value(stage.config, "trainer.devices", "auto")
     if isinstance(devices, Sequence) and not isinstance(devices, str):
         return len(devices) > 1
