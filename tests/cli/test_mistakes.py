@@ -195,6 +195,8 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
         other_checkpoint, [*FIT, "task.yaml", "--ckpt_path", "other.ckpt"], ["other.ckpt"],
     ),
     # recipes
+    "no jobs": (nothing, [*RUN, "--jobs", "0"], ["--jobs 0"]),
+    "a stage that is not in the plan": (nothing, [*RUN, "--only", "distil-1"], ["--only distil-1", "--dry-run"]),
     "unknown recipe": (nothing, ["run", "minicity/dmo", "--out", "out"], ["minicity/dmo", "'minicity/demo'"]),
     "unknown key of a recipe": (replace("study.yaml", "methods", "metods"), RUN, ["study.yaml: metods", "'methods'"]),
     "unknown stage": (nothing, [*RUN, "--from", "taks"], ["--from taks", "'task'"]),
