@@ -104,13 +104,14 @@ def test_reports_of_odd_collections(odd: Results) -> None:
     read(render_report(odd, Gallery(SPACE, [])))
 
 
-def test_write_report_leaves_four_readable_files(tmp_path: Path) -> None:
+def test_write_report_leaves_readable_files(tmp_path: Path) -> None:
     path = write_report(results(), tmp_path / "out", gallery())
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "gallery.npz",
         "report.html",
         "results.csv",
         "results.json",
+        "summary.md",
     ]
     assert path == tmp_path / "out" / "report.html"
     assert Results.load(path.with_name("results.json")).runs == results().runs

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Spread, check_comparable, markdown, table
+from gkd_lightning.evaluate import Spread, check_comparable, headline, markdown, table
+from gkd_lightning.evaluate.summary import summary
 from gkd_lightning.evaluate.tables import class_means
 from tests.evaluate.builders import DOMAINS, domain_score, results, run
 
@@ -83,3 +84,17 @@ def test_markdown_table() -> None:
     assert lines[0] == "| method | unseen mean | day | night | fog | rain | snow | in-domain | gap | recovered % |"
     assert lines[4].startswith("| GKD | 30.5 ± 1.0 | 30.5 ± 1.0 |")
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_summary_says_who_is_ahead_and_lists_every_seed() -> None:
+    text = summary(results())
+    lines = text.splitlines()
+    assert text.startswith(headline(results()))
+    assert markdown(results()) in text
+    (line,) = (line for line in lines if line.startswith("| No distillation − GKD "))
+    assert line.endswith("| GKD |")
+    assert "**−" in line
+    assert len([line for line in lines if line.startswith("| GKD | ")]) == 3 + 2  # a line per seed, a score, a cost
+    one = summary(results({"gkd": (30, 1), "none": (20, 1)}, seeds=1))
+    assert "±" not in one.split("over seeds:")[1]
+    assert "Differences" not in one

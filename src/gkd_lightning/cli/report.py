@@ -9,7 +9,7 @@ from gkd_lightning.cli.options import Options
 
 def run(verb: str, arguments: list[str]) -> int:
     """See `gkd report --help`."""
-    options = Options(verb, "Write report.html and results.csv from one or several results.json.")
+    options = Options(verb, "Write report.html, summary.md and results.csv from one or several results.json.")
     options.add_argument("runs", nargs="+", type=Path, help="run folders, or results.json files")
     options.add_argument("--out", type=Path, help="folder of the report (default: the first run's)")
     options.add_argument("--title", help="headline (default: the first run's)")

@@ -21,6 +21,7 @@ from gkd_lightning.evaluate.findings import headline
 from gkd_lightning.evaluate.gallery import Gallery, Sample, colourize
 from gkd_lightning.evaluate.results import Results
 from gkd_lightning.evaluate.style import style, themed_svg
+from gkd_lightning.evaluate.summary import summary
 from gkd_lightning.evaluate.tables import check_comparable
 from gkd_lightning.files import atomic_write
 
@@ -30,7 +31,7 @@ WIDEST = 400  # pixels of an embedded picture
 
 
 def write_report(results: Results, directory: str | os.PathLike[str], gallery: Gallery | None = None) -> Path:
-    """Write `results.json`, `results.csv`, `report.html` and, if given, `gallery.npz` into `directory`.
+    """Write `results.json`, `results.csv`, `summary.md`, `report.html` and, if given, `gallery.npz` into `directory`.
 
     Everything is made before the first file is written, and each file is replaced in one go.
 
@@ -41,15 +42,16 @@ def write_report(results: Results, directory: str | os.PathLike[str], gallery: G
         UserError: the runs were not judged by one protocol.
     """
     check_comparable(results.runs)
-    page = render_report(results, gallery)
+    page, tables = render_report(results, gallery), summary(results)
     folder = Path(directory)
     results.save(folder / "results.json")
     results.save_csv(folder / "results.csv")
     if gallery is not None:
         gallery.save(folder / "gallery.npz")
     target = folder / "report.html"
-    with atomic_write(target) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    for path, text in ((folder / "summary.md", tables), (target, page)):
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return target
 
 

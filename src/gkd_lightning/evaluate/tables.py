@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,13 +106,17 @@ def class_means(row: Row) -> tuple[list[str], list[str], NDArray[np.float64]]:
 
 def markdown(results: Results) -> str:
     """The table for a README: methods x (unseen mean, unseen domains, in-domain, gap, recovered), best not marked."""
-    rows, targets = table(results), unseen_domains(results)
-    head = ["method", "unseen mean", *targets, "in-domain", "gap", "recovered %"]
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
-    for row in rows:
+    targets, lines = unseen_domains(results), []
+    for row in table(results):
         spreads = [row.unseen, *(row.domains[name] for name in targets), row.in_domain, row.gap, row.recovered]
         lines.append([row.title, *(str(spread) for spread in spreads)])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return grid(["method", "unseen mean", *targets, "in-domain", "gap", "recovered %"], lines)
+
+
+def grid(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; the first column is aligned left, the others right."""
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *lines))
 
 
 def check_comparable(runs: Iterable[RunResult]) -> None:
