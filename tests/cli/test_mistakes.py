@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from gkd_lightning.cli import main
+from gkd_lightning.cli import _resume_command, main
 
 STUDENT = (
     "{name: vit_tiny_patch16_224, image_size: 32, patch_size: 8, options: {embed_dim: 32, depth: 4, num_heads: 2}}"
@@ -281,7 +281,15 @@ def test_ctrl_c_says_how_to_go_on(folder: Path, capfd: pytest.CaptureFixture[str
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("gkd: interrupted, resume with: gkd fit --config toy.yaml")
-    assert "--ckpt_path out/resume.ckpt" in lines[0]
+    assert "--ckpt_path" not in lines[0]  # there is none yet
+    (folder / "out/resume.ckpt").write_bytes(b"")
+    assert main(["fit", "--config", "toy.yaml", "--trainer.default_root_dir", "out", "--model.fail", "true"]) == 130
+    assert "--ckpt_path out/resume.ckpt" in capfd.readouterr().err
+
+
+def test_resuming_a_chain_does_not_begin_once_more() -> None:
+    for start in (["--from", "task"], ["--from=task"]):
+        assert _resume_command(["run", "a.yaml", *start, "--jobs", "2"], "") == "gkd run a.yaml --jobs 2"
 
 
 def test_traceback_shows_the_stack(folder: Path) -> None:

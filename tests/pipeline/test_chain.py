@@ -12,7 +12,15 @@ import pytest
 from safetensors.torch import load_file
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.pipeline.chain import check_plan, describe, run_stages, stages_from
+from gkd_lightning.pipeline.chain import (
+    check_plan,
+    describe,
+    on_several_devices,
+    run_stage,
+    run_stages,
+    stages_from,
+)
+from gkd_lightning.pipeline.judge import evaluation_config
 from gkd_lightning.pipeline.lock import locked
 from gkd_lightning.pipeline.plan import Plan, make_plan
 from gkd_lightning.pipeline.recipe import load_recipe
@@ -147,6 +155,45 @@ def test_two_processes_do_not_run_the_same_stage(tmp_path: Path) -> None:
 def test_processes_of_their_own_tell_their_mistake_in_one_line(folder: Path) -> None:
     """That they train is `test_distributed`."""
     plan = plan_of(folder, ("trainer.devices", 3), ("trainer.strategy", "ddp"))
-    with pytest.raises(UserError, match=r"stage first: .*batch of 4 cannot be divided by 3 devices") as caught:
+    with pytest.raises(UserError, match=r"stage first seed 0: .*batch of 4 cannot be divided by 3 devices") as caught:
         run_stages(plan)
     assert "\n" not in str(caught.value)
+
+
+def test_an_unfinished_parent_is_named_and_the_child_keeps_its_state(folder: Path) -> None:
+    plan = plan_of(folder)
+    run_stages(plan)
+    first, second = plan.stages
+    (first.directory / "done.json").unlink()
+    with pytest.raises(UserError, match="the stage 'first' is not finished"):
+        run_stage(second)
+    assert (second.directory / "done.json").exists()
+
+
+def test_a_stage_is_the_same_however_it_is_run(folder: Path) -> None:
+    plan, other = (
+        plan_of(folder),
+        plan_of(
+            folder,
+            ("data.num_workers", 3),
+            ("resume_every", 7),
+            ("trainer.log_every_n_steps", 9),
+            ("trainer.logger", {"class_path": "lightning.pytorch.loggers.CSVLogger"}),
+            ("trainer.enable_progress_bar", True),
+        ),
+    )
+    assert [stage.hash for stage in plan.stages] == [stage.hash for stage in other.stages]
+    assert plan.stages[0].hash != plan_of(folder, ("data.batch_size", 3)).stages[0].hash
+
+
+def test_the_chain_judges_on_one_device(folder: Path) -> None:
+    plan = plan_of(folder, ("evaluate:trainer.devices", 4), ("evaluate:trainer.strategy", "ddp"))
+    config = evaluation_config(plan, "segmenter.safetensors")
+    assert (config["trainer"]["devices"], config["trainer"]["strategy"]) == (1, "auto")
+
+
+@pytest.mark.parametrize(
+    ("devices", "several"), [(1, False), (2, True), ("0,1", True), ("1,", False), ([0, 1], True), ("many", False)]
+)
+def test_several_devices(folder: Path, devices: object, several: bool) -> None:
+    assert on_several_devices(plan_of(folder, ("trainer.devices", devices)).stages[0]) is several

@@ -80,16 +80,19 @@ def test_stages_run_at_once_and_only_after_their_parents(folder: Path) -> None:
     assert sorted(started) == ["first", "other"]  # `first` left nothing, so `second` never got its turn
 
 
-def test_a_failure_is_one_line_and_starts_nothing_new(folder: Path) -> None:
+@pytest.mark.parametrize(("status", "kind"), [(2, UserError), (1, RuntimeError)])
+def test_a_failure_is_one_line_and_starts_nothing_new(folder: Path, status: int, kind: type[Exception]) -> None:
     started: list[str] = []
 
     def command(stage: PlannedStage) -> list[str]:
         started.append(stage.name)
-        return [sys.executable, "-c", "import sys; sys.exit('gkd: model.alpha: too loud')"]
+        says = f"import sys; print('advice\\ngkd: model.alpha: too loud', file=sys.stderr); sys.exit({status})"
+        return [sys.executable, "-c", says]
 
-    with pytest.raises(UserError, match=r"^stage first seed 0: model\.alpha: too loud$"):
+    with pytest.raises(kind, match=r"^stage first seed 0: model\.alpha: too loud \(see .*stage\.log\)$"):
         run_jobs(plan_of(folder), 1, command)
     assert started == ["first"]
+    assert "advice" in (plan_of(folder).stages[0].directory / "stage.log").read_text()
 
 
 def test_several_devices_are_one_job_alone(folder: Path) -> None:

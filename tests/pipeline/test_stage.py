@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from safetensors.torch import load_file
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.pipeline.callbacks import StopWithCheckpoint
 from gkd_lightning.pipeline.stage import StageCLI, check_config
 from tests.pipeline.toys import CONFIG
 
@@ -90,6 +92,34 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(config: Path, tmp_path: Pat
     logs = [[json.loads(line) for line in (tmp_path / n / "metrics.jsonl").open()] for n in ("whole", "part")]
     assert [(row["step"], row["train/loss"]) for row in logs[0]] == [(r["step"], r["train/loss"]) for r in logs[1]]
     assert resumed.costs.images == whole.costs.images == 52
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_ctrl_c_keeps_every_step(config: Path, tmp_path: Path, workers: str) -> None:
+    """Interrupted in step 7, after the periodic checkpoint of step 4: the run goes on from step 7, bit for bit."""
+    options = ("--data.num_workers", workers)
+    whole = fit(config, tmp_path / "whole", *options)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a suite runs in the background
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(config, tmp_path / "part", *options, "--model.ctrl_c", "6")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    checkpoint = tmp_path / "part/resume.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 7
+    assert not (tmp_path / "part/student.safetensors").exists()
+    resumed = fit(config, tmp_path / "part", *options, "--ckpt_path", str(checkpoint))
+    expected, actual = (load_file(tmp_path / name / "student.safetensors") for name in ("whole", "part"))
+    assert all(torch.equal(expected[key], actual[key]) for key in expected)
+    assert resumed.costs.images == whole.costs.images
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    stop = StopWithCheckpoint(tmp_path)
+    stop._stop(signal.SIGINT, None)
+    with pytest.raises(KeyboardInterrupt):
+        stop._stop(signal.SIGINT, None)
 
 
 def test_wrong_checkpoints_are_named(config: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +29,7 @@ class ToySpec:
 class ToyStage(L.LightningModule):
     """A linear map that learns from noise drawn in the main process, so that every generator counts."""
 
-    def __init__(self, student: ToySpec, alpha: float = 1.0, fail: bool = False) -> None:
+    def __init__(self, student: ToySpec, alpha: float = 1.0, fail: bool = False, ctrl_c: int = -1) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["student"])
         self.save_hyperparameters({"student": asdict(student)})
@@ -38,6 +40,8 @@ class ToyStage(L.LightningModule):
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         if self.hparams.fail:
             raise KeyboardInterrupt
+        if self.hparams.ctrl_c == self.global_step:
+            os.kill(os.getpid(), signal.SIGINT)
         x = batch["image"].float().mean((1, 2, 3))[:, None] / 255 + torch.randn(len(batch["image"]), 4)
         loss = self.hparams.alpha * (self.map(x) - batch["key"][:, None] % 7).square().mean()
         self.log("train/loss", loss)

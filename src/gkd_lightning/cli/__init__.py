@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from gkd_lightning import __version__
 from gkd_lightning.errors import UserError
@@ -21,6 +23,9 @@ VERBS = {
     "report": "write the report of finished runs again",
     "list": "list teachers, students, methods, datasets or recipes",
 }
+
+TRACEBACK = "GKD_TRACEBACK"
+"""Set in the environment, it does what --traceback does."""
 
 _MODULES = {"validate": "fit", "test": "fit", "list": "shipped"}  # a module `list` here would hide the built-in one
 
@@ -51,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         stderr; ``--traceback`` shows the stack instead.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    traceback = "--traceback" in arguments
+    traceback = "--traceback" in arguments or TRACEBACK in os.environ
+    if traceback:
+        os.environ[TRACEBACK] = "1"  # for the processes that this one starts
     arguments = [argument for argument in arguments if argument != "--traceback"]
     try:
         return _dispatch(arguments)
@@ -83,9 +90,13 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _resume_command(arguments: list[str], directory: str) -> str:
+    if arguments[:1] == ["run"]:  # again without --from, which would begin once more
+        kept = [item for before, item in zip(["", *arguments], arguments, strict=False) if before != "--from"]
+        arguments = [item for item in kept if item != "--from" and not item.startswith("--from=")]
     command = shlex.join(["gkd", *arguments])
-    if arguments[:1] == ["fit"] and directory and "--ckpt_path" not in arguments:
-        command += f" --ckpt_path {shlex.quote(f'{directory}/resume.ckpt')}"
+    checkpoint = Path(directory) / "resume.ckpt"
+    if arguments[:1] == ["fit"] and directory and "--ckpt_path" not in arguments and checkpoint.is_file():
+        command += f" --ckpt_path {shlex.quote(str(checkpoint))}"
     return command
 
 

@@ -89,7 +89,9 @@ def _datasets(found: Namespace) -> dict[str, ImageDataset]:
         return {"images": ProxyImages(found.images)}
     if found.classes is None:
         raise UserError("--classes: needed with --labels: class names in the order of their ids, or a preset")
-    classes = [name.strip() for name in found.classes.split(",")] if "," in found.classes else found.classes
+    classes = (
+        [name.strip() for name in found.classes.split(",") if name.strip()] if "," in found.classes else found.classes
+    )
     return {
         "data": FolderSegmentation(
             found.images,

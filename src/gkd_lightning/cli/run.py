@@ -70,7 +70,7 @@ def execute(
         stages = {stage.directory.name: stage for stage in plan.stages}
         if only not in stages:
             raise UserError(f"--only {only}: no such stage in the plan{nearest(only, stages)} (see --dry-run)")
-        run_stage(stages[only], again=start is not None)
+        run_stage(stages[only], again=stages[only].hash in stages_from(plan, start))
         return 0
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: give 1 or more")

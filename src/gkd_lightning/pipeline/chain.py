@@ -96,14 +96,16 @@ def run_stage(stage: PlannedStage, again: bool = False) -> None:
 
     A user's mistake that stops it before anything could be resumed leaves no folder behind.
     """
+    if stage.parent is not None:
+        stage.parent.artefact()  # or a complaint, before anything is touched
     fresh = not stage.directory.exists()
-    try:
-        with locked(stage.directory):
+    with locked(stage.directory):
+        try:
             _bring_to_end(stage, again)
-    except UserError:
-        if fresh and not any((stage.directory / name).exists() for name in (RESUME, LOG)):
-            _remove(stage.directory)
-        raise
+        except UserError:
+            if fresh and not any((stage.directory / name).exists() for name in (RESUME, LOG)):
+                _remove(stage.directory)
+            raise
 
 
 def _remove(directory: Path) -> None:
@@ -157,12 +159,31 @@ def _fit_in_processes(stage: PlannedStage, arguments: list[str]) -> None:
     log = stage.directory / LOG
     command = [sys.executable, "-m", "gkd_lightning.cli", "fit", *arguments]
     with log.open("w", encoding="utf-8") as handle:
-        status = subprocess.run(command, stderr=handle, check=False).returncode
+        status = _ended(subprocess.Popen(command, stderr=handle))
     if status == 130:
         raise KeyboardInterrupt(str(stage.directory))
     if status != 0:
-        lines = log.read_text(encoding="utf-8").strip().splitlines() or [f"exit status {status}"]
-        raise UserError(f"stage {stage.name}: {lines[-1].removeprefix('gkd: ')} (see {log})")
+        raise failure(stage, status, log.read_text(encoding="utf-8"))
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Wait; after a terminal's Ctrl-C, which the process has received too, give it time to end by itself."""
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.wait(timeout=60)
+        process.terminate()
+        process.wait()
+        raise
+
+
+def failure(stage: PlannedStage, status: int, errors: str) -> Exception:
+    """What to raise when a stage's own process has failed: a user's mistake (status 2) stays one."""
+    lines = errors.strip().splitlines() or [f"exit status {status}"]
+    line = lines[-1].removeprefix("gkd: ").removesuffix(" (add --traceback for the stack)")
+    text = f"stage {stage.name} seed {stage.seed}: {line} (see {stage.directory / LOG})"
+    return UserError(text) if status == 2 else RuntimeError(text)
 
 
 def _finish(stage: PlannedStage, parent: str | None) -> None:
@@ -197,4 +218,9 @@ def on_several_devices(stage: PlannedStage) -> bool:
         import torch
 
         return torch.cuda.device_count() > 1
-    return int(devices) > 1
+    if isinstance(devices, str) and "," in devices:  # indices, such as "0,1" or "0,"
+        return len([part for part in devices.split(",") if part.strip()]) > 1
+    try:
+        return int(devices) > 1
+    except (TypeError, ValueError):
+        return False  # Lightning will say what is wrong with it

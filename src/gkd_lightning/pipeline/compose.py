@@ -126,12 +126,32 @@ def compose(fragments: Iterable[Fragment], beside: Path | None = None, base: Con
     return config
 
 
+HOW = (
+    "title",
+    "resume_every",
+    "data.num_workers",
+    "trainer.enable_progress_bar",
+    "trainer.logger",
+    "trainer.log_every_n_steps",
+)
+"""Settings that say how a stage is run, not what it computes: they leave its hash as it is."""
+
+
 def stage_hash(config: Config, parent: str | None = None) -> str:
     """SHA-256 of what a stage computes: its configuration, the files it names, and its parent's hash.
 
     Files count by their content, so a retrained teacher under the same name is another stage.
     """
-    return canonical_hash({"config": _with_file_contents(config), "parent": parent})
+    counted = copy.deepcopy(config)
+    for key in HOW:
+        *sections, last = key.split(".")
+        section: Any = get_value(counted, ".".join(sections)) if sections else counted
+        if isinstance(section, dict):
+            arguments = section.get("init_args", {}) if "class_path" in section else section
+            arguments.pop(last, None)
+            if arguments == {}:
+                section.pop("init_args", None)
+    return canonical_hash({"config": _with_file_contents(counted), "parent": parent})
 
 
 def _with_file_contents(value: Any, key: str = "") -> Any:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.pipeline.chain import forget, on_several_devices
+from gkd_lightning.pipeline.chain import LOG, failure, forget, on_several_devices
+from gkd_lightning.pipeline.lock import locked
 from gkd_lightning.pipeline.plan import Plan, PlannedStage
 
 Command = Callable[[PlannedStage], list[str]]
@@ -39,7 +40,8 @@ def run_jobs(plan: Plan, jobs: int, command: Command, again: frozenset[str] = fr
     waiting = []
     for stage in plan.stages:
         if stage.hash in again:
-            forget(stage)
+            with locked(stage.directory):
+                forget(stage)
         if stage.state() == "done":
             print(f"{stage.title}: finished before, skipped ({stage.directory})", flush=True)
         else:
@@ -54,9 +56,9 @@ class _Pool:
         self.jobs = jobs
         self.command = command
         self.gpus = _visible_gpus()
-        self.running: dict[Future[str | None], tuple[PlannedStage, int]] = {}
+        self.running: dict[Future[Exception | None], tuple[PlannedStage, int]] = {}
         self.processes: dict[int, subprocess.Popen[str]] = {}
-        self.failure: str | None = None
+        self.failure: Exception | None = None
 
     def run(self) -> None:
         with ThreadPoolExecutor(self.jobs) as threads:
@@ -65,10 +67,9 @@ class _Pool:
                 while self.running:
                     ended, _ = wait(self.running, return_when=FIRST_COMPLETED)
                     for future in ended:
-                        stage, slot = self.running.pop(future)
+                        _, slot = self.running.pop(future)
                         self.free.append(slot)
-                        if (line := future.result()) is not None and self.failure is None:
-                            self.failure = f"stage {stage.name} seed {stage.seed}: {line}"
+                        self.failure = self.failure or future.result()
                     if self.failure is None:
                         self._start(threads)
             except KeyboardInterrupt:
@@ -76,7 +77,7 @@ class _Pool:
                     process.send_signal(signal.SIGINT)
                 raise
         if self.failure is not None:
-            raise UserError(self.failure)
+            raise self.failure
 
     def _start(self, threads: ThreadPoolExecutor) -> None:
         for stage in list(self.waiting):
@@ -87,8 +88,8 @@ class _Pool:
                 slot = self.free.pop(0)
                 self.running[threads.submit(self._carry_out, stage, slot)] = (stage, slot)
 
-    def _carry_out(self, stage: PlannedStage, slot: int) -> str | None:
-        """Run one stage, relay what it prints; the reason if it fails."""
+    def _carry_out(self, stage: PlannedStage, slot: int) -> Exception | None:
+        """Run one stage, relay what it prints; what to raise if it fails."""
         environment = {**os.environ, **_share(os.environ, slot, self.jobs, self.gpus)}
         with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
             process = subprocess.Popen(
@@ -106,20 +107,26 @@ class _Pool:
             status = process.wait()
             del self.processes[slot]
             errors.seek(0)
-            lines = errors.read().strip().splitlines()
+            said = errors.read()
         if status == 0:
             return None
-        return lines[-1].removeprefix("gkd: ") if lines else f"exit status {status}"
+        stage.directory.mkdir(parents=True, exist_ok=True)
+        (stage.directory / LOG).write_text(said, encoding="utf-8")
+        return failure(stage, status, said)
 
 
 def _share(given: Mapping[str, str], slot: int, jobs: int, gpus: list[str]) -> dict[str, str]:
     """What one of the processes may use of the machine, as environment variables."""
     share = {}
     if "OMP_NUM_THREADS" not in given:
-        share["OMP_NUM_THREADS"] = str(max(len(os.sched_getaffinity(0)) // jobs, 1))
+        share["OMP_NUM_THREADS"] = str(max(_cores() // jobs, 1))
     if len(gpus) > 1:
         share["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
     return share
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _visible_gpus() -> list[str]:

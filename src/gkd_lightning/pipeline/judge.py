@@ -25,8 +25,15 @@ POINTS_PER_CURVE = 200
 
 
 def evaluation_config(plan: Plan, segmenter: str) -> Config:
-    """Configuration of `gkd test` for one segmenter."""
+    """Configuration of `gkd test` for one segmenter.
+
+    The chain judges in its own process, on one device, whatever the stages were trained on: several would have to be
+    started by calling the chain's command again.
+    """
     config = compose([], base=plan.evaluation)
+    set_value(config, "trainer.devices", 1)
+    set_value(config, "trainer.num_nodes", 1)
+    set_value(config, "trainer.strategy", "auto")
     config["model"] = {
         "class_path": "gkd_lightning.pipeline.evaluation.Evaluation",
         "init_args": {"segmenter": segmenter},

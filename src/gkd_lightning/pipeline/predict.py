@@ -43,8 +43,11 @@ def predict_folder(checkpoint: str, images: str, out: str, device: str = "auto")
     if twins:
         raise UserError(f"{images}: two images are called {sorted(twins)[0].with_suffix('')}, rename one")
     segmenter, space, record = load_segmenter(checkpoint)
-    place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    segmenter.to(place)
+    try:
+        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        segmenter.to(place)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device: {device}: {str(error).splitlines()[0]}") from error
     protocol = _protocol(record)
     unreadable: list[str] = []
     for name, target in zip(names, targets, strict=True):

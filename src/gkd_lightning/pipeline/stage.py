@@ -28,6 +28,7 @@ from gkd_lightning.pipeline.callbacks import (
     Progress,
     RunCosts,
     Selection,
+    StopWithCheckpoint,
     resume_checkpoint,
 )
 from gkd_lightning.pipeline.compose import compose, get_value
@@ -180,7 +181,7 @@ class StageCLI(LightningCLI):
         self.export = ExportArtefact(directory, self.provenance(), best)
         callbacks += [best] if best is not None else []
         callbacks += [KeyedSteps(int(self.config_init["seed_everything"])), self.costs, self.export]
-        callbacks.append(resume_checkpoint(directory, self.config_init["resume_every"]))
+        callbacks += [resume_checkpoint(directory, self.config_init["resume_every"]), StopWithCheckpoint(directory)]
         loggers = [] if given.get("logger") is False else [RunLogger(directory)]
         loggers += [logger for logger in _as_list(given.get("logger")) if logger is not True]
         plugins = [*_as_list(given.get("plugins")), AtomicCheckpointIO()]

@@ -3,6 +3,7 @@
 from gkd_lightning.pipeline.callbacks.checkpoint import RESUME_CHECKPOINT, AtomicCheckpointIO, resume_checkpoint
 from gkd_lightning.pipeline.callbacks.costs import RunCosts
 from gkd_lightning.pipeline.callbacks.export import ExportArtefact
+from gkd_lightning.pipeline.callbacks.interrupt import StopWithCheckpoint
 from gkd_lightning.pipeline.callbacks.progress import Progress
 from gkd_lightning.pipeline.callbacks.selection import BestOnSource, Selection
 from gkd_lightning.pipeline.callbacks.steps import KeyedSteps
@@ -16,5 +17,6 @@ __all__ = [
     "Progress",
     "RunCosts",
     "Selection",
+    "StopWithCheckpoint",
     "resume_checkpoint",
 ]
