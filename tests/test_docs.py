@@ -1,0 +1,37 @@
+"""What the documents tell a user to type is accepted as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gkd_lightning.pipeline.chain import check_plan
+from gkd_lightning.pipeline.plan import make_plan
+from gkd_lightning.pipeline.recipe import load_recipe, shipped_recipes
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_recipe_for_own_data_composes(tmp_path: Path) -> None:
+    text = (ROOT / "docs/own_data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", text, re.DOTALL)
+    assert [name for name, _ in blocks] == ["proxy.yaml", "source.yaml", "targets.yaml", "mine.yaml"]
+    for name, content in blocks:
+        (tmp_path / name).write_text(content)
+    plan = make_plan(load_recipe(str(tmp_path / "mine.yaml")), tmp_path / "out")
+    assert [stage.name for stage in plan.stages] == ["task_agnostic", "domain_agnostic", "task"]
+    check_plan(plan)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_recipes_and_files_that_documents_name_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for name in re.findall(r"gkd run ([\w/]+)", text):
+        assert name in ("mine", "RECIPE") or name in shipped_recipes(), name
+    for name in re.findall(r"\]\(([\w./]+)\)", text):
+        assert (document.parent / name).exists(), name
+    for name in re.findall(r"`((?:stage|data|teacher|student|method|trainer)/\w+\.yaml)`", text):
+        assert (ROOT / "configs" / name).is_file(), name
