@@ -148,3 +148,25 @@ def test_a_teacher_of_another_grid_is_resized_bilinearly() -> None:
     torch.testing.assert_close(resized.patches.reshape(4, 4), expected[0, 0])
     module = DomainGeneralDistillation(CNN, STUDENT)
     assert module.teacher_tokens(torch.rand(2, 3, 32, 32)).patches.shape == (2, 16, 512)
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "convnext_atto"])
+def test_a_backbone_as_student_gives_what_two_full_passes_give(name: str) -> None:
+    """Batch normalisation mixes images: whole ones must not see the masked ones. 80 px: a map that rounds."""
+    torch.manual_seed(0)
+    module = DomainGeneralDistillation(TEACHER, EncoderSpec(name, None, 64))
+    images = torch.rand(4, 3, 80, 80)
+    mask = module.draw_mask(images, torch.arange(4))
+    assert mask is not None
+    whole, masked, full = module.student_tokens(images, mask)
+    assert full is not None
+    assert masked is not None
+    expected = module.student.tokens(images)
+    torch.testing.assert_close(whole.patches, expected.patches)
+    torch.testing.assert_close(masked, module.student.tokens(images, full).patches)
+
+
+def test_a_batch_that_masks_nothing_is_refused() -> None:
+    module = DomainGeneralDistillation(TEACHER, STUDENT)
+    with pytest.raises(UserError, match=r"a batch of 1 per device .* mask no image"):
+        module.draw_mask(torch.rand(1, 3, 32, 32), torch.arange(1))

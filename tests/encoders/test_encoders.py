@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -229,3 +230,48 @@ def test_real_imagenet_weights_load() -> None:
     weights = Path(os.environ["GKD_DATA"]).parent / "weights" / "tf_efficientnet_lite2.safetensors"
     encoder = build_encoder(EncoderSpec("tf_efficientnet_lite2", str(weights))).eval()
     assert encoder.tokens(images(224)).patches.shape == (2, 49, 352)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vit_tiny_patch16_224", {"class_token": False}),
+        ("vit_tiny_patch16_224", {}),
+        ("vit_base_patch16_siglip_224", {"depth": 1, "embed_dim": 24, "num_heads": 2}),
+        ("eva02_tiny_patch14_224", {"depth": 2}),
+    ],
+)
+def test_tokens_come_after_the_final_norm_and_every_weight_is_reached(name: str, options: dict[str, Any]) -> None:
+    encoder = build_encoder(EncoderSpec(name, image_size=28 if "14" in name else 32, options=options))
+    encoder.train()
+    with torch.no_grad():
+        encoder.model.norm.weight.fill_(3.0)
+    tokens = encoder.tokens(torch.rand(2, 3, *encoder.image_size))
+    assert tokens.patches.std(-1, unbiased=False).mean().item() == pytest.approx(3.0, abs=0.05)
+    (tokens.patches.square().sum() + tokens.cls.sum()).backward()
+    unused = [key for key, parameter in encoder.model.named_parameters() if parameter.grad is None]
+    assert unused == []
+
+
+def test_a_transformer_of_another_kind_is_refused() -> None:
+    with pytest.raises(UserError, match=r"beit_base_patch16_224: gives maps of stride 16; wanted is"):
+        build_encoder(EncoderSpec("beit_base_patch16_224", options={"depth": 2, "embed_dim": 24, "num_heads": 2}))
+
+
+@pytest.mark.parametrize("name", ["convnext_atto", "resnet10t"])
+@pytest.mark.parametrize("size", [(64, 64), (80, 112), (72, 40)])
+def test_the_grid_of_a_backbone_is_that_of_its_map(name: str, size: tuple[int, int]) -> None:
+    encoder = build_encoder(EncoderSpec(name, image_size=64))
+    rows, columns = encoder.grid(size)
+    mask = torch.zeros(1, rows * columns, dtype=torch.bool)
+    mask[:, 0] = True
+    tokens = encoder.tokens(torch.rand(1, 3, *size), mask)
+    assert tokens.grid == (rows, columns)
+    assert tokens.patches.shape[1] == rows * columns
+
+
+def test_a_backbone_of_one_size_says_so() -> None:
+    encoder = build_encoder(EncoderSpec("swin_tiny_patch4_window7_224", options={"depths": [1, 1, 1, 1]}))
+    assert encoder.grid((224, 224)) == (7, 7)
+    with pytest.raises(UserError, match="laid out for 224x224 images and got 240x224"):
+        encoder.tokens(torch.rand(1, 3, 240, 224))

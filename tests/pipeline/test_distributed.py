@@ -17,6 +17,7 @@ methods:
   gkd:
     stages:
       - {name: task_agnostic, configs: [distill.yaml, proxy.yaml]}
+      - {name: domain_agnostic, configs: [distill.yaml, source.yaml], set: {model.stage: domain_agnostic}}
       - {name: task, configs: [task.yaml, source.yaml], set: {data.view: segmentation}}
   none:
 """
@@ -27,9 +28,9 @@ def losses(stage: PlannedStage) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # four processes import everything
+@pytest.mark.timeout(1200)  # six processes import everything
 def test_two_processes_follow_one(tmp_path: Path) -> None:
-    """Stage 1, and stage 2 on its frozen student; `tests/segment` does the same for a trained encoder."""
+    """Stages 1a and 1b, and stage 2 on their frozen student; `tests/segment` does the same for a trained encoder."""
     write_study(tmp_path)
     recipe = tmp_path / "short.yaml"
     recipe.write_text(SHORT)

@@ -99,9 +99,9 @@ def test_every_parameter_is_used() -> None:
 
 
 def test_pixel_decoder_never_asks_the_device_for_infinities() -> None:
-    head = small_head().train()
-    assert head.training
-    assert not any(module.training for module in head.pixel_decoder.modules())
+    for head in (small_head(), small_head().train()):
+        assert head.training
+        assert not any(module.training for module in head.pixel_decoder.modules())
     assert not [module for module in head.modules() if isinstance(module, torch.nn.Dropout) and module.p]
 
 

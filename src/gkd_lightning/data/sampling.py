@@ -3,7 +3,8 @@
 The global order of an epoch depends on (seed, epoch) alone. Step t of a run with global batch G takes the
 positions tG ... tG+G-1 of it. These are dealt out like cards to the world x accumulation micro-batches of the
 step, so that the first half of every micro-batch lies in the first half of the global batch whatever the
-number of devices: the masked half of stage 1 then holds the same images on one device and on many.
+number of devices: the masked half of stage 1 then holds the same images on one device and on many (for
+micro-batches of even size).
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ def masked_samples(batch_size: int, probability: float) -> int:
     """How many samples of a batch are masked: the first floor(batch_size * probability).
 
     Official: no shuffling within the per-rank batch. With samples dealt to ranks in strides, the masked ones of
-    all ranks together are the first half of the global batch, as on a single device.
+    all ranks together are the first half of the global batch, as on a single device, as long as half of a rank's
+    micro-batch is a whole number.
     """
     return int(batch_size * probability)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import lightning as L
 import torch
 import torch.nn.functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gkd_lightning.distill.ema import ExponentialMovingAverage
 from gkd_lightning.distill.health import DistillationHealth
@@ -97,6 +98,7 @@ class DomainGeneralDistillation(L.LightningModule):
         )  # fmt: skip
         self.ema = ExponentialMovingAverage(self.student, ema_decay) if ema_decay is not None else None
         self.health = DistillationHealth(health_every_n_steps)
+        self._mixes_images = any(isinstance(module, _BatchNorm) for module in self.student.modules())
         if not self.objective.needs_masked_pass and isinstance(self.student, TransformerEncoder):
             self.student.mask_token.requires_grad_(False)  # no term reaches it: unused under DDP
 
@@ -129,6 +131,11 @@ class DomainGeneralDistillation(L.LightningModule):
             return None
         rows, columns = self.student.grid((images.shape[-2], images.shape[-1]))
         chosen = masked_samples(len(keys), self.hparams.mask_probability)
+        if chosen == 0:
+            raise UserError(
+                f"beta={self.hparams.beta}: a batch of {len(keys)} per device and mask_probability="
+                f"{self.hparams.mask_probability} mask no image; raise data.batch_size or set beta to 0"
+            )
         mask = batch_masks(keys[:chosen], rows * columns, self.hparams.mask_ratio)
         return mask.to(images.device, non_blocking=True)
 
@@ -138,12 +145,16 @@ class DomainGeneralDistillation(L.LightningModule):
         """Tokens of the whole images; (B, N, D) patch tokens of the masked pass; its (B, N) mask.
 
         For an image without a mask both passes are the same function of the same input, so only the masked images
-        run twice: the same loss and gradient as the official two full passes, a quarter of the work saved.
+        run twice: the same loss and gradient as the official two full passes, a quarter of the work saved. Batch
+        normalisation would mix the images, so a student that has it gets the two full passes.
         """
         if mask is None:
             return self.student.tokens(images), None, None
         batch, chosen = len(images), len(mask)
         unmasked = mask.new_zeros(batch, mask.shape[1])
+        if self._mixes_images:
+            full = torch.cat([mask, unmasked[chosen:]])
+            return self.student.tokens(images), self.student.tokens(images, full).patches, full
         both = self.student.tokens(torch.cat([images, images[:chosen]]), torch.cat([unmasked, mask]))
         whole = Tokens(both.cls[:batch], both.patches[:batch], both.grid)
         masked = torch.cat([both.patches[batch:], whole.patches[chosen:]])

@@ -39,8 +39,7 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
     transformer = timm.models.is_model_in_modules(spec.name, _TRANSFORMERS)
     arguments: dict[str, Any] = {"num_classes": 0, **spec.options}
     if transformer:
-        # `token` pooling keeps the final norm in the model; EVA02's default pooling would make it an Identity.
-        arguments |= {"global_pool": "token"} if spec.options.get("class_token", True) else {"global_pool": "avg"}
+        arguments["global_pool"] = ""  # average pooling would move the final norm behind itself and leave an Identity
         if spec.patch_size is not None:
             arguments["patch_size"] = spec.patch_size
         # Windows smaller than `image_size` then work too; EVA02 keeps its rotary table for one exact size.
@@ -60,6 +59,8 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
         mean, std = config["mean"], config["std"]
     if not transformer and not hasattr(model, "forward_intermediates"):
         raise UserError(f"{spec.name}: this timm model gives no intermediate maps, choose another")
+    if transformer and isinstance(model.norm, torch.nn.Identity):
+        raise UserError(f"{spec.name}: these options leave the model without a final norm, its tokens would be raw")
     _unfuse_attention_on_cpu(model)
     encoder: Encoder = (TransformerEncoder if transformer else FeatureMapEncoder)(spec, model, mean, std)
     if spec.weights is not None:

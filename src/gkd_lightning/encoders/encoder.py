@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -157,6 +158,7 @@ class FeatureMapEncoder(Encoder):
     Attributes:
         pruned: keys of the full timm model that come after the last stage and were cut off (they would be unused
             parameters under DDP); a weights file may hold them.
+        fixed_size: True if it takes images of `image_size` only (Swin).
     """
 
     hierarchical = True
@@ -170,6 +172,12 @@ class FeatureMapEncoder(Encoder):
             for reduction in sorted({stage["reduction"] for stage in info})
             if reduction >= 4
         ][:4]
+        if len(self._stages) < 4:
+            strides = sorted({stage["reduction"] for stage in info})
+            raise UserError(
+                f"{spec.name}: gives maps of stride {', '.join(map(str, strides))}; wanted is a plain transformer of "
+                "timm's VisionTransformer or Eva class, or a backbone with maps of stride 4, 8, 16 and 32"
+            )
         full = set(model.state_dict())
         model.prune_intermediate_layers(self._stages, prune_norm=True, prune_head=True)
         self.pruned = full - set(model.state_dict())
@@ -179,6 +187,8 @@ class FeatureMapEncoder(Encoder):
         self.depth = len(self._stages)
         size = spec.hw or model.pretrained_cfg["input_size"][1:]
         self.image_size = (size[0], size[1])
+        self.fixed_size = bool(model.pretrained_cfg.get("fixed_input_size", False))
+        self._grids: dict[tuple[int, int], tuple[int, int]] = {}
 
     @property
     def feature_dims(self) -> list[int]:
@@ -186,22 +196,42 @@ class FeatureMapEncoder(Encoder):
         return list(self._dims)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Convolutions pad, so any size fits."""
-        return -(-size[0] // self.patch_size), -(-size[1] // self.patch_size)
+        """Rows and columns of the last stage's map: some backbones round a size up that does not fit, some down.
+
+        Raises:
+            UserError: the backbone takes images of its own size only (Swin).
+        """
+        self._check(size)
+        if size not in self._grids:
+            probe = copy.deepcopy(self.model).eval().to("meta")
+            last = self._maps(probe, torch.empty(1, 3, *size, device="meta"))[-1]
+            self._grids[size] = (last.shape[-2], last.shape[-1])
+        return self._grids[size]
+
+    def _check(self, size: tuple[int, int]) -> None:
+        if self.fixed_size and size != self.image_size:
+            raise UserError(
+                f"{self.spec.name} is laid out for {self.image_size[0]}x{self.image_size[1]} images and got "
+                f"{size[0]}x{size[1]}; set its image_size"
+            )
+
+    def _maps(self, model: Any, normalized: torch.Tensor) -> list[torch.Tensor]:
+        maps: list[torch.Tensor] = model.forward_intermediates(
+            normalized, indices=self._stages, norm=False, output_fmt="NCHW", intermediates_only=True
+        )
+        return maps
 
     def forward(
         self, images: torch.Tensor, blocks: Sequence[int] = (), mask: torch.Tensor | None = None
     ) -> tuple[Tokens, list[torch.Tensor]]:
         """See `Encoder.forward`."""
+        size = (images.shape[-2], images.shape[-1])
+        self._check(size)
         normalized = self.normalize(images)
         if mask is not None:
-            grid = self.grid((images.shape[-2], images.shape[-1]))
-            blank = mask.reshape(-1, 1, *grid).float()
-            blank = nn.functional.interpolate(blank, scale_factor=float(self.patch_size), mode="nearest")
-            normalized = normalized * (1.0 - blank[..., : images.shape[-2], : images.shape[-1]])
-        maps = self.model.forward_intermediates(
-            normalized, indices=self._stages, norm=False, output_fmt="NCHW", intermediates_only=True
-        )
+            blank = mask.reshape(-1, 1, *self.grid(size)).float()
+            normalized = normalized * (1.0 - nn.functional.interpolate(blank, size=size, mode="nearest"))
+        maps = self._maps(self.model, normalized)
         last = maps[-1]
         patches = last.flatten(2).transpose(1, 2)
         return Tokens(patches.mean(dim=1), patches, (last.shape[-2], last.shape[-1])), list(maps)

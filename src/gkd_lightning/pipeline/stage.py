@@ -172,6 +172,8 @@ class StageCLI(LightningCLI):
         """Add what every run has: keyed steps, costs, progress, metrics on disk, resumable and atomic files."""
         given = self.config_init["trainer"]
         directory = given["default_root_dir"]
+        if str(given.get("precision")) in ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16"):
+            raise UserError(f"trainer.precision: {given['precision']}: losses and statistics need fp32, use bf16-mixed")
         callbacks = _as_list(given.get("callbacks"))
         if given.get("enable_progress_bar") in (None, True):
             callbacks.append(Progress(self.config_init["title"] or Path(directory).name))

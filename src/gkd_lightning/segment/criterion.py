@@ -35,7 +35,8 @@ class Mask2FormerCriterion(nn.Module):
     """Class cross-entropy, mask cross-entropy and dice of matched queries (mmdet 3.3.0 ``mask2former_head.py``).
 
     Both normalisers, the number of masks and the summed class weights, are means over the ranks, so that two
-    ranks give the loss and the gradient of one process with the whole batch. (mmdetection reduces only the
+    ranks give the loss and the gradient of one process with the whole batch. Micro-batches that are accumulated
+    are normalised each by its own counts. (mmdetection reduces only the
     first; with one process, as the official runs were made, there is no difference.)
     """
 

@@ -105,6 +105,7 @@ class Mask2FormerHead(nn.Module):
         self.class_predictor = nn.Linear(config.hidden_dim, num_classes + 1)
         self._replace_wasteful_parts()
         initialize(self)
+        self.pixel_decoder.eval()  # Lightning never calls train() on a module that starts in training mode
 
     def _replace_wasteful_parts(self) -> None:
         config, decoder = self.config, self.pixel_decoder

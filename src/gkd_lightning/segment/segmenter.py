@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gkd_lightning.encoders import Encoder, Frozen
+from gkd_lightning.encoders import Encoder, FeatureMapEncoder, Frozen
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig, Mask2FormerHead
 from gkd_lightning.segment.pyramid import SCALES, default_blocks, feature_pyramid
@@ -99,8 +99,8 @@ class Segmenter(nn.Module):
         # The official code stops at windows that are no multiple of the patch. Here they are enlarged a little: to
         # whole patches, and to as many as the coarsest level needs.
         encoder = unfrozen(self.encoder)
-        if encoder.hierarchical:
-            return size
+        if isinstance(encoder, FeatureMapEncoder):
+            return encoder.image_size if encoder.fixed_size else size
         if not getattr(encoder.model, "dynamic_img_size", True):
             return encoder.image_size  # EVA02 takes its own size only
         least = math.ceil(1 / self.scales[-1])

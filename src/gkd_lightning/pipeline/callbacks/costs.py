@@ -44,8 +44,11 @@ class RunCosts(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Count the operations of the very first step; a resumed run knows them from its checkpoint."""
-        if trainer.fit_loop.total_batch_idx == 0 and trainer.world_size == 1:
+        """Count the operations of the second step (the first also measures the distillation's health).
+
+        A resumed run knows them from its checkpoint.
+        """
+        if trainer.global_step == 1 and not self.flops_per_step and trainer.world_size == 1:
             self._counter = FlopCounterMode(display=False)
             self._counter.__enter__()
 
