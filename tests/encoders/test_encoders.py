@@ -186,6 +186,9 @@ def test_next_stage_may_change_the_geometry(tmp_path: Path) -> None:
     assert second.tokens(torch.rand(1, 3, 48, 96)).grid == (3, 6)
     torch.testing.assert_close(second.model.blocks[1].mlp.fc1.weight, first.model.blocks[1].mlp.fc1.weight)
     path = export_encoder(second, tmp_path / "b", stage="domain_agnostic", provenance={})
+    record = json.loads((tmp_path / "b/student.json").read_text())
+    assert "resized pos_embed [1, 17, 24] -> [1, 19, 24]" in record["loaded"]
+    assert "resized patch_embed.proj.weight" in record["loaded"]
     third = build_encoder(EncoderSpec(VIT.name, str(path), 32, 8, options=TINY))
     assert third.tokens(torch.rand(1, 3, 32, 32)).grid == (4, 4)
 

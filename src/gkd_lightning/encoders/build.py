@@ -16,7 +16,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from gkd_lightning import __version__
 from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
-from gkd_lightning.encoders.state import load_exactly, load_transformer
+from gkd_lightning.encoders.state import LoadReport, load_exactly, load_transformer
 from gkd_lightning.encoders.types import EncoderSpec
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import asset, atomic_write, file_sha256, write_json
@@ -99,10 +99,12 @@ def _load(encoder: Encoder, spec: EncoderSpec) -> None:
         where = str(path)
         state, grid = read_safetensors(path)
     if isinstance(encoder, TransformerEncoder):
-        load_transformer(encoder, state, spec.resize, where, grid)
+        report = load_transformer(encoder, state, spec.resize, where, grid)
     else:
         assert isinstance(encoder, FeatureMapEncoder)
-        load_exactly(encoder.model, {k: v for k, v in state.items() if k not in encoder.pruned}, where)
+        report = LoadReport(ignored=sorted(key for key in state if key in encoder.pruned))
+        load_exactly(encoder.model, {k: v for k, v in state.items() if k not in encoder.pruned}, where, report)
+    encoder.loaded = str(report)
 
 
 def weights_path(weights: str) -> Path:
@@ -190,6 +192,7 @@ def export_encoder(
             "patch_size": encoder.patch_size,
             "image_size": list(encoder.image_size),
             "sha256": file_sha256(directory / STUDENT_WEIGHTS),
+            "loaded": encoder.loaded,
             "provenance": provenance,
             "versions": versions(),
         },

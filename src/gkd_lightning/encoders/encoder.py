@@ -25,6 +25,8 @@ class Encoder(nn.Module, ABC):
         hierarchical: True if `features` gives its own maps of stride 4 to 32 instead of block outputs.
         feature_dims: channels of each map that `features` gives, for `blocks` of any choice.
         spec: the specification it was built from.
+        loaded: what was done to the weights file on the way in (keys renamed, resized, ignored, left at their
+            initial value), a line each; None for random weights.
     """
 
     embed_dim: int
@@ -38,6 +40,7 @@ class Encoder(nn.Module, ABC):
     def __init__(self, spec: EncoderSpec, model: Any, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.spec = spec
+        self.loaded: str | None = None
         self.model = model
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
