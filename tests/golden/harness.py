@@ -1,6 +1,7 @@
 """Fixtures made by the official code, and a record of which of their tensors were really used.
 
-`test_zz_every_tensor.py` fails for any stored tensor that was neither an input nor compared.
+`manifest.json` says of every stored tensor whether it is an input or expected; `test_zz_every_tensor.py` fails for an
+expected one that no test compared, and for an input that none used.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class Golden:
     def input(self, key: str) -> torch.Tensor:
         used_inputs.add((self.name, key))
         return self._tensors[key].clone()
+
+    def shape(self, key: str) -> torch.Size:
+        """Only the shape, which counts as no use."""
+        return self._tensors[key].shape
 
     def inputs(self, prefix: str) -> dict[str, torch.Tensor]:
         """All tensors below `prefix`, with the prefix removed."""

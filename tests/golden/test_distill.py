@@ -107,11 +107,11 @@ def test_loading_gives_the_official_weights(case: str, tmp_path: Path) -> None:
             short = key.removeprefix(prefix)
             if "rope.freqs" in short:  # tables, not weights; timm computes them
                 sin, cos = encoder.model.rope.get_embed().chunk(2, -1)
-                weights.compare(key, (cos if "cos" in short else sin).reshape(weights.input(key).shape), atol=1e-6)
+                weights.compare(key, (cos if "cos" in short else sin).reshape(weights.shape(key)), atol=1e-6)
             elif short == "pos_embed" and runtime:  # the hub model interpolates on the fly; the tokens decide
-                assert weights.input(key).shape != ours[short].shape
+                assert weights.shape(key) != ours[short].shape
             else:
-                weights.compare(key, ours[short].reshape(weights.input(key).shape), atol=1e-6)
+                weights.compare(key, ours[short].reshape(weights.shape(key)), atol=1e-6)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -156,7 +156,7 @@ def test_gradients_of_every_trainable_parameter(case: str, tmp_path: Path) -> No
             ours[f"grad.{name}"] = parameter.grad
     assert set(ours) == set(gradients.keys())
     for key, gradient in ours.items():
-        gradients.compare(key, gradient.reshape(gradients.input(key).shape), atol=1e-5)
+        gradients.compare(key, gradient.reshape(gradients.shape(key)), atol=1e-5)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -186,7 +186,7 @@ def test_optimiser_groups_and_five_steps(case: str, tmp_path: Path) -> None:
     io.compare("traj.losses_patch_fea_token_total", torch.tensor(history), atol=2e-4)
     after = {official_name(name): parameter for name, parameter in module.named_parameters()}
     for key in io.keys("traj.after5."):
-        io.compare(key, after[key.removeprefix("traj.after5.")].reshape(io.input(key).shape), atol=2e-4)
+        io.compare(key, after[key.removeprefix("traj.after5.")].reshape(io.shape(key)), atol=2e-4)
     averaged = encoder_state(ema.module)  # type: ignore[arg-type]
     for key in io.keys("traj.ema_after5."):
         io.compare(key, averaged[key.removeprefix("traj.ema_after5.")], atol=1e-6)
@@ -235,7 +235,7 @@ def test_moving_average() -> None:
 @pytest.mark.parametrize("name", ["224px_patch14_b8", "512px_patch16_b32", "odd_b5"])
 def test_masks_of_the_official_collate(name: str) -> None:
     golden = Golden("x_masks_numpy_seed1")
-    shape = golden.input(name).shape
+    shape = golden.shape(name)
     generator = np.random.RandomState(1)
     masks = torch.zeros(shape, dtype=torch.bool)
     for row in range(masked_samples(shape[0], 0.5)):
