@@ -21,7 +21,7 @@ def test_difference_beyond_and_within_the_spread() -> None:
     assert compare(results(), "none", "gkd").verdict == "behind"
 
 
-@pytest.mark.parametrize(("won", "verdict"), [(3, "level"), (4, "ahead"), (5, "ahead")])
+@pytest.mark.parametrize(("won", "verdict"), [(0, "level"), (3, "above"), (4, "ahead"), (5, "ahead")])
 def test_a_claim_needs_four_of_five_domains(won: int, verdict: str) -> None:
     runs = [run("none", seed, (60, 20, 20, 20, 20, 20)) for seed in (0, 1)]
     better = [60.0] * won + [20.0] * (5 - won)
@@ -41,7 +41,7 @@ def test_headline_when_the_method_wins_draws_and_loses() -> None:
     )
     losing = headline(results({"none": (20, 1), "mse": (30, 1), "gkd": (15, 1)}))
     assert "GKD reaches 15.0" in losing
-    assert losing.endswith("behind No distillation (-5.0) and Two-stage MSE (-15.0) by more than the spread.")
+    assert losing.endswith("behind No distillation (−5.0) and Two-stage MSE (−15.0) by more than the spread.")
 
 
 def test_headline_of_a_single_seed_claims_nothing() -> None:
@@ -57,3 +57,11 @@ def test_headlines_of_odd_collections() -> None:
     assert "No student" in headline(results({"teacher": (40, 1)}))
     seen_only = [run("gkd", domains=[run("gkd").domains[0]])]
     assert "No student was judged on an unseen domain" in headline(results({}, runs=seen_only))
+
+
+def test_a_mean_that_differs_without_enough_domains_is_not_called_level() -> None:
+    runs = [run("mse", seed, (60, 24, 24, 24, 20, 20)) for seed in (0, 1)]
+    runs += [run("gkd", seed, (60, 20, 20, 20, 20, 20)) for seed in (0, 1)]
+    found = results({}, runs=runs)
+    assert compare(found, "gkd", "mse").verdict == "below"
+    assert headline(found).endswith("below Two-stage MSE (−2.4) on the mean, though not on 4 of 5 domains.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.results import STUDENTS, Results
 from gkd_lightning.evaluate.tables import Row, Spread, table, unseen_domains
 
-Verdict = Literal["ahead", "level", "behind"]
+Verdict = Literal["ahead", "above", "level", "below", "behind"]
+"""`ahead` and `behind` are claims; `above` and `below` hold for the unseen mean but not for four of five domains."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,12 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """A claim needs the unseen mean and four of five unseen domains beyond the spread; else it is level."""
+        """A claim needs the unseen mean and four of five unseen domains beyond the spread."""
         if self.unseen.above and self.wins >= self.needed:
             return "ahead"
         if self.unseen.below and self.losses >= self.needed:
             return "behind"
-        return "level"
+        return "above" if self.unseen.above else "below" if self.unseen.below else "level"
 
 
 def compare(results: Results, first: str, second: str) -> Comparison:
@@ -125,15 +126,23 @@ def headline(results: Results) -> str:
 
 def _clauses(found: list[Comparison]) -> list[str]:
     """Ahead of, not separable from, behind: each other student is named once, with its difference."""
-    named: dict[Verdict, list[str]] = {"ahead": [], "level": [], "behind": []}
+    named: dict[Verdict, list[str]] = {verdict: [] for verdict in get_args(Verdict)}
     for comparison in found:
-        named[comparison.verdict].append(f"{comparison.second.title} ({comparison.unseen.points:+.1f})")
+        named[comparison.verdict].append(f"{comparison.second.title} ({signed(comparison.unseen.points)})")
+    enough = f"{found[0].needed} of {len(found[0].domains)}"
     phrases: dict[Verdict, str] = {
         "ahead": "ahead of {} by more than the spread",
+        "above": f"above {{}} on the mean, though not on {enough} domains",
         "level": "not separable from {}",
+        "below": f"below {{}} on the mean, though not on {enough} domains",
         "behind": "behind {} by more than the spread",
     }
     return [phrases[verdict].format(_join(names)) for verdict, names in named.items() if names]
+
+
+def signed(points: float) -> str:
+    """With its sign, a real minus, and never a negative zero."""
+    return f"{round(points, 1) + 0.0:+.1f}".replace("-", "\u2212")
 
 
 def _points(points: float) -> str:

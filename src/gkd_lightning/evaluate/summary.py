@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import combinations
 
-from gkd_lightning.evaluate.findings import Comparison, Difference, headline
+from gkd_lightning.evaluate.findings import Comparison, Difference, headline, signed
 from gkd_lightning.evaluate.results import STUDENTS, Results
 from gkd_lightning.evaluate.tables import grid, markdown, table, unseen_domains
 from gkd_lightning.evaluate.views import COST_COLUMNS, cost_lines
@@ -36,7 +36,7 @@ def _differences(results: Results) -> str:
     for first, second in combinations(rows, 2):
         found = Comparison.of(first, second, targets)
         cells = [_difference(difference) for difference in (found.unseen, *found.domains.values())]
-        verdict = {"ahead": first.title, "level": "–", "behind": second.title}[found.verdict]
+        verdict = {"ahead": first.title, "behind": second.title}.get(found.verdict, "–")
         lines.append([f"{first.title} − {second.title}", *cells, verdict])
     return grid(["difference", "unseen mean", *targets, "ahead"], lines)
 
@@ -44,7 +44,7 @@ def _differences(results: Results) -> str:
 def _difference(difference: Difference) -> str:
     if math.isnan(difference.points):
         return "–"
-    text = f"{difference.points:+.1f}".replace("-", "−")
+    text = signed(difference.points)
     text = f"**{text}**" if difference.above or difference.below else text
     return text if math.isnan(difference.spread) else f"{text} ({difference.spread:.1f})"
 

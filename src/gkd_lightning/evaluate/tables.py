@@ -35,7 +35,7 @@ class Spread:
     def __str__(self) -> str:
         if math.isnan(self.mean):
             return "–"
-        return f"{self.mean:.1f}" + ("" if math.isnan(self.std) else f" ± {self.std:.1f}")
+        return f"{round(self.mean, 1) + 0.0:.1f}" + ("" if math.isnan(self.std) else f" ± {self.std:.1f}")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gkd_lightning.evaluate.findings import comparisons
+from gkd_lightning.evaluate.findings import comparisons, signed
 from gkd_lightning.evaluate.results import REFERENCES, STUDENTS, Cost, Results
 from gkd_lightning.evaluate.tables import Row, Spread, class_means, table, unseen_domains
 
@@ -103,13 +103,13 @@ def claim_lines(results: Results) -> list[Line]:
 
     Empty if every method has a single seed: without a spread there is nothing to claim.
     """
-    verdicts = {"ahead": "ahead", "level": "not separable", "behind": "behind"}
+    verdicts = {"above": "above on the mean", "level": "not separable", "below": "below on the mean"}
     lines = []
     for found in comparisons(results):
         single = math.isnan(found.unseen.spread)
         cells = [
-            Cell("single seed, no claim" if single else verdicts[found.verdict]),
-            Cell(f"{found.unseen.points:+.1f}".replace("-", "−")),
+            Cell("single seed, no claim" if single else verdicts.get(found.verdict, found.verdict)),
+            Cell(signed(found.unseen.points)),
             Cell("–" if single else f"{found.unseen.spread:.1f}"),
             Cell("–" if single else f"{found.wins} of {len(found.domains)}"),
             Cell("–" if single else f"{found.losses} of {len(found.domains)}"),
