@@ -33,5 +33,5 @@ def test_recipes_and_files_that_documents_name_exist(document: Path) -> None:
         assert name in ("mine", "RECIPE") or name in shipped_recipes(), name
     for name in re.findall(r"\]\(([\w./]+)\)", text):
         assert (document.parent / name).exists(), name
-    for name in re.findall(r"`((?:stage|data|teacher|student|method|trainer)/\w+\.yaml)`", text):
+    for name in re.findall(r"`((?:stage|geometry|data|teacher|student|method|trainer)/\w+\.yaml)`", text):
         assert (ROOT / "configs" / name).is_file(), name

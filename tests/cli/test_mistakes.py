@@ -297,3 +297,4 @@ def test_traceback_shows_the_stack(folder: Path) -> None:
 
     with pytest.raises(UserError):
         main(["run", "nowhere", "--traceback"])
+    assert main(["run", "nowhere"]) == 2  # and only that once

@@ -39,7 +39,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_every_fragment_belongs_to_a_tested_folder() -> None:
-    tested = {"teacher", "student", "stage", "data", "trainer", "method", "sweep"}
+    tested = {"teacher", "student", "stage", "data", "trainer", "method", "sweep", "geometry"}
     assert {path.parent.name for path in CONFIGS.rglob("*.yaml")} == tested
 
 
@@ -72,6 +72,17 @@ def test_stages_fit_their_classes(name: str, tmp_path: Path) -> None:
         checked(tmp_path, name, *encoders, "data/minicity_proxy.yaml" if "task" in name else source)
     else:
         checked(tmp_path, name, {"model.encoder": "student/deit_s.yaml"}, "data/segmentation_view.yaml", source)
+
+
+@pytest.mark.parametrize("name", fragments("geometry"))
+def test_geometries_fit_the_stages(name: str, tmp_path: Path) -> None:
+    stage = "stage/task_small.yaml" if "task" in name else "stage/task_agnostic_small.yaml"
+    keys = ["encoder"] if "task" in name else ["teacher", "student"]
+    encoders = [{f"model.{key}": "student/vit_tiny.yaml"} for key in keys]
+    data = (
+        ["data/segmentation_view.yaml", "data/minicity_source.yaml"] if "task" in name else ["data/minicity_proxy.yaml"]
+    )
+    checked(tmp_path, stage, *encoders, *data, name)
 
 
 @pytest.mark.parametrize("name", fragments("trainer"))

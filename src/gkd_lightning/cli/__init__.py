@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gkd_lightning import __version__
@@ -57,11 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     traceback = "--traceback" in arguments or TRACEBACK in os.environ
-    if traceback:
-        os.environ[TRACEBACK] = "1"  # for the processes that this one starts
     arguments = [argument for argument in arguments if argument != "--traceback"]
     try:
-        return _dispatch(arguments)
+        with _for_children(traceback):
+            return _dispatch(arguments)
     except KeyboardInterrupt as interrupt:
         return _say(f"interrupted, resume with: {_resume_command(arguments, str(interrupt))}", 130)
     except Exception as error:
@@ -70,6 +70,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gkd_lightning.cli.failure import message_and_status
 
         return _say(*message_and_status(error))
+
+
+@contextlib.contextmanager
+def _for_children(traceback: bool) -> Iterator[None]:
+    """Tell the processes that a verb starts."""
+    before = os.environ.get(TRACEBACK)
+    if traceback:
+        os.environ[TRACEBACK] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(TRACEBACK, None)
 
 
 def _dispatch(arguments: list[str]) -> int:
