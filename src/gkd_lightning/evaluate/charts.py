@@ -64,7 +64,7 @@ def draw_scores(axes: Axes, rows: Sequence[Row], highlight: str) -> None:
         axes.annotate(str(row.unseen), (end, height), (6, 0), **text)
         axes.annotate(row.title, (0, height), (-7, 0), ha="right", **text)
     axes.set_ylim(-len(rows) + 0.5 - gap, 0.5)
-    axes.set_xlim(0, top * 1.35)
+    axes.set_xlim(0, top * 1.6)
     axes.set_yticks([])
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
