@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from gkd_lightning.pipeline.chain import run_stages
 from gkd_lightning.pipeline.jobs import _share, run_jobs
 from gkd_lightning.pipeline.plan import Plan, PlannedStage, make_plan
 from gkd_lightning.pipeline.recipe import load_recipe
+from tests.pipeline.terminal import press_ctrl_c
 from tests.pipeline.toys import CONFIG
 
 RECIPE = """
@@ -112,20 +111,9 @@ def test_cores_and_gpus_are_shared_out() -> None:
 def test_ctrl_c_ends_all_of_them_with_a_checkpoint(folder: Path) -> None:
     (folder / "toy.yaml").write_text(CONFIG.replace("max_steps: 13", "max_steps: 100000"))
     arguments = ["run", str(folder / "recipe.yaml"), "--out", str(folder / "out"), "--jobs", "2"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "gkd_lightning.cli", *arguments],
-        cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as running:  # fmt: skip
-        deadline = time.monotonic() + 300
-        while len(list(folder.glob("out/stages/*/resume.ckpt"))) < 2:
-            assert running.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert errors.splitlines() == [f"gkd: interrupted, resume with: gkd {' '.join(arguments)}"]
+    status, lines = press_ctrl_c(arguments, lambda: len(list(folder.glob("out/stages/*/resume.ckpt"))) == 2)
+    assert status == 130
+    assert lines == [f"gkd: interrupted, resume with: gkd {' '.join(arguments)}"]
     for directory in (folder / "out/stages").iterdir():
         assert not (directory / "done.json").exists()
         assert not list(directory.glob(".*.partial"))

@@ -1,0 +1,28 @@
+"""The command as a terminal runs it, and a Ctrl-C in the middle."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def press_ctrl_c(arguments: list[str], ready: Callable[[], bool]) -> tuple[int, list[str]]:
+    """Run `gkd`, interrupt it once `ready`; its exit status and the lines on its stderr."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gkd_lightning.cli", *arguments],
+        cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        # a suite started in the background ignores Ctrl-C, and so would what it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as running:  # fmt: skip
+        deadline = time.monotonic() + 280
+        while not ready():
+            assert running.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    return running.returncode, errors.splitlines()
