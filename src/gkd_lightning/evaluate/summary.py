@@ -17,8 +17,11 @@ def summary(results: Results) -> str:
     Raises:
         UserError: the runs were not judged by one protocol.
     """
-    parts = [headline(results), "mIoU in percent, mean ± standard deviation over seeds:", markdown(results)]
-    if any(len(row.seeds) > 1 for row in table(results)):
+    several = any(len(row.seeds) > 1 for row in table(results))
+    scores = "mIoU in percent, mean ± standard deviation over seeds:" if several else "mIoU in percent, one seed:"
+    costs = "Costs of a run, mean over seeds:" if several else "Costs:"
+    parts = [headline(results), scores, markdown(results)]
+    if several:
         parts += [
             "Differences between students in points, beside the sum of both standard deviations; **bold** where a "
             "difference exceeds it. *Ahead*: it does so on the unseen mean and on four of five unseen domains.",
@@ -26,7 +29,7 @@ def summary(results: Results) -> str:
             "Every seed:",
             _seeds(results),
         ]
-    return "\n".join(f"{part.rstrip()}\n" for part in [*parts, "Costs of a run, mean over seeds:", _costs(results)])
+    return "\n".join(f"{part.rstrip()}\n" for part in [*parts, costs, _costs(results)])
 
 
 def _differences(results: Results) -> str:
