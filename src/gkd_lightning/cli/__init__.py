@@ -62,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _for_children(traceback):
             return _dispatch(arguments)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains while it ends
+        return 0
     except KeyboardInterrupt as interrupt:
         return _say(f"interrupted, resume with: {_resume_command(arguments, str(interrupt))}", 130)
     except Exception as error:

@@ -77,6 +77,16 @@ def read_stored_label(path: str | os.PathLike[str]) -> NDArray[np.integer]:
         raise unreadable(path, error, "label") from error
 
 
+def same_frame(label: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    """Whether a label of another size shows the same frame as its image: equal proportions to one per cent.
+
+    Args:
+        label: its shape (H, W).
+        image: the image's shape (H, W, ...).
+    """
+    return abs(label[0] * image[1] - label[1] * image[0]) <= 0.01 * label[0] * image[1]
+
+
 class LabelMapping:
     """Maps what a label file stores to train ids.
 

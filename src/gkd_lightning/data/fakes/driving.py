@@ -123,7 +123,7 @@ def vistas(root: Path, images: int, size: Size) -> None:
 
 
 def _save_vistas_label(path: Path, scene: Scene, names: tuple[str, ...]) -> None:
-    ids = {}
+    ids: dict[int, int] = {}
     for class_id, train_id in mapillary.class_map(names).items():
         if train_id != 255 and train_id not in ids.values():
             ids[class_id] = train_id

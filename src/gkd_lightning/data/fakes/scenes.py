@@ -11,7 +11,16 @@ from PIL import Image as Pillow
 from gkd_lightning.data.minicity import MiniCity
 from gkd_lightning.data.types import CITYSCAPES_19, MINICITY_8, Image, Label
 
-_AS_CITYSCAPES = {"sky": 10, "building": 2, "road": 0, "sidewalk": 1, "vegetation": 8, "car": 13, "person": 11, "pole": 5}
+_AS_CITYSCAPES = {
+    "sky": 10,
+    "building": 2,
+    "road": 0,
+    "sidewalk": 1,
+    "vegetation": 8,
+    "car": 13,
+    "person": 11,
+    "pole": 5,
+}
 """MiniCity class -> Cityscapes train id."""
 
 

@@ -19,7 +19,7 @@ def save(path: Path, pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | Non
     image = Pillow.fromarray(pixels)
     if palette is not None:
         image.putpalette(palette.tobytes())
-    image.save(path, **({"quality": 92} if path.suffix.lower() in (".jpg", ".jpeg") else {}))
+    image.save(path, quality=92)  # of JPEG; a PNG has none
 
 
 def save_16_bit_rgb(path: Path, pixels: NDArray[np.uint16]) -> None:
