@@ -35,10 +35,10 @@ def datasets_of(fragment: str) -> dict[str, ImageDataset]:
 
 def _build(path: Path, name: str, value: Any) -> ImageDataset:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument(f"--{name}", type=ImageDataset)
+    parser.add_argument("--dataset", type=ImageDataset)  # not `name`: argparse would rewrite its hyphens
     try:
-        built = parser.instantiate(parser.parse_object({name: value}))
+        built = parser.instantiate(parser.parse_object({"dataset": value}))
     except argparse.ArgumentError as error:
-        raise UserError(f"{path}: {explain(str(error), {name: object})}") from error
-    dataset: ImageDataset = built[name]
+        raise UserError(f"{path}: {name}: {explain(str(error), {'dataset': object})}") from error
+    dataset: ImageDataset = built["dataset"]
     return dataset

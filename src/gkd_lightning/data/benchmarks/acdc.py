@@ -38,6 +38,7 @@ class ACDC(PublishedSegmentation):
 acdc/
   rgb_anon/{night,snow,fog,rain}/{train,val}/GOPR0000/GOPR0000_frame_000001_rgb_anon.png
   gt/{night,snow,fog,rain}/{train,val}/GOPR0000/GOPR0000_frame_000001_gt_labelIds.png        (or _labelTrainIds.png)""",
+        official_size=(960, 540),
         notes=("Counts are those of one condition; night has 106 validation images.",),
     )
     label_space = CITYSCAPES_19
@@ -54,6 +55,11 @@ acdc/
     def expected(self) -> int:
         """Published number of labelled images."""
         return 106 if (self.condition, self.split) == ("night", "val") else super().expected
+
+    @property
+    def split_title(self) -> str:
+        """Condition and split."""
+        return f"{self.condition} {self.split}"
 
     def layouts(self) -> Sequence[Layout]:
         """Label ids, else train ids; both are published."""

@@ -32,6 +32,7 @@ class BDD100K(PublishedSegmentation):
 bdd100k/
   images/10k/{train,val}/0004a4c0-d4dff0ad.jpg
   labels/sem_seg/masks/{train,val}/0004a4c0-d4dff0ad.png""",
+        official_size=(1280, 720),
         notes=("The older packing, seg/images and seg/labels with _train_id.png, is read too.",),
     )
     label_space = CITYSCAPES_19

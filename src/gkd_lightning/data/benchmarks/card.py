@@ -17,6 +17,8 @@ class Card:
         licence: terms of use in a few words; the homepage has the binding text.
         counts: labelled images of each split as published.
         size: width and height of most images.
+        official_size: (width, height) within which the official evaluation fits images before they are segmented; None
+            where it has no rule.
         tree: the folders and files that are read, as text.
         other_folders: further names below ``$GKD_DATA`` under which people keep it (those of the official
             repository's configurations).
@@ -30,5 +32,6 @@ class Card:
     counts: Mapping[str, int]
     size: tuple[int, int]
     tree: str
+    official_size: tuple[int, int] | None = None
     other_folders: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())

@@ -33,6 +33,7 @@ class Cityscapes(PublishedSegmentation):
 cityscapes/
   leftImg8bit/{train,val}/CITY/CITY_000000_000019_leftImg8bit.png
   gtFine/{train,val}/CITY/CITY_000000_000019_gtFine_labelIds.png        (or _labelTrainIds.png)""",
+        official_size=(1024, 512),
     )
     label_space = CITYSCAPES_19
 

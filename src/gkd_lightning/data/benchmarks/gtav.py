@@ -31,6 +31,7 @@ class GTAV(PublishedSegmentation):
 gtav/
   images/00001.png … 24966.png
   labels/00001.png … 24966.png        (or 00001_labelTrainIds.png)""",
+        official_size=(1280, 720),
         other_folders=("GTA5", "gta5", "gta"),
         notes=("In a few pairs image and label differ in size; the label is stretched for training.",),
     )

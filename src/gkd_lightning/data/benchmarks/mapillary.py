@@ -61,6 +61,7 @@ mapillary/
   {training,validation}/images/NAME.jpg
   {training,validation}/v1.2/labels/NAME.png          (or v2.0/labels, or labels)
   half/val_img/NAME.jpg, half/val_label/NAME.png      (prepared; instead of validation/)""",
+        official_size=(1024, 512),
     )
     label_space = CITYSCAPES_19
 
@@ -75,6 +76,12 @@ mapillary/
             raise UserError(f"Mapillary Vistas: no version {version!r}; give v1.2 or v2.0")
         super().__init__(root, split)
         self.version, self.half = version, half
+        self.reduced = half
+
+    @property
+    def split_title(self) -> str:
+        """Split, label version, and whether images are halved."""
+        return f"{self.split} {self.version}{', half size' if self.half else ''}"
 
     def layouts(self) -> Sequence[Layout]:
         """As published (two packings), then the official repository's prepared files."""

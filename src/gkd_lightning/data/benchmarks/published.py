@@ -95,6 +95,10 @@ class PublishedSegmentation:
 
     card: ClassVar[Card]
     label_space: LabelSpace
+    id_map: ClassVar[str] = "cityscapes-19"
+    """Name of the mapping from stored to train ids, for the record of an evaluation."""
+    reduced: bool = False
+    """Whether images and labels are read at less than their published size."""
 
     def __init__(self, root: str | None, split: str) -> None:
         if split not in self.card.counts:
@@ -106,6 +110,11 @@ class PublishedSegmentation:
     def expected(self) -> int:
         """Published number of labelled images of this split."""
         return self.card.counts[self.split]
+
+    @property
+    def split_title(self) -> str:
+        """The split in words, for the record of an evaluation."""
+        return self.split
 
     def layouts(self) -> Sequence[Layout]:
         """Where this split's files may lie, the preferred layout first."""

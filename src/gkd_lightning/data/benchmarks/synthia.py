@@ -43,6 +43,7 @@ class Synthia(PublishedSegmentation):
 synthia/
   RGB/0000000.png … 0009399.png
   GT/LABELS/0000000.png … 0009399.png        (16 bit RGB; or 0000000_labelTrainIds.png)""",
+        official_size=(2560, 1580),
         other_folders=("SYNTHIA_RAND_CITYSCAPES/RAND_CITYSCAPES", "RAND_CITYSCAPES"),
     )
     label_space = CITYSCAPES_19
