@@ -6,7 +6,8 @@ import pytest
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.plan import make_plan
-from gkd_lightning.pipeline.recipe import load_recipe, parse_setting
+from gkd_lightning.pipeline.recipe import parse_setting
+from gkd_lightning.pipeline.recipe_reader import load_recipe
 
 RECIPE = """
 name: tiny

@@ -58,7 +58,8 @@ def execute(
     from gkd_lightning.pipeline.chain import check_plan, describe, run_stage, run_stages, stages_from
     from gkd_lightning.pipeline.compose import nearest
     from gkd_lightning.pipeline.plan import make_plan
-    from gkd_lightning.pipeline.recipe import EVALUATE, load_recipe, parse_setting
+    from gkd_lightning.pipeline.recipe import EVALUATE, parse_setting
+    from gkd_lightning.pipeline.recipe_reader import load_recipe
 
     recipe = load_recipe(name)
     places = [*recipe.stage_names, EVALUATE]

@@ -174,7 +174,7 @@ def _plan_stage(
     out: Path,
 ) -> PlannedStage:
     beside = recipe.path.parent
-    config = compose([*recipe.common, *stage.configs], beside)
+    config = compose([*recipe.common, *stage.configs, *recipe.common_stages.get(stage.name, ())], beside)
     _apply(config, recipe.common_set.items(), stage.name, recipe)
     _apply(config, stage.set.items(), stage.name, recipe)
     _apply(config, overrides, stage.name, recipe)
