@@ -16,6 +16,7 @@ from gkd_lightning.errors import UserError
 VERBS = {
     "demo": "distil, compare and report on MiniCity: CPU, no downloads, minutes",
     "run": "run a recipe: all stages, evaluation and report; resumable",
+    "reproduce": "run a benchmark's recipes, end with a table beside the paper's",
     "fit": "train one stage from configuration files",
     "validate": "score a segmenter on the validation domains",
     "test": "score a segmenter on the target domains",

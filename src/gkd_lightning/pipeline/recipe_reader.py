@@ -126,7 +126,10 @@ class _Reader:
             where = f"published.{method}"
             if method not in methods:
                 raise self.wrong(where, f"'{method}' is no method{nearest(method, methods)}")
-            found[method] = {domain: float(score) for domain, score in self.mapping(row, where).items()}
+            for domain, score in self.mapping(row, where).items():
+                if not isinstance(score, int | float):
+                    raise self.wrong(f"{where}.{domain}", f"expected a number, found {score!r}")
+                found.setdefault(method, {})[domain] = float(score)
         return found
 
     def basis(self, value: Any, where: str) -> Basis | None:

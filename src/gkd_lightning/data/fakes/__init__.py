@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from gkd_lightning.data.fakes.driving import DRIVING, Builder
+from gkd_lightning.data.fakes.imagenet import imagenet
 from gkd_lightning.errors import UserError
 
-FAKES: dict[str, Builder] = {**DRIVING}
+FAKES: dict[str, Builder] = {"imagenet": imagenet, **DRIVING}
 
 
 def write_fake(name: str, root: Path, images: int = 4, size: tuple[int, int] = (256, 128)) -> None:
