@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gkd_lightning.cli.options import Options
 from gkd_lightning.cli.run import Study, execute
+from gkd_lightning.errors import UserError
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -26,7 +27,7 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     found = options.read(arguments)
     from gkd_lightning.pipeline.benchmark import FULL, load_benchmark, load_profile
-    from gkd_lightning.pipeline.needs import data_lines
+    from gkd_lightning.pipeline.needs import data_needed
     from gkd_lightning.pipeline.outcome import write_tables
 
     profile = load_profile(found.profile)
@@ -41,7 +42,15 @@ def run(verb: str, arguments: list[str]) -> int:
     ]  # fmt: skip
     if not found.dry_run:
         profile.prepare(out / "data")
-    print("\n".join(data_lines([study.plan() for study in studies])), flush=True)
+    data = data_needed([study.plan() for study in studies])
+    for name, images in data.items():
+        print(
+            f"data: {name}: " + (f"MISSING: {images}" if isinstance(images, UserError) else f"{images} images"),
+            flush=True,
+        )
+    missing = [images for images in data.values() if isinstance(images, UserError)]
+    if missing and not found.dry_run:
+        raise UserError(f"{len(missing)} of {len(data)} data sets are missing, first {missing[0]}")
     for study in studies:
         execute(study, dry_run=found.dry_run, jobs=found.jobs)
     if found.dry_run:

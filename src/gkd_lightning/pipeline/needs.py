@@ -12,23 +12,21 @@ from gkd_lightning.pipeline.plan import Plan
 from gkd_lightning.pipeline.yaml_text import interpolate
 
 
-def data_lines(plans: Iterable[Plan]) -> list[str]:
-    """One line per data set that any stage or evaluation reads: its images, or what is missing and where to get it."""
+def data_needed(plans: Iterable[Plan]) -> dict[str, int | UserError]:
+    """Every data set that a stage or an evaluation reads, by a short title: its images, or what is missing of it."""
     specs: dict[str, Any] = {}
     for plan in plans:
         for config in (*(stage.config for stage in plan.stages), plan.evaluation):
             for spec in dataset_specs(config).values():
                 specs.setdefault(json.dumps(spec, sort_keys=True), spec)
-    return [f"data: {_state(spec)}" for spec in specs.values()]
+    return {_title(spec): _images(spec) for spec in specs.values()}
 
 
-def _state(spec: Any) -> str:
-    name = _title(spec)
+def _images(spec: Any) -> int | UserError:
     try:
-        dataset = build_dataset(name, "dataset", interpolate(spec))
-        return f"{name}: {len(dataset)} images"
+        return len(build_dataset(_title(spec), "dataset", interpolate(spec)))
     except UserError as error:
-        return f"{name}: MISSING: {error}"
+        return error
 
 
 def _title(spec: Any) -> str:
