@@ -16,7 +16,9 @@ from gkd_lightning.data.types import Image, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
 
-class _Pairs(NamedTuple):
+class Pairs(NamedTuple):
+    """What lies in a folder of images and a folder of labels."""
+
     labelled: list[tuple[str, str]]
     """Image and label, relative to their folders."""
     without_label: list[str]
@@ -70,7 +72,7 @@ class FolderSegmentation:
         return self._space
 
     @cached_property
-    def pairs(self) -> _Pairs:
+    def pairs(self) -> Pairs:
         """What lies in the folders, paired; refuses nothing but missing and empty folders."""
         images = list_images(self.images, self.image_suffix)
         if not images:
@@ -80,7 +82,7 @@ class FolderSegmentation:
             images = self._listed(self.list_file, images)
         labels = set(list_images(self.labels, self.label_suffix))
         wanted = [(image, self._label_name(image)) for image in images]
-        return _Pairs(
+        return Pairs(
             labelled=[pair for pair in wanted if pair[1] in labels],
             without_label=[image for image, label in wanted if label not in labels],
             without_image=sorted(labels - {label for _, label in wanted}) if self.list_file is None else [],

@@ -10,7 +10,9 @@ from gkd_lightning.data.benchmarks.card import Card
 from gkd_lightning.data.benchmarks.cityscapes import Cityscapes
 from gkd_lightning.data.benchmarks.gtav import GTAV
 from gkd_lightning.data.benchmarks.imagenet import ImageNet
+from gkd_lightning.data.benchmarks.isprs import BANDS, Potsdam, Vaihingen
 from gkd_lightning.data.benchmarks.mapillary import Mapillary
+from gkd_lightning.data.benchmarks.rescuenet import RescueNet
 from gkd_lightning.data.benchmarks.synthia import Synthia
 from gkd_lightning.data.benchmarks.urbansyn import UrbanSyn
 from gkd_lightning.data.types import ImageDataset
@@ -34,6 +36,12 @@ CATALOGUE: dict[str, tuple[Card, Parts]] = {
         ACDC.card,
         lambda root: {f"{c}-{s}": ACDC(root, s, c) for c in CONDITIONS for s in ("train", "val")},
     ),
+    "potsdam": (
+        Potsdam.card,
+        lambda root: {f"{b}-{s}": Potsdam(root, s, b) for b in BANDS for s in ("train", "val")},
+    ),
+    "vaihingen": (Vaihingen.card, lambda root: {s: Vaihingen(root, s) for s in ("train", "val")}),
+    "rescuenet": (RescueNet.card, lambda root: {s: RescueNet(root, s) for s in ("train", "val", "test")}),
 }
 
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.folder import FolderSegmentation
+from gkd_lightning.data.folder import FolderSegmentation, Pairs
 from gkd_lightning.data.images import read_image
 from gkd_lightning.data.labels import read_stored_label
-from gkd_lightning.data.types import Image, Label, LabelSpace
+from gkd_lightning.data.types import Image, Label, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 StoredLabel = NDArray[np.integer]
@@ -81,6 +81,28 @@ class LaidOut(FolderSegmentation):
         return self.layout.read_label(path)
 
 
+@runtime_checkable
+class LabelledFiles(SegmentationDataset, Protocol):
+    """Files on disk, paired."""
+
+    @property
+    def pairs(self) -> Pairs:
+        """What is paired and what is not."""
+        ...
+
+    def labelled_only(self) -> SegmentationDataset:
+        """The same without images that have no label."""
+        ...
+
+    def image_path(self, index: int) -> Path:
+        """The image's file."""
+        ...
+
+    def label_path(self, index: int) -> Path:
+        """The label's file."""
+        ...
+
+
 class PublishedSegmentation:
     """Base of the published data sets. Nothing is looked at before the first use.
 
@@ -95,7 +117,7 @@ class PublishedSegmentation:
 
     card: ClassVar[Card]
     label_space: LabelSpace
-    id_map: ClassVar[str] = "cityscapes-19"
+    id_map: str = "cityscapes-19"
     """Name of the mapping from stored to train ids, for the record of an evaluation."""
     reduced: bool = False
     """Whether images and labels are read at less than their published size."""
@@ -121,22 +143,28 @@ class PublishedSegmentation:
         raise NotImplementedError
 
     @cached_property
-    def files(self) -> LaidOut:
+    def files(self) -> LabelledFiles:
         """The first layout of which the root holds at least one labelled image.
 
         Raises:
             UserError: none is found; the message says where was looked and where the data come from.
         """
-        candidates = [
-            LaidOut(self.root, layout, self.label_space)
-            for layout in self.layouts()
-            if (self.root / layout.images).is_dir() and (self.root / layout.labels).is_dir()
-        ]
-        for candidate in candidates:
-            if candidate.pairs.labelled:
-                return candidate
-        looked = ", or ".join(dict.fromkeys(str(layout) for layout in self.layouts()))
-        raise UserError(
+        found = self._laid_out()
+        if found is None:
+            raise self._missing([])
+        return found
+
+    def _laid_out(self) -> LaidOut | None:
+        for layout in self.layouts():
+            if (self.root / layout.images).is_dir() and (self.root / layout.labels).is_dir():
+                candidate = LaidOut(self.root, layout, self.label_space)
+                if candidate.pairs.labelled:
+                    return candidate
+        return None
+
+    def _missing(self, more: Sequence[str]) -> UserError:
+        looked = ", or ".join(dict.fromkeys([*(str(layout) for layout in self.layouts()), *more]))
+        return UserError(
             f"{self.root}: no {self.card.title} ({self.split}) here; looked for {looked}; get it from "
             f"{self.card.homepage} ({self.card.licence}), or `gkd data fake {self.card.name}` makes a small imitation"
         )

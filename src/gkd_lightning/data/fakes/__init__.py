@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gkd_lightning.data.fakes.aerial import potsdam, rescuenet, vaihingen
 from gkd_lightning.data.fakes.driving import DRIVING, Builder
 from gkd_lightning.data.fakes.imagenet import imagenet
 from gkd_lightning.errors import UserError
 
-FAKES: dict[str, Builder] = {"imagenet": imagenet, **DRIVING}
+FAKES: dict[str, Builder] = {
+    "imagenet": imagenet,
+    **DRIVING,
+    "potsdam": potsdam,
+    "vaihingen": vaihingen,
+    "rescuenet": rescuenet,
+}
 
 
 def write_fake(name: str, root: Path, images: int = 4, size: tuple[int, int] = (256, 128)) -> None:
