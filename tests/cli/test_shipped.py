@@ -39,7 +39,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_every_fragment_belongs_to_a_tested_folder() -> None:
-    tested = {"teacher", "student", "stage", "data", "trainer", "method", "sweep", "geometry"}
+    tested = {"teacher", "student", "stage", "data", "trainer", "method", "sweep", "geometry", "profile"}
     assert {path.parent.name for path in CONFIGS.rglob("*.yaml")} == tested
 
 
