@@ -9,7 +9,7 @@ import pytest
 
 from gkd_lightning.pipeline.chain import check_plan
 from gkd_lightning.pipeline.plan import make_plan
-from gkd_lightning.pipeline.recipe import load_recipe, shipped_recipes
+from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -15,7 +15,7 @@ from gkd_lightning.pipeline.chain import check_plan
 from gkd_lightning.pipeline.compose import compose
 from gkd_lightning.pipeline.datasets import datasets_of
 from gkd_lightning.pipeline.plan import make_plan
-from gkd_lightning.pipeline.recipe import load_recipe, shipped_recipes
+from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
 from gkd_lightning.pipeline.stage import check_config
 from gkd_lightning.pipeline.yaml_text import dump_yaml, read_yaml
 
@@ -39,7 +39,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_every_fragment_belongs_to_a_tested_folder() -> None:
-    tested = {"teacher", "student", "stage", "data", "trainer", "method", "sweep", "geometry"}
+    tested = {"teacher", "student", "stage", "data", "trainer", "method", "sweep", "geometry", "profile"}
     assert {path.parent.name for path in CONFIGS.rglob("*.yaml")} == tested
 
 

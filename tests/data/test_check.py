@@ -30,7 +30,7 @@ def test_everything_that_is_wrong_is_listed(tmp_path: Path) -> None:
     images, labels = write_folder(tmp_path, ["a", "b", "c", "d", "e", "f"])
     (images / "a.png").write_bytes(b"broken")
     save(labels / "b.png", np.full((16, 24), 9, dtype=np.uint8))
-    save(labels / "c.png", np.zeros((8, 12), dtype=np.uint8))
+    save(labels / "c.png", np.zeros((8, 14), dtype=np.uint8))
     (labels / "d.png").unlink()
     save(labels / "z.png", np.zeros((8, 12), dtype=np.uint8))
     save(labels / "e.png", np.full((16, 24), 255, dtype=np.uint8))
@@ -38,11 +38,11 @@ def test_everything_that_is_wrong_is_listed(tmp_path: Path) -> None:
     check, usable = check_dataset(data)
     assert check.images == 3
     assert [len(check.unreadable), check.without_label, check.without_image] == [2, ["d.png"], ["z.png"]]
-    assert check.odd_sized == ["c (image 24x16, label 12x8)"]
+    assert check.odd_sized == ["c (image 24x16, label 14x8)"]
     assert check.without_truth == ["e"]
     assert "label id 9 belongs to no class" in check.unreadable[1]
     assert [line.split(",")[0] for line in check.problems] == [
-        "2 files cannot be used", "1 images have no label", "1 labels have another size than their image",
+        "2 files cannot be used", "1 images have no label", "1 labels have another shape than their image",
     ]  # fmt: skip
     assert check.notes[0] == "1 classes never occur: bus"
     assert len(check.notes) == 3
@@ -50,6 +50,14 @@ def test_everything_that_is_wrong_is_listed(tmp_path: Path) -> None:
     contact_sheet(usable, tmp_path / "sheet.png", "set")
     with pytest.raises(UserError, match="1 of 6 images have no label"):
         len(data)
+
+
+def test_another_resolution_is_worth_a_note(tmp_path: Path) -> None:
+    images, labels = write_folder(tmp_path, ["a", "b"])
+    save(labels / "b.png", np.zeros((8, 12), dtype=np.uint8))
+    check, _ = check_dataset(FolderSegmentation(str(images), str(labels), ["road", "car"]))
+    assert check.problems == []
+    assert check.notes == ["1 labels have another resolution, first b (image 24x16, label 12x8)"]
 
 
 def test_images_without_labels(tmp_path: Path) -> None:

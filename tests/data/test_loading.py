@@ -99,13 +99,25 @@ def test_a_bad_file_is_one_line_also_from_a_worker(tmp_path: Path, workers: int)
 @pytest.mark.parametrize("workers", [0, 1])
 def test_image_and_label_of_different_sizes(tmp_path: Path, workers: int) -> None:
     images, labels = write_folder(tmp_path, ["a"])
-    save(labels / "a.png", Scribbles(1, 8, 12).label(0))
+    save(labels / "a.png", Scribbles(1, 8, 14).label(0))
     data = FolderSegmentation(str(images), str(labels), ["road", "car"])
-    with pytest.raises(UserError, match=r"^a: the image is 24x16 but its label 12x8; `gkd data check`"):
+    with pytest.raises(UserError, match=r"^a: the image is 24x16 but its label 14x8; `gkd data check`"):
         list(SourceDataModule(data, "segmentation", 16, 1, workers).train_dataloader())
     (batch,) = TargetDataModule({"x": data}).test_dataloader()[0]
     assert batch["image"].shape[-2:] == (16, 24)
-    assert batch["label"].shape[-2:] == (8, 12)
+    assert batch["label"].shape[-2:] == (8, 14)
+
+
+def test_a_label_of_half_the_resolution_is_stretched(tmp_path: Path) -> None:
+    images, labels = write_folder(tmp_path, ["a"])
+    half = Scribbles(1, 8, 12).label(0)
+    save(labels / "a.png", half)
+    halved = FolderSegmentation(str(images), str(labels), ["road", "car"])
+    save(tmp_path / "whole/a.png", half.repeat(2, axis=0).repeat(2, axis=1))
+    whole = FolderSegmentation(str(images), str(tmp_path / "whole"), ["road", "car"])
+    first, second = (next(iter(SourceDataModule(d, "segmentation", 16, 1).train_dataloader())) for d in (halved, whole))
+    assert torch.equal(first["image"], second["image"])
+    assert torch.equal(first["label"], second["label"])
 
 
 def test_evaluation_batches() -> None:

@@ -11,7 +11,7 @@ import lightning as L
 from gkd_lightning.pipeline.callbacks import KeyedSteps
 from gkd_lightning.pipeline.chain import run_stages
 from gkd_lightning.pipeline.plan import make_plan
-from gkd_lightning.pipeline.recipe import load_recipe
+from gkd_lightning.pipeline.recipe_reader import load_recipe
 
 STEP = int(os.environ["TOY_KILL_AT_STEP"])
 usual = KeyedSteps.on_train_batch_start

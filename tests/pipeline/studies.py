@@ -14,7 +14,7 @@ import torch
 
 from gkd_lightning.pipeline.chain import run_stages
 from gkd_lightning.pipeline.plan import Plan, make_plan
-from gkd_lightning.pipeline.recipe import load_recipe
+from gkd_lightning.pipeline.recipe_reader import load_recipe
 
 ENCODER = (
     "{name: vit_tiny_patch16_224, image_size: 32, patch_size: 8, options: {embed_dim: 32, depth: 4, num_heads: 2}}"

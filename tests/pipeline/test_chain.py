@@ -23,7 +23,7 @@ from gkd_lightning.pipeline.chain import (
 from gkd_lightning.pipeline.judge import evaluation_config
 from gkd_lightning.pipeline.lock import locked
 from gkd_lightning.pipeline.plan import Plan, make_plan
-from gkd_lightning.pipeline.recipe import load_recipe
+from gkd_lightning.pipeline.recipe_reader import load_recipe
 from tests.pipeline.toys import CONFIG
 
 RECIPE = """

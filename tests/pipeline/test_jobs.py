@@ -14,7 +14,7 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.chain import run_stages
 from gkd_lightning.pipeline.jobs import _share, run_jobs
 from gkd_lightning.pipeline.plan import Plan, PlannedStage, make_plan
-from gkd_lightning.pipeline.recipe import load_recipe
+from gkd_lightning.pipeline.recipe_reader import load_recipe
 from tests.pipeline.terminal import press_ctrl_c
 from tests.pipeline.toys import CONFIG
 

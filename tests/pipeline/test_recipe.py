@@ -6,7 +6,8 @@ import pytest
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.plan import make_plan
-from gkd_lightning.pipeline.recipe import load_recipe, parse_setting
+from gkd_lightning.pipeline.recipe import parse_setting
+from gkd_lightning.pipeline.recipe_reader import load_recipe
 
 RECIPE = """
 name: tiny
@@ -120,3 +121,61 @@ def test_a_setting_needs_a_key() -> None:
         parse_setting("model.alpha")
     with pytest.raises(UserError, match="not YAML"):
         parse_setting("model.alpha=[")
+
+
+BENCHMARK = """
+extends: tiny.yaml
+name: benchmark
+common: {stages: {task: [source.yaml]}}
+basis: {source: derived, why: the authors have none}
+published_in: Table 1
+published: {gkd: {night: 40, mean: 41.5}}
+methods: {mse: {basis: {source: official, why: they have it}}}
+"""
+
+
+def test_fragments_by_stage_lie_over_the_stage_s_own(folder: Path) -> None:
+    (folder / "source.yaml").write_text("data: {class_path: S}\ntrainer: {max_steps: 7}\n")
+    before = make_plan(load_recipe(str(folder / "tiny.yaml")), folder / "out")
+    plan = make_plan(load_recipe(str(read(folder, BENCHMARK))), folder / "out")
+    assert plan.stages[0].hash == before.stages[0].hash  # so a stage that the overlay leaves alone is shared
+    assert plan.stages[1].config["data"] == {"class_path": "S"}
+    assert plan.stages[1].config["trainer"]["max_steps"] == 7
+
+
+def test_published_numbers_and_their_basis(folder: Path) -> None:
+    (folder / "source.yaml").write_text("{}\n")
+    recipe = load_recipe(str(read(folder, BENCHMARK)))
+    gkd, mse, none = recipe.methods
+    assert (gkd.published, none.published, recipe.published_in) == ({"night": 40.0, "mean": 41.5}, {}, "Table 1")
+    assert [method.basis.source for method in (gkd, mse, none) if method.basis] == ["derived", "official", "derived"]
+    (folder / "child.yaml").write_text("extends: changed.yaml\nname: child\n")
+    child = load_recipe(str(folder / "child.yaml"))
+    assert (child.methods[0].published, child.methods[0].basis, child.published_in) == ({}, None, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("stages: {task:", "stages: {tsak:"),
+            r"common.stages.tsak: no method has such a stage, did you mean 'task'\?",
+        ),
+        (("gkd: {night", "gdk: {night"), r"published.gdk: 'gdk' is no method, did you mean 'gkd'\?"),
+        (("night: 40", "night: high"), r"published.gkd.night: expected a number, found 'high'"),
+        (("source: derived", "source: guessed"), "basis.source: 'guessed' is not official or derived"),
+        ((", why: the authors have none", ""), "basis.why: is missing"),
+    ],
+)
+def test_mistakes_in_a_benchmark(folder: Path, change: tuple[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_recipe(str(read(folder, BENCHMARK.replace(*change))))
+
+
+def test_single_rows_and_a_shared_store(folder: Path) -> None:
+    recipe = load_recipe(str(folder / "tiny.yaml"))
+    plan = make_plan(recipe, folder / "out", methods=["none"], store=folder / "store")
+    assert [run.method.id for run in plan.runs] == ["none", "none"]
+    assert {stage.directory.parent for stage in plan.stages} == {folder / "store"}
+    with pytest.raises(UserError, match=r"no method 'nun', did you mean 'none'\? \(methods: gkd, mse, none\)"):
+        make_plan(recipe, folder / "out", methods=["nun"])

@@ -16,6 +16,7 @@ from gkd_lightning.errors import UserError
 VERBS = {
     "demo": "distil, compare and report on MiniCity: CPU, no downloads, minutes",
     "run": "run a recipe: all stages, evaluation and report; resumable",
+    "reproduce": "run a benchmark's recipes, end with a table beside the paper's",
     "fit": "train one stage from configuration files",
     "validate": "score a segmenter on the validation domains",
     "test": "score a segmenter on the target domains",
@@ -62,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _for_children(traceback):
             return _dispatch(arguments)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains while it ends
+        return 0
     except KeyboardInterrupt as interrupt:
         return _say(f"interrupted, resume with: {_resume_command(arguments, str(interrupt))}", 130)
     except Exception as error:

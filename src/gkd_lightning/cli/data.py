@@ -1,4 +1,4 @@
-"""`gkd data check|list`: look at data before a training does."""
+"""`gkd data check|fake|list`: look at data before a training does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from gkd_lightning.errors import UserError
 if TYPE_CHECKING:
     from gkd_lightning.data import ImageDataset
 
-ACTIONS = ("check", "list")
+ACTIONS = {
+    "check": "read every image and label, say what is wrong, draw a contact sheet",
+    "fake": "write a small imitation of a published data set, in its exact layout",
+    "list": "list the published data sets, and the data fragments that ship with the package",
+}
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -20,33 +24,69 @@ def run(verb: str, arguments: list[str]) -> int:
     from gkd_lightning.pipeline.compose import nearest
 
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: gkd data check [options]   read every image and label, say what is wrong, draw a contact sheet")
-        print("       gkd data list              list the data fragments that ship with the package")
+        print("usage: gkd data ACTION [options]\n\nactions:")
+        for name, text in ACTIONS.items():
+            print(f"  {name:<8} {text}")
         return 0
     action, *rest = arguments
-    if action == "list":
-        from gkd_lightning.cli.shipped import run as list_run
-
-        return list_run("list", ["datasets", *rest])
-    if action != "check":
+    if action not in ACTIONS:
         raise UserError(f"data {action}: no such action{nearest(action, ACTIONS)} (one of {', '.join(ACTIONS)})")
+    actions = {"check": _check, "fake": _fake, "list": _list}
+    return actions[action](rest)
+
+
+def _list(arguments: list[str]) -> int:
+    from gkd_lightning.cli.shipped import run as list_fragments
+    from gkd_lightning.data.benchmarks.catalogue import CATALOGUE
+
+    Options("data list", "List the published data sets, and the data fragments.").read(arguments)
+    for name, (card, _) in CATALOGUE.items():
+        counts = ", ".join(f"{split} {count:,}" for split, count in card.counts.items())
+        print(f"{name:<12} {card.title}: {counts}; {card.homepage} ({card.licence})")
+    print()
+    return list_fragments("list", ["datasets"])
+
+
+def _fake(arguments: list[str]) -> int:
+    from gkd_lightning.data.fakes import FAKES, write_fake
+
+    options = Options("data fake", "Write a small imitation of a published data set: its folders, names, encodings.")
+    options.add_argument("name", help=f"one of {', '.join(FAKES)}")
+    options.add_argument("folder", type=Path, help="the data set's own folder; new or empty")
+    options.add_argument("--images", type=int, default=4, help="of each split or condition (default: 4)")
+    options.add_argument("--width", type=int, default=256, help="of the images, in pixels (default: 256)")
+    options.add_argument("--height", type=int, default=128, help="of the images, in pixels (default: 128)")
+    found = options.read(arguments)
+    write_fake(found.name, found.folder, found.images, (found.width, found.height))
+    files = sum(1 for path in found.folder.rglob("*") if path.is_file())
+    print(
+        f"{found.folder}: {files} files in the layout of {found.name}; try gkd data check {found.name} {found.folder}"
+    )
+    return 0
+
+
+def _check_options() -> Options:
     options = Options("data check", "Read every image and label; count, pair, measure, and draw a contact sheet.")
-    options.add_argument("--images", help="folder of images")
+    options.add_argument("name", nargs="?", help="a published data set, see `gkd data list`")
+    options.add_argument("folder", nargs="?", help="where it lies (default: below $GKD_DATA)")
+    options.add_argument("--images", help="instead: folder of images")
     options.add_argument("--labels", help="folder of labels with the same names; without it only images are checked")
     options.add_argument("--classes", help="comma-separated class names in order of their ids, or a preset")
     options.add_argument("--image-suffix", help="how image names end, such as _leftImg8bit.png")
     options.add_argument("--label-suffix", default=".png", help="what stands in its place (default: .png)")
     options.add_argument("--ignore", type=int, default=255, help="stored id without truth (default: 255)")
-    options.add_argument("--config", help="a data fragment instead, such as data/camvid_source.yaml")
+    options.add_argument("--config", help="instead: a data fragment, such as data/camvid_source.yaml")
+    options.add_argument("--split", action="append", help="only this part of a published data set; may be repeated")
     options.add_argument("--out", type=Path, default=Path("runs/data-check"), help="folder of sheets and check.json")
-    return _check(options.read(rest))
+    return options
 
 
-def _check(found: Namespace) -> int:
+def _check(arguments: list[str]) -> int:
     from gkd_lightning.data import SegmentationDataset, check_dataset, contact_sheet
     from gkd_lightning.evaluate import self_test
     from gkd_lightning.files import write_json
 
+    found = _check_options().read(arguments)
     problems: list[str] = []
     record = {}
     for name, dataset in _datasets(found).items():
@@ -77,8 +117,10 @@ def _check(found: Namespace) -> int:
 
 
 def _datasets(found: Namespace) -> dict[str, ImageDataset]:
-    if (found.config is None) == (found.images is None):
-        raise UserError("gkd data check needs either --images DIR or --config FRAGMENT")
+    if sum(value is not None for value in (found.name, found.config, found.images)) != 1:
+        raise UserError("gkd data check needs a data set's name, or --images DIR, or --config FRAGMENT")
+    if found.name is not None:
+        return _published(found)
     if found.config is not None:
         from gkd_lightning.pipeline.datasets import datasets_of
 
@@ -102,3 +144,14 @@ def _datasets(found: Namespace) -> dict[str, ImageDataset]:
             ignore=found.ignore,
         )
     }
+
+
+def _published(found: Namespace) -> dict[str, ImageDataset]:
+    from gkd_lightning.data.benchmarks.catalogue import published
+
+    parts = published(found.name, found.folder)
+    wanted = found.split or list(parts)
+    unknown = [part for part in wanted if part not in parts]
+    if unknown:
+        raise UserError(f"--split {unknown[0]}: {found.name} has {', '.join(parts)}")
+    return {f"{found.name}-{part}": parts[part] for part in wanted}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gkd_lightning.cli.options import Options
 from gkd_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from gkd_lightning.pipeline.plan import Plan
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -21,8 +26,12 @@ def run(verb: str, arguments: list[str]) -> int:
         help="on top of the recipe; STAGE:key=value for one stage, evaluate:key=value for the evaluation",
     )
     options.add_argument("--seeds", help="such as 0,1,2, instead of the recipe's")
+    options.add_argument("--methods", help="only these rows of the recipe's table, such as gkd,mse")
     options.add_argument("--from", dest="start", metavar="STAGE", help="run STAGE (or evaluate) and all after it again")
     options.add_argument("--out", type=Path, help="folder of stages and results (default: runs/<recipe>)")
+    options.add_argument(
+        "--store", type=Path, help="folder of the stages, to share it among recipes (default: OUT/stages)"
+    )
     options.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="run N stages at once, cores and GPUs shared out"
     )
@@ -31,41 +40,63 @@ def run(verb: str, arguments: list[str]) -> int:
     )
     options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     found = options.read(arguments)
-    return execute(
-        found.recipe,
-        found.settings,
-        seeds=found.seeds,
-        start=found.start,
-        out=found.out,
-        dry_run=found.dry_run,
-        jobs=found.jobs,
-        only=found.only,
+    study = Study(
+        found.recipe, tuple(found.settings), seeds=found.seeds, methods=found.methods, out=found.out, store=found.store
     )
+    return execute(study, start=found.start, dry_run=found.dry_run, jobs=found.jobs, only=found.only)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recipe with what the command line says about it: all that shapes its plan."""
+
+    recipe: str
+    settings: tuple[str, ...] = ()
+    seeds: str | None = None
+    methods: str | None = None
+    out: Path | None = None
+    store: Path | None = None
+
+    def plan(self) -> Plan:
+        """All stages and runs.
+
+        Raises:
+            UserError: as `load_recipe` and `make_plan`.
+        """
+        from gkd_lightning.pipeline.plan import make_plan
+        from gkd_lightning.pipeline.recipe import parse_setting
+        from gkd_lightning.pipeline.recipe_reader import load_recipe
+
+        recipe = load_recipe(self.recipe)
+        return make_plan(
+            recipe,
+            self.out or Path("runs") / recipe.name,
+            [parse_setting(text) for text in self.settings],
+            _seeds(self.seeds),
+            None if self.methods is None else self.methods.split(","),
+            self.store,
+        )
+
+    def options(self) -> list[str]:
+        """The same as options of `gkd run`."""
+        given = {"--seeds": self.seeds, "--methods": self.methods, "--out": self.out, "--store": self.store}
+        settings = [part for text in self.settings for part in ("--set", text)]
+        return settings + [part for name, value in given.items() if value is not None for part in (name, str(value))]
 
 
 def execute(
-    name: str,
-    settings: list[str],
-    *,
-    seeds: str | None = None,
-    start: str | None = None,
-    out: Path | None = None,
-    dry_run: bool = False,
-    jobs: int = 1,
-    only: str | None = None,
+    study: Study, *, start: str | None = None, dry_run: bool = False, jobs: int = 1, only: str | None = None
 ) -> int:
     """Plan a recipe, check all of it, and carry it out unless only the plan is wanted."""
     from gkd_lightning.pipeline.chain import check_plan, describe, run_stage, run_stages, stages_from
     from gkd_lightning.pipeline.compose import nearest
-    from gkd_lightning.pipeline.plan import make_plan
-    from gkd_lightning.pipeline.recipe import EVALUATE, load_recipe, parse_setting
+    from gkd_lightning.pipeline.recipe import EVALUATE
 
-    recipe = load_recipe(name)
+    plan = study.plan()
+    recipe = plan.recipe
     places = [*recipe.stage_names, EVALUATE]
     if start is not None and start not in places:
         raise UserError(f"--from {start}: no such stage{nearest(start, places)} (stages: {', '.join(places)})")
-    out = out or Path("runs") / recipe.name
-    plan = make_plan(recipe, out, [parse_setting(text) for text in settings], _seeds(seeds))
     if only is not None:
         stages = {stage.directory.name: stage for stage in plan.stages}
         if only not in stages:
@@ -76,14 +107,14 @@ def execute(
         raise UserError(f"--jobs {jobs}: give 1 or more")
     check_plan(plan)
     again = stages_from(plan, start)
-    print(f"{recipe.title}: {len(plan.stages)} stages for {len(plan.runs)} runs, in {out}")
+    print(f"{recipe.title}: {len(plan.stages)} stages for {len(plan.runs)} runs, in {plan.out}")
     print("\n".join(describe(plan, again)), flush=True)
     if dry_run:
         return 0
     if jobs > 1:
         from gkd_lightning.pipeline.jobs import run_jobs, stage_command
 
-        run_jobs(plan, jobs, stage_command(name, settings, seeds, str(out)), again)
+        run_jobs(plan, jobs, stage_command(study.recipe, study.options()), again)
     else:
         run_stages(plan, again)
     if plan.evaluation:

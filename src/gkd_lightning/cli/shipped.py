@@ -23,7 +23,7 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 def _recipes() -> list[tuple[str, str]]:
-    from gkd_lightning.pipeline.recipe import load_recipe, shipped_recipes
+    from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
 
     return [(name, load_recipe(name).title) for name in shipped_recipes()]
 

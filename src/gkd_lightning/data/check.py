@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gkd_lightning.data.augment.segment import class_counts
-from gkd_lightning.data.folder import FolderSegmentation
+from gkd_lightning.data.benchmarks.published import LabelledFiles, PublishedSegmentation
+from gkd_lightning.data.labels import same_frame
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
 
@@ -25,7 +26,9 @@ class DataCheck:
     unreadable: list[str] = field(default_factory=list)
     """Messages about images and labels that could not be used, bad ids included."""
     odd_sized: list[str] = field(default_factory=list)
-    """Pairs whose label has another size than the image."""
+    """Pairs whose label has other proportions than the image."""
+    stretched: list[str] = field(default_factory=list)
+    """Pairs whose label has another resolution than the image; training stretches it."""
     without_label: list[str] = field(default_factory=list)
     without_image: list[str] = field(default_factory=list)
     without_truth: list[str] = field(default_factory=list)
@@ -33,6 +36,8 @@ class DataCheck:
     label_space: LabelSpace | None = None
     pixels: list[int] = field(default_factory=list)
     """Pixels of each class."""
+    expected: int = 0
+    """Images of the published data set; 0 if nothing is known."""
     ignored: int = 0
     """Pixels without truth."""
     images_with: list[int] = field(default_factory=list)
@@ -44,7 +49,7 @@ class DataCheck:
         kinds = [
             (self.unreadable, "files cannot be used, first"),
             (self.without_label, "images have no label, first"),
-            (self.odd_sized, "labels have another size than their image, first"),
+            (self.odd_sized, "labels have another shape than their image, first"),
         ]
         lines = [f"{len(found)} {text} {found[0]}" for found, text in kinds if found]
         return lines if self.images else [*lines, "no usable image is left"]
@@ -57,6 +62,10 @@ class DataCheck:
         lines = [f"{len(absent)} classes never occur: {', '.join(absent)}"] if absent else []
         if self.without_image:
             lines.append(f"{len(self.without_image)} labels have no image, first {self.without_image[0]}")
+        if self.stretched:
+            lines.append(f"{len(self.stretched)} labels have another resolution, first {self.stretched[0]}")
+        if self.expected and self.expected != self.images:
+            lines.append(f"the published data set has {self.expected} images, here are {self.images}")
         if self.without_truth:
             lines.append(f"{len(self.without_truth)} labels are ignored altogether, first {self.without_truth[0]}")
         return lines
@@ -90,6 +99,7 @@ class DataCheck:
             "notes": self.notes,
             "unreadable": self.unreadable,
             "odd_sized": self.odd_sized,
+            "stretched": self.stretched,
             "without_label": self.without_label,
             "without_image": self.without_image,
             "without_truth": self.without_truth,
@@ -111,7 +121,10 @@ def check_dataset(dataset: ImageDataset) -> tuple[DataCheck, ImageDataset]:
         UserError: there is nothing to read, e.g. a missing folder.
     """
     result = DataCheck()
-    if isinstance(dataset, FolderSegmentation):
+    result.expected = getattr(dataset, "expected", 0)
+    if isinstance(dataset, PublishedSegmentation):
+        dataset = dataset.files
+    if isinstance(dataset, LabelledFiles):
         result.without_label = dataset.pairs.without_label
         result.without_image = dataset.pairs.without_image
         dataset = dataset.labelled_only()
@@ -134,7 +147,7 @@ def check_dataset(dataset: ImageDataset) -> tuple[DataCheck, ImageDataset]:
             continue
         if label.shape != (height, width):
             sized = f"{dataset.name(index)} (image {width}x{height}, label {label.shape[1]}x{label.shape[0]})"
-            result.odd_sized.append(sized)
+            (result.stretched if same_frame(label.shape, (height, width)) else result.odd_sized).append(sized)
         found = class_counts(label)
         counts += found
         occurrences += found > 0

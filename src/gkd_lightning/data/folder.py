@@ -7,13 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gkd_lightning.data.images import list_images, read_image, read_list
 from gkd_lightning.data.labels import LabelMapping, label_space, read_stored_label
 from gkd_lightning.data.types import Image, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
 
-class _Pairs(NamedTuple):
+class Pairs(NamedTuple):
+    """What lies in a folder of images and a folder of labels."""
+
     labelled: list[tuple[str, str]]
     """Image and label, relative to their folders."""
     without_label: list[str]
@@ -67,7 +72,7 @@ class FolderSegmentation:
         return self._space
 
     @cached_property
-    def pairs(self) -> _Pairs:
+    def pairs(self) -> Pairs:
         """What lies in the folders, paired; refuses nothing but missing and empty folders."""
         images = list_images(self.images, self.image_suffix)
         if not images:
@@ -76,8 +81,8 @@ class FolderSegmentation:
         if self.list_file is not None:
             images = self._listed(self.list_file, images)
         labels = set(list_images(self.labels, self.label_suffix))
-        wanted = [(image, self._stem(image) + self.label_suffix) for image in images]
-        return _Pairs(
+        wanted = [(image, self._label_name(image)) for image in images]
+        return Pairs(
             labelled=[pair for pair in wanted if pair[1] in labels],
             without_label=[image for image, label in wanted if label not in labels],
             without_image=sorted(labels - {label for _, label in wanted}) if self.list_file is None else [],
@@ -85,6 +90,12 @@ class FolderSegmentation:
 
     def _stem(self, image: str) -> str:
         return str(Path(image).with_suffix("")) if self.image_suffix is None else image.removesuffix(self.image_suffix)
+
+    def _label_name(self, image: str) -> str:
+        return self._label_stem(self._stem(image)) + self.label_suffix
+
+    def _label_stem(self, stem: str) -> str:
+        return stem
 
     def _listed(self, list_file: str, images: list[str]) -> list[str]:
         by_name = {name: image for image in images for name in (self._stem(image), image)}
@@ -104,7 +115,7 @@ class FolderSegmentation:
             raise UserError(
                 f"{self.images / image}: {len(pairs.without_label)} of "
                 f"{len(pairs.without_label) + len(pairs.labelled)} images have no label, this one wants "
-                f"{self.labels / (self._stem(image) + self.label_suffix)}; add it or set skip_unlabelled"
+                f"{self.labels / self._label_name(image)}; add it or set skip_unlabelled"
             )
         if not pairs.labelled:
             raise UserError(f"{self.labels}: no label matches any image; check label_suffix {self.label_suffix!r}")
@@ -134,7 +145,7 @@ class FolderSegmentation:
 
     def image(self, index: int) -> Image:
         """RGB uint8 (H, W, 3)."""
-        return read_image(self.image_path(index))
+        return self._stored_image(self.image_path(index))
 
     def label(self, index: int) -> Label:
         """Train ids uint8 (H, W), 255 where there is no truth.
@@ -143,7 +154,13 @@ class FolderSegmentation:
             UserError: an unreadable file, or an id or colour without a class; the message names file and id.
         """
         path = self.label_path(index)
-        return self._mapping(read_stored_label(path), str(path))
+        return self._mapping(self._stored_label(path), str(path))
+
+    def _stored_image(self, path: Path) -> Image:
+        return read_image(path)
+
+    def _stored_label(self, path: Path) -> NDArray[np.integer]:
+        return read_stored_label(path)
 
     def name(self, index: int) -> str:
         """Path of the image below its folder, without the suffix."""

@@ -11,10 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from gkd_lightning.data.images import DECODING_ERRORS, unreadable
-from gkd_lightning.data.types import CAMVID_11, CITYSCAPES_19, MINICITY_8, Label, LabelSpace
+from gkd_lightning.data.types import CAMVID_11, CITYSCAPES_19, ISPRS_6, MINICITY_8, RESCUE_5, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
-PRESETS = {"cityscapes-19": CITYSCAPES_19, "camvid-11": CAMVID_11, "minicity-8": MINICITY_8}
+PRESETS = {
+    "cityscapes-19": CITYSCAPES_19,
+    "camvid-11": CAMVID_11,
+    "minicity-8": MINICITY_8,
+    "isprs-6": ISPRS_6,
+    "rescue-5": RESCUE_5,
+}
 """Label spaces that a configuration can call by name."""
 
 _UNMAPPED = -1
@@ -75,6 +81,16 @@ def read_stored_label(path: str | os.PathLike[str]) -> NDArray[np.integer]:
             raise ValueError(f"mode {image.mode} holds neither ids nor RGB colours")
     except DECODING_ERRORS as error:
         raise unreadable(path, error, "label") from error
+
+
+def same_frame(label: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    """Whether a label of another size shows the same frame as its image: equal proportions to one per cent.
+
+    Args:
+        label: its shape (H, W).
+        image: the image's shape (H, W, ...).
+    """
+    return abs(label[0] * image[1] - label[1] * image[0]) <= 0.01 * label[0] * image[1]
 
 
 class LabelMapping:

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from gkd_lightning.data.augment import DistillTransform, SegmentTransform
+from gkd_lightning.data.labels import same_frame
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches
-from gkd_lightning.data.types import ImageDataset, SegmentationDataset
+from gkd_lightning.data.types import Image, ImageDataset, Label, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 
@@ -39,7 +40,7 @@ class DistillationView(View):
 
 
 class SegmentationView(View):
-    """Labelled, augmented for stage 2. Index: (image, key)."""
+    """Labelled, augmented for stage 2; a label of another resolution is brought to the image's. Index: (image, key)."""
 
     def __init__(self, dataset: SegmentationDataset, transform: SegmentTransform) -> None:
         self.dataset, self.transform = dataset, transform
@@ -49,12 +50,18 @@ class SegmentationView(View):
         position, key = index
         image, label = self.dataset.image(position), self.dataset.label(position)
         if image.shape[:2] != label.shape:
-            raise UserError(
-                f"{self.dataset.name(position)}: the image is {image.shape[1]}x{image.shape[0]} but its label "
-                f"{label.shape[1]}x{label.shape[0]}; `gkd data check` lists all such pairs"
-            )
+            label = self._stretched(label, image, position)
         crop, target = self.transform(image, label, key)
         return {"image": crop, "label": target, "key": key}
+
+    def _stretched(self, label: Label, image: Image, position: int) -> Label:
+        height, width = image.shape[:2]
+        if not same_frame(label.shape, image.shape):
+            raise UserError(
+                f"{self.dataset.name(position)}: the image is {width}x{height} but its label "
+                f"{label.shape[1]}x{label.shape[0]}; `gkd data check` lists all such pairs"
+            )
+        return np.asarray(cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
 
 
 class EvaluationView(View):

@@ -25,6 +25,10 @@ class EvaluationModule(LightningDataModule):
             raise UserError(f"num_workers: {num_workers}; give 0 (load in the main process) or more")
         self.batch_size, self.num_workers, self.seed, self.protocol = batch_size, num_workers, seed, protocol
 
+    def protocol_of(self, domain: str) -> Protocol:
+        """How the images of an evaluated domain are resized."""
+        return self.protocol
+
     @property
     def _place(self) -> tuple[int, int]:
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
@@ -37,7 +41,7 @@ class EvaluationModule(LightningDataModule):
     def _evaluation_loader(self, domain: str, dataset: SegmentationDataset, batch_size: int) -> Loader:
         rank, world_size = self._place
         return Loader(
-            EvaluationView(dataset, self.protocol),
+            EvaluationView(dataset, self.protocol_of(domain)),
             batch_sampler=ShardedBatches(len(dataset), batch_size, rank, world_size),
             collate_fn=CollateDomain(domain),
             # one epoch each, one domain after the other: workers that stay would only hold memory

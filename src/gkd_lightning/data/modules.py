@@ -8,6 +8,7 @@ from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, Se
 from gkd_lightning.data.loading import DistillationView, Loader, SegmentationView, View
 from gkd_lightning.data.manifest import combined_manifest, manifest
 from gkd_lightning.data.module_base import EvaluationModule, TrainingModule, require_same_classes
+from gkd_lightning.data.presets import Preset, preset_protocol
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
@@ -145,10 +146,13 @@ class TargetDataModule(EvaluationModule):
         seen: the domains that belong to the source (they are left out of the unseen mean).
         batch_size: images per device and step, since it changes no number; larger than 1 needs equal sizes.
         num_workers: loading processes per device.
-        protocol: how images are resized; stored with every result.
+        protocol: how images are resized, for all domains, or the name of a preset, see `preset_protocol`; stored with
+            every result.
+        protocols: other rules for single domains.
 
     Raises:
-        UserError: no domain, a name in `seen` that is none, or domains with different classes.
+        UserError: no domain, a name in `seen` or `protocols` that is none, domains with different classes, or a preset
+            without a rule for a domain.
     """
 
     def __init__(
@@ -157,16 +161,23 @@ class TargetDataModule(EvaluationModule):
         seen: list[str] | None = None,
         batch_size: int = 1,
         num_workers: int = 0,
-        protocol: Protocol = NATIVE,
+        protocol: Protocol | Preset = NATIVE,
+        protocols: dict[str, Protocol] | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, 0, protocol)
+        super().__init__(batch_size, num_workers, 0, NATIVE if isinstance(protocol, str) else protocol)
         if not domains:
             raise UserError("domains: none given; name at least one data set to evaluate on")
         self.domains, self.seen = domains, seen or []
-        unknown = [name for name in self.seen if name not in domains]
-        if unknown:
-            raise UserError(f"seen: {unknown[0]!r} is none of the domains {', '.join(domains)}")
+        for key, names in (("seen", self.seen), ("protocols", list(protocols or {}))):
+            unknown = [name for name in names if name not in domains]
+            if unknown:
+                raise UserError(f"{key}: {unknown[0]!r} is none of the domains {', '.join(domains)}")
         require_same_classes(domains)
+        self.preset = protocol if isinstance(protocol, str) else None
+        self._protocols = {
+            name: preset_protocol(self.preset, name, dataset) if self.preset else self.protocol
+            for name, dataset in domains.items()
+        } | (protocols or {})
 
     @property
     def label_space(self) -> LabelSpace:
@@ -177,6 +188,10 @@ class TargetDataModule(EvaluationModule):
     def domain_names(self) -> list[str]:
         """In the order of `dataloader_idx`."""
         return list(self.domains)
+
+    def protocol_of(self, domain: str) -> Protocol:
+        """The domain's own rule."""
+        return self._protocols[domain]
 
     def setup(self, stage: str) -> None:
         """Find missing folders and images without a label before anything is built."""

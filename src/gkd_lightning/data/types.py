@@ -88,3 +88,13 @@ MINICITY_8 = LabelSpace(
         (107, 142, 35), (0, 0, 142), (220, 20, 60), (220, 220, 0),
     ),
 )  # fmt: skip
+
+ISPRS_6 = LabelSpace(
+    names=("impervious surface", "building", "low vegetation", "tree", "car", "clutter"),
+    palette=((255, 255, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0)),
+)  # fmt: skip
+
+RESCUE_5 = LabelSpace(
+    names=("impervious surface", "building", "vegetation", "car", "clutter"),
+    palette=((255, 255, 255), (0, 0, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0)),
+)  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import jsonargparse
@@ -22,23 +22,38 @@ def datasets_of(fragment: str) -> dict[str, ImageDataset]:
         UserError: no such fragment, none in it, or arguments that a data set does not take.
     """
     path = find_fragment(fragment)
-    config = interpolate(read_yaml(path))
+    found = dataset_specs(interpolate(read_yaml(path)))
+    if not found:
+        raise UserError(f"{path}: names no data set (data.init_args.dataset, .val or .domains)")
+    return {name: build_dataset(str(path), name, value) for name, value in found.items()}
+
+
+def dataset_specs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The `class_path` and `init_args` of every data set that a configuration names, by its name there."""
     found: dict[str, Any] = {}
     if (dataset := get_value(config, "data.init_args.dataset")) is not None:
         found["dataset"] = dataset
     for key in ("val", "domains"):
         found |= get_value(config, f"data.init_args.{key}") or {}
-    if not found:
-        raise UserError(f"{path}: names no data set (data.init_args.dataset, .val or .domains)")
-    return {name: _build(path, name, value) for name, value in found.items()}
+    return found
 
 
-def _build(path: Path, name: str, value: Any) -> ImageDataset:
+def build_dataset(where: str, name: str, value: Any) -> ImageDataset:
+    """A data set from its specification.
+
+    Args:
+        where: the file that names it, for messages.
+        name: its name there.
+        value: `class_path` and `init_args`.
+
+    Raises:
+        UserError: arguments that it does not take.
+    """
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    parser.add_argument(f"--{name}", type=ImageDataset)
+    parser.add_argument("--dataset", type=ImageDataset)  # not `name`: argparse would rewrite its hyphens
     try:
-        built = parser.instantiate(parser.parse_object({name: value}))
+        built = parser.instantiate(parser.parse_object({"dataset": value}))
     except argparse.ArgumentError as error:
-        raise UserError(f"{path}: {explain(str(error), {name: object})}") from error
-    dataset: ImageDataset = built[name]
+        raise UserError(f"{where}: {name}: {explain(str(error), {'dataset': object})}") from error
+    dataset: ImageDataset = built["dataset"]
     return dataset

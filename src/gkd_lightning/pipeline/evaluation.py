@@ -62,8 +62,14 @@ class Evaluation(L.LightningModule):
 
     def protocol(self) -> dict[str, Any]:
         """How images were resized, cut into windows and compared with labels."""
+        data = self._data
+        each = {name: data.protocol_of(name).asdict() for name in data.domain_names}
+        shared = next(iter(each.values()), data.protocol.asdict())
+        same = all(protocol == shared for protocol in each.values())
+        preset = getattr(data, "preset", None)
         return {
-            **self._data.protocol.asdict(),
+            **({"preset": preset} if preset else {}),
+            **(shared if same else {"domains": each}),
             "window": self.segmenter.window,
             "stride": self.segmenter.stride,
             "scores": "mean of windows, then bilinear to the label's size, then argmax",

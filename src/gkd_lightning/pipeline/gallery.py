@@ -36,7 +36,7 @@ def sample_gallery(segmenter: Segmenter, data: Any, method: str, count: int) -> 
     for domain, dataset in data.domains.items():
         for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int).tolist():
             image, label = dataset.image(index), dataset.label(index)
-            resized = torch.from_numpy(np.ascontiguousarray(data.protocol.resized(image).transpose(2, 0, 1)))
+            resized = torch.from_numpy(np.ascontiguousarray(data.protocol_of(domain).resized(image).transpose(2, 0, 1)))
             with torch.no_grad():
                 ids = segmenter.predict(resized[None].to(device), (label.shape[0], label.shape[1]))[0]
             prediction = ids.cpu().numpy().astype(np.uint8)

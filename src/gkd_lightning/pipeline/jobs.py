@@ -137,13 +137,16 @@ def _visible_gpus() -> list[str]:
     return given.split(",")[:count] if given else [str(index) for index in range(count)]
 
 
-def stage_command(recipe: str, settings: list[str], seeds: str | None, out: str) -> Command:
-    """`gkd run RECIPE … --only STAGE` for each stage."""
-    options = [part for setting in settings for part in ("--set", setting)]
-    options += ["--seeds", seeds] if seeds is not None else []
+def stage_command(recipe: str, options: list[str]) -> Command:
+    """`gkd run RECIPE … --only STAGE` for each stage.
+
+    Args:
+        recipe: its name or file.
+        options: those of `gkd run` that shaped the plan.
+    """
 
     def command(stage: PlannedStage) -> list[str]:
         program = [sys.executable, "-m", "gkd_lightning.cli"]
-        return [*program, "run", recipe, *options, "--out", out, "--only", stage.directory.name]
+        return [*program, "run", recipe, *options, "--only", stage.directory.name]
 
     return command

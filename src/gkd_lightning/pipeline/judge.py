@@ -58,11 +58,12 @@ def report_plan(plan: Plan, again: bool = False) -> Path:
         if run.seed == plan.runs[0].seed:
             galleries.append(Gallery.load(directory / "gallery.npz"))
     recipe = plan.recipe
+    judged = [run.method.id for run in plan.runs]
     results = replace(
         merge(parts, recipe.title),
         recipe=_recipe_name(recipe.path),
         teacher=dict(recipe.teacher),
-        highlight=recipe.highlight,
+        highlight=recipe.highlight if recipe.highlight in judged else judged[0],
     )
     gallery = add_features(merge_galleries(galleries), plan)
     report = write_report(results, plan.out, gallery)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.pipeline.compose import Config, compose, content_hash, get_value, set_value, stage_hash
+from gkd_lightning.pipeline.compose import Config, compose, content_hash, get_value, nearest, set_value, stage_hash
 from gkd_lightning.pipeline.recipe import EVALUATE, MethodRecipe, Recipe, StageRecipe, split_scope
 
 DONE = "done.json"
@@ -28,7 +28,7 @@ class PlannedStage:
         seed: its seed.
         config: composed configuration, without output paths and with `artefact:<hash>` where the parent's goes.
         hash: SHA-256 of the configuration, the files it names and (through it) the parent.
-        directory: ``<out>/stages/<name>-<first 12 digits of the hash>``.
+        directory: ``<store>/<name>-<first 12 digits of the hash>``.
         parent: the stage whose artefact this one starts from.
         to: dotted key that receives the parent's artefact.
         users: ``method`` ids that use this stage.
@@ -131,6 +131,8 @@ def make_plan(
     out: Path,
     settings: Sequence[tuple[str, Any]] = (),
     seeds: Iterable[int] | None = None,
+    methods: Sequence[str] | None = None,
+    store: Path | None = None,
 ) -> Plan:
     """Compose every stage of every method and seed.
 
@@ -139,21 +141,29 @@ def make_plan(
         out: folder of this recipe's stages and results.
         settings: (key, value) on top of the recipe's own; ``STAGE:key`` or ``evaluate:key`` for one place.
         seeds: instead of the recipe's.
+        methods: ids of the rows that are wanted; None for all.
+        store: folder of the stages, which recipes can share; default `out`/stages.
 
     Raises:
-        UserError: for a missing fragment or a key that cannot be set.
+        UserError: for a missing fragment, a key that cannot be set, or a method that the recipe has not.
     """
+    known = [method.id for method in recipe.methods]
+    for name in methods or ():
+        if name not in known:
+            raise UserError(f"{recipe.path}: no method '{name}'{nearest(name, known)} (methods: {', '.join(known)})")
+    wanted = [method for method in recipe.methods if methods is None or method.id in methods]
+    store = store or out / "stages"
     overrides = [*recipe.overrides.items(), *settings]
     for key, _ in overrides:
         split_scope(key, recipe.stage_names)
     stages: dict[str, PlannedStage] = {}
     runs: list[PlannedRun] = []
     for seed in recipe.seeds if seeds is None else seeds:
-        for method in recipe.methods:
+        for method in wanted:
             made: dict[str, PlannedStage] = {}
             for stage in method.stages:
                 parent = made[stage.parent] if stage.parent else None
-                planned = _plan_stage(recipe, stage, parent, seed, overrides, out)
+                planned = _plan_stage(recipe, stage, parent, seed, overrides, store)
                 planned = stages.setdefault(planned.hash, planned)
                 if method.id not in planned.users:
                     planned.users.append(method.id)
@@ -171,10 +181,10 @@ def _plan_stage(
     parent: PlannedStage | None,
     seed: int,
     overrides: Sequence[tuple[str, Any]],
-    out: Path,
+    store: Path,
 ) -> PlannedStage:
     beside = recipe.path.parent
-    config = compose([*recipe.common, *stage.configs], beside)
+    config = compose([*recipe.common, *stage.configs, *recipe.common_stages.get(stage.name, ())], beside)
     _apply(config, recipe.common_set.items(), stage.name, recipe)
     _apply(config, stage.set.items(), stage.name, recipe)
     _apply(config, overrides, stage.name, recipe)
@@ -184,7 +194,7 @@ def _plan_stage(
         to = stage.to or _default_target(config)
         set_value(config, to, f"artefact:{parent.hash}")
     digest = stage_hash(config)
-    return PlannedStage(stage.name, seed, config, digest, out / "stages" / f"{stage.name}-{digest[:12]}", parent, to)
+    return PlannedStage(stage.name, seed, config, digest, store / f"{stage.name}-{digest[:12]}", parent, to)
 
 
 def _apply(

@@ -1,0 +1,59 @@
+"""`gkd reproduce FAMILY`: all recipes of a benchmark, then our numbers beside the published ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gkd_lightning.cli.options import Options
+from gkd_lightning.cli.run import Study, execute
+from gkd_lightning.errors import UserError
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """See `gkd reproduce --help`."""
+    options = Options(
+        verb, "Run all recipes of a benchmark; what exists is skipped. Ends with a table beside the paper's."
+    )
+    options.add_argument("family", help="a folder of shipped recipes: f2l or f2f")
+    options.add_argument(
+        "--row", action="append", default=[], help="only this row, such as deit-s-gtav; may be repeated"
+    )
+    options.add_argument(
+        "--profile", default="full", help="full (default), short (one GPU, a day) or smoke (CPU, minutes)"
+    )
+    options.add_argument("--seeds", help="such as 0,1,2: the table then holds means and deviations")
+    options.add_argument("--out", type=Path, help="folder of stages and results (default: runs/FAMILY[-PROFILE])")
+    options.add_argument("--jobs", type=int, default=1, metavar="N", help="run N stages at once")
+    options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    found = options.read(arguments)
+    from gkd_lightning.pipeline.benchmark import FULL, load_benchmark, load_profile
+    from gkd_lightning.pipeline.needs import data_needed
+    from gkd_lightning.pipeline.outcome import write_tables
+
+    profile = load_profile(found.profile)
+    parts = load_benchmark(found.family, found.row)
+    out = found.out or Path("runs") / (found.family if profile.name == FULL else f"{found.family}-{profile.name}")
+    studies = [
+        Study(
+            str(part.recipe.path), profile.settings, seeds=found.seeds, methods=",".join(part.methods),
+            out=out / part.name, store=out / "stages",
+        )
+        for part in parts
+    ]  # fmt: skip
+    if not found.dry_run:
+        profile.prepare(out / "data")
+    data = data_needed([study.plan() for study in studies])
+    for name, images in data.items():
+        print(
+            f"data: {name}: " + (f"MISSING: {images}" if isinstance(images, UserError) else f"{images} images"),
+            flush=True,
+        )
+    missing = [images for images in data.values() if isinstance(images, UserError)]
+    if missing and not found.dry_run:
+        raise UserError(f"{len(missing)} of {len(data)} data sets are missing, first {missing[0]}")
+    for study in studies:
+        execute(study, dry_run=found.dry_run, jobs=found.jobs)
+    if found.dry_run:
+        return 0
+    print(f"\n{write_tables(parts, out)}", end="")
+    return 0

@@ -1,0 +1,56 @@
+"""All published data sets by name, each with everything that can be checked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gkd_lightning.data.benchmarks.acdc import ACDC, CONDITIONS
+from gkd_lightning.data.benchmarks.bdd100k import BDD100K
+from gkd_lightning.data.benchmarks.card import Card
+from gkd_lightning.data.benchmarks.cityscapes import Cityscapes
+from gkd_lightning.data.benchmarks.gtav import GTAV
+from gkd_lightning.data.benchmarks.imagenet import ImageNet
+from gkd_lightning.data.benchmarks.isprs import BANDS, Potsdam, Vaihingen
+from gkd_lightning.data.benchmarks.mapillary import Mapillary
+from gkd_lightning.data.benchmarks.rescuenet import RescueNet
+from gkd_lightning.data.benchmarks.synthia import Synthia
+from gkd_lightning.data.benchmarks.urbansyn import UrbanSyn
+from gkd_lightning.data.types import ImageDataset
+from gkd_lightning.errors import UserError
+
+Parts = Callable[[str | None], dict[str, ImageDataset]]
+"""From a root folder (None: below $GKD_DATA) to the data set's parts by name."""
+
+CATALOGUE: dict[str, tuple[Card, Parts]] = {
+    "imagenet": (ImageNet.card, lambda root: {s: ImageNet(root, s) for s in ("train", "val")}),
+    "gtav": (GTAV.card, lambda root: {"train": GTAV(root)}),
+    "synthia": (Synthia.card, lambda root: {"train": Synthia(root)}),
+    "urbansyn": (UrbanSyn.card, lambda root: {"train": UrbanSyn(root)}),
+    "cityscapes": (Cityscapes.card, lambda root: {s: Cityscapes(root, s) for s in ("train", "val")}),
+    "bdd100k": (BDD100K.card, lambda root: {s: BDD100K(root, s) for s in ("train", "val")}),
+    "mapillary": (
+        Mapillary.card,
+        lambda root: {"train": Mapillary(root, "train", half=False), "val": Mapillary(root, "val")},
+    ),
+    "acdc": (
+        ACDC.card,
+        lambda root: {f"{c}-{s}": ACDC(root, s, c) for c in CONDITIONS for s in ("train", "val")},
+    ),
+    "potsdam": (
+        Potsdam.card,
+        lambda root: {f"{b}-{s}": Potsdam(root, s, b) for b in BANDS for s in ("train", "val")},
+    ),
+    "vaihingen": (Vaihingen.card, lambda root: {s: Vaihingen(root, s) for s in ("train", "val")}),
+    "rescuenet": (RescueNet.card, lambda root: {s: RescueNet(root, s) for s in ("train", "val", "test")}),
+}
+
+
+def published(name: str, root: str | None) -> dict[str, ImageDataset]:
+    """The parts (splits, conditions) of a published data set, by name.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if name not in CATALOGUE:
+        raise UserError(f"{name}: no published data set of this name; there are {', '.join(CATALOGUE)}")
+    return CATALOGUE[name][1](root)

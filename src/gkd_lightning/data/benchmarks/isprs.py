@@ -1,0 +1,217 @@
+"""The ISPRS 2D labelling benchmarks Potsdam and Vaihingen: aerial images in visible and infrared light."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from gkd_lightning.data.benchmarks.card import Card
+from gkd_lightning.data.benchmarks.published import LaidOut, Layout, PublishedSegmentation, StoredLabel
+from gkd_lightning.data.benchmarks.tiles import Area, Tiles
+from gkd_lightning.data.labels import LabelMapping
+from gkd_lightning.data.types import ISPRS_6, RESCUE_5, Label, LabelSpace
+from gkd_lightning.errors import UserError
+
+Bands = Literal["RGB", "IRRG"]
+BANDS: tuple[Bands, ...] = get_args(Bands)
+Classes = Literal["isprs-6", "rescue-5"]
+
+AREAS: dict[str, dict[str, tuple[str, ...]]] = {
+    "potsdam": {
+        "train": (
+            "2_10", "2_11", "2_12", "3_10", "3_11", "3_12", "4_10", "4_11", "4_12", "5_10", "5_11", "5_12",
+            "6_10", "6_11", "6_12", "6_7", "6_8", "6_9", "7_10", "7_11", "7_12", "7_7", "7_8", "7_9",
+        ),
+        "val": (
+            "2_13", "2_14", "3_13", "3_14", "4_13", "4_14", "4_15", "5_13", "5_14", "5_15", "6_13", "6_14", "6_15",
+            "7_13",
+        ),
+    },
+    "vaihingen": {
+        "train": ("1", "3", "5", "7", "11", "13", "15", "17", "21", "23", "26", "28", "30", "32", "34", "37"),
+        "val": ("2", "4", "6", "8", "10", "12", "14", "16", "20", "22", "24", "27", "29", "31", "33", "35", "38"),
+    },
+}  # fmt: skip
+"""The benchmark's own split, which mmsegmentation uses: areas with public labels, then those it held back first."""
+
+_SPACES: dict[str, LabelSpace] = {"isprs-6": ISPRS_6, "rescue-5": RESCUE_5}
+_TO_RESCUE = (0, 1, 2, 2, 3, 4)
+"""Low vegetation and trees are one class there."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """One of the published folders of large images.
+
+    Attributes:
+        folder: relative to the data set's root.
+        name: file name with ``{}`` for the area.
+        bands: of the files.
+        channels: which bands become red, green and blue.
+    """
+
+    folder: str
+    name: str
+    bands: int
+    channels: tuple[int, int, int]
+
+
+class _ISPRS(PublishedSegmentation):
+    """What both share: prepared tiles are read as they are, else tiles are cut out of the published images."""
+
+    def __init__(self, root: str | None, split: str, bands: Bands, classes: Classes, prepared: str) -> None:
+        for what, value, allowed in (("bands", bands, BANDS), ("classes", classes, get_args(Classes))):
+            if value not in allowed:
+                raise UserError(f"{self.card.title}: no {what} {value!r}; give one of {', '.join(allowed)}")
+        super().__init__(root, split)
+        self.bands, self.classes, self._prepared = bands, classes, prepared
+        self.label_space = _SPACES[classes]
+        self._merge = _TO_RESCUE if classes == "rescue-5" else tuple(range(len(ISPRS_6)))
+        self.id_map = classes
+
+    @property
+    def split_title(self) -> str:
+        """Bands and split."""
+        return f"{self.bands} {self.split}"
+
+    def layouts(self) -> Sequence[Layout]:
+        """Tiles as mmsegmentation's converter writes them: ids 1 to 6, 0 without truth."""
+        class_map = {0: 255, **{stored + 1: train_id for stored, train_id in enumerate(self._merge)}}
+        folder = f"{self._prepared}/" if self._prepared else ""
+        images, labels = f"{folder}img_dir/{self.split}", f"{folder}ann_dir/{self.split}"
+        return (Layout("prepared tiles", images, labels, ".png", ".png", class_map),)
+
+    def packings(self) -> Sequence[Packing]:
+        """Folders of large images that hold these bands, the preferred one first."""
+        raise NotImplementedError
+
+    def label_file(self, area: str) -> Path:
+        """The large label of an area."""
+        raise NotImplementedError
+
+    def large(self) -> Tiles | None:
+        """Tiles cut from the published large images; None if there are none."""
+        decode = LabelMapping(ISPRS_6)
+        merge = np.array([*self._merge, *range(len(self._merge), 255), 255], dtype=np.uint8)
+
+        def train_ids(stored: StoredLabel, where: str) -> Label:
+            label: Label = merge[decode(stored, where)]
+            return label
+
+        for packing in self.packings():
+            files = {area: self.root / packing.folder / packing.name.format(area) for area in self._areas}
+            areas = [Area(area, path, self.label_file(area)) for area, path in files.items() if path.is_file()]
+            if areas:
+                return Tiles(areas, self.label_space, packing.bands, packing.channels, train_ids)
+        return None
+
+    @cached_property
+    def files(self) -> LaidOut | Tiles:
+        """Prepared tiles, else tiles of the published images."""
+        prepared = self._laid_out()
+        found = prepared if prepared is not None else self.large()
+        if found is None:
+            raise self._missing([f"{packing.folder}/{packing.name.format('*')}" for packing in self.packings()])
+        return found
+
+    @property
+    def _areas(self) -> tuple[str, ...]:
+        return AREAS[self.card.name][self.split]
+
+
+class Potsdam(_ISPRS):
+    """Potsdam in 512-pixel tiles.
+
+    Args:
+        root: folder of the published folders, or of `RGB/img_dir` and `RGB/ann_dir` (`IRRG/…`); default
+            `$GKD_DATA/potsdam`.
+        split: `train` (24 areas, 3,456 tiles) or `val` (14 areas, 2,016 tiles).
+        bands: `RGB`, or `IRRG` (infrared, red, green). The four-band files serve both.
+        classes: `isprs-6`, or `rescue-5` for the transfer to RescueNet.
+
+    Raises:
+        UserError: as `PublishedSegmentation`; a file with another number of bands.
+    """
+
+    card = Card(
+        name="potsdam",
+        title="ISPRS Potsdam",
+        homepage="https://www.isprs.org/education/benchmarks/UrbanSemLab/2d-sem-label-potsdam.aspx",
+        licence="free for research, registration",
+        counts={"train": 3456, "val": 2016},
+        size=(6000, 6000),
+        tree="""\
+potsdam/
+  2_Ortho_RGB/top_potsdam_2_10_RGB.tif        (or 4_Ortho_RGBIR/top_potsdam_2_10_RGBIR.tif for both)
+  3_Ortho_IRRG/top_potsdam_2_10_IRRG.tif
+  5_Labels_all/top_potsdam_2_10_label.tif
+  or prepared tiles: {RGB,IRRG}/{img_dir,ann_dir}/{train,val}/2_10_0_0_512_512.png""",
+        official_size=(512, 512),
+        notes=("Counts are those of 512-pixel tiles.",),
+    )
+
+    def __init__(
+        self,
+        root: str | None = None,
+        split: Literal["train", "val"] = "train",
+        bands: Bands = "RGB",
+        classes: Classes = "isprs-6",
+    ) -> None:
+        super().__init__(root, split, bands, classes, prepared=bands)
+
+    def packings(self) -> Sequence[Packing]:
+        """The three-band folder, else the four-band one."""
+        own = "2_Ortho_RGB" if self.bands == "RGB" else "3_Ortho_IRRG"
+        return (
+            Packing(own, f"top_potsdam_{{}}_{self.bands}.tif", 3, (0, 1, 2)),
+            Packing("4_Ortho_RGBIR", "top_potsdam_{}_RGBIR.tif", 4, (0, 1, 2) if self.bands == "RGB" else (3, 0, 1)),
+        )
+
+    def label_file(self, area: str) -> Path:
+        """Colours."""
+        return self.root / f"5_Labels_all/top_potsdam_{area}_label.tif"
+
+
+class Vaihingen(_ISPRS):
+    """Vaihingen (infrared, red, green) in 512-pixel tiles.
+
+    Args:
+        root: folder of the published folders, or of `img_dir` and `ann_dir`; default `$GKD_DATA/vaihingen`.
+        split: `train` (16 areas, 344 tiles) or `val` (17 areas, 398 tiles).
+
+    Raises:
+        UserError: as `PublishedSegmentation`; a file with another number of bands.
+    """
+
+    card = Card(
+        name="vaihingen",
+        title="ISPRS Vaihingen",
+        homepage="https://www.isprs.org/education/benchmarks/UrbanSemLab/2d-sem-label-vaihingen.aspx",
+        licence="free for research, registration",
+        counts={"train": 344, "val": 398},
+        size=(2500, 2000),
+        tree="""\
+vaihingen/
+  top/top_mosaic_09cm_area1.tif
+  ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE/top_mosaic_09cm_area1.tif
+  or prepared tiles: {img_dir,ann_dir}/{train,val}/area1_0_0_512_512.png""",
+        official_size=(512, 512),
+        notes=("Counts are those of 512-pixel tiles.",),
+    )
+
+    def __init__(self, root: str | None = None, split: Literal["train", "val"] = "val") -> None:
+        super().__init__(root, split, "IRRG", "isprs-6", prepared="")
+
+    def packings(self) -> Sequence[Packing]:
+        """The only one."""
+        return (Packing("top", "top_mosaic_09cm_area{}.tif", 3, (0, 1, 2)),)
+
+    def label_file(self, area: str) -> Path:
+        """Colours."""
+        folder = "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE"
+        return self.root / folder / f"top_mosaic_09cm_area{area}.tif"

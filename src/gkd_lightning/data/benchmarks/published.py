@@ -1,0 +1,208 @@
+"""A published data set as its authors packed it: several layouts on disk, one kind of sample."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gkd_lightning.data.benchmarks.card import Card
+from gkd_lightning.data.folder import FolderSegmentation, Pairs
+from gkd_lightning.data.images import read_image
+from gkd_lightning.data.labels import read_stored_label
+from gkd_lightning.data.types import Image, Label, LabelSpace, SegmentationDataset
+from gkd_lightning.errors import UserError
+
+StoredLabel = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which the files lie on disk and are encoded.
+
+    Attributes:
+        title: such as ``published``; for messages.
+        images: folder of the images, relative to the root.
+        labels: folder of the labels, with the same sub-folders.
+        image_suffix: how image names end.
+        label_suffix: how label names end.
+        class_map: stored id -> train id, or a function that finds it out; None if train ids are stored.
+        ignore: the stored id without truth, if `class_map` has none.
+        label_stem: from an image's name without its suffix to its label's; None if they are equal.
+        read_image: from a file to RGB uint8 (H, W, 3).
+        read_label: from a file to stored ids (H, W) or colours (H, W, 3).
+    """
+
+    title: str
+    images: str
+    labels: str
+    image_suffix: str
+    label_suffix: str
+    class_map: Mapping[int, int] | Callable[[], Mapping[int, int]] | None = None
+    ignore: int | None = 255
+    label_stem: Callable[[str], str] | None = None
+    read_image: Callable[[Path], Image] = read_image
+    read_label: Callable[[Path], StoredLabel] = read_stored_label
+
+    def __str__(self) -> str:
+        return f"{self.images}/*{self.image_suffix} with {self.labels}/*{self.label_suffix}"
+
+
+class LaidOut(FolderSegmentation):
+    """The files of one layout below one root, paired."""
+
+    def __init__(self, root: Path, layout: Layout, space: LabelSpace) -> None:
+        class_map = layout.class_map() if callable(layout.class_map) else layout.class_map
+        super().__init__(
+            images=str(root / layout.images),
+            labels=str(root / layout.labels),
+            classes=list(space.names),
+            palette=[list(colour) for colour in space.palette],
+            class_map=None if class_map is None else dict(class_map),
+            image_suffix=layout.image_suffix,
+            label_suffix=layout.label_suffix,
+            ignore=layout.ignore,
+        )
+        self.layout = layout
+
+    def _label_stem(self, stem: str) -> str:
+        return stem if self.layout.label_stem is None else self.layout.label_stem(stem)
+
+    def _stored_image(self, path: Path) -> Image:
+        return self.layout.read_image(path)
+
+    def _stored_label(self, path: Path) -> StoredLabel:
+        return self.layout.read_label(path)
+
+
+@runtime_checkable
+class LabelledFiles(SegmentationDataset, Protocol):
+    """Files on disk, paired."""
+
+    @property
+    def pairs(self) -> Pairs:
+        """What is paired and what is not."""
+        ...
+
+    def labelled_only(self) -> SegmentationDataset:
+        """The same without images that have no label."""
+        ...
+
+    def image_path(self, index: int) -> Path:
+        """The image's file."""
+        ...
+
+    def label_path(self, index: int) -> Path:
+        """The label's file."""
+        ...
+
+
+class PublishedSegmentation:
+    """Base of the published data sets. Nothing is looked at before the first use.
+
+    Args:
+        root: the data set's folder; default `$GKD_DATA/NAME`, or the first of the card's other folders there.
+        split: one of the card's splits.
+
+    Raises:
+        UserError: at once for an unknown split or if neither `root` nor GKD_DATA is given; at the first use if no
+            known layout is found below the root, and as `FolderSegmentation`.
+    """
+
+    card: ClassVar[Card]
+    label_space: LabelSpace
+    id_map: str = "cityscapes-19"
+    """Name of the mapping from stored to train ids, for the record of an evaluation."""
+    reduced: bool = False
+    """Whether images and labels are read at less than their published size."""
+
+    def __init__(self, root: str | None, split: str) -> None:
+        if split not in self.card.counts:
+            raise UserError(f"{self.card.title}: no split {split!r}; give one of {', '.join(self.card.counts)}")
+        self.root = Path(root) if root is not None else default_folder(self.card)
+        self.split = split
+
+    @property
+    def expected(self) -> int:
+        """Published number of labelled images of this split."""
+        return self.card.counts[self.split]
+
+    @property
+    def split_title(self) -> str:
+        """The split in words, for the record of an evaluation."""
+        return self.split
+
+    def layouts(self) -> Sequence[Layout]:
+        """Where this split's files may lie, the preferred layout first."""
+        raise NotImplementedError
+
+    @cached_property
+    def files(self) -> LabelledFiles:
+        """The first layout of which the root holds at least one labelled image.
+
+        Raises:
+            UserError: none is found; the message says where was looked and where the data come from.
+        """
+        found = self._laid_out()
+        if found is None:
+            raise self._missing([])
+        return found
+
+    def _laid_out(self) -> LaidOut | None:
+        for layout in self.layouts():
+            if (self.root / layout.images).is_dir() and (self.root / layout.labels).is_dir():
+                candidate = LaidOut(self.root, layout, self.label_space)
+                if candidate.pairs.labelled:
+                    return candidate
+        return None
+
+    def _missing(self, more: Sequence[str]) -> UserError:
+        looked = ", or ".join(dict.fromkeys([*(str(layout) for layout in self.layouts()), *more]))
+        return UserError(
+            f"{self.root}: no {self.card.title} ({self.split}) here; looked for {looked}; get it from "
+            f"{self.card.homepage} ({self.card.licence}), or `gkd data fake {self.card.name}` makes a small imitation"
+        )
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def image_path(self, index: int) -> Path:
+        """The image's file."""
+        return self.files.image_path(index)
+
+    def label_path(self, index: int) -> Path:
+        """The label's file."""
+        return self.files.label_path(index)
+
+    def image(self, index: int) -> Image:
+        """RGB uint8 (H, W, 3)."""
+        return self.files.image(index)
+
+    def label(self, index: int) -> Label:
+        """Train ids uint8 (H, W), 255 where there is no truth."""
+        return self.files.label(index)
+
+    def name(self, index: int) -> str:
+        """Path of the image below its folder, without the suffix."""
+        return self.files.name(index)
+
+
+def default_folder(card: Card) -> Path:
+    """`$GKD_DATA/NAME`, or the first of the card's other folders that exists there.
+
+    Raises:
+        UserError: GKD_DATA is not set.
+    """
+    base = os.environ.get("GKD_DATA")
+    if not base:
+        raise UserError(
+            f"GKD_DATA is not set: export it as the folder that holds {card.name}/, or give root ({card.title})"
+        )
+    folders = [Path(base) / name for name in (card.name, *card.other_folders)]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])

@@ -1,0 +1,42 @@
+"""Small imitations of published data sets, in their layouts and encodings, for tests and first steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gkd_lightning.data.fakes.aerial import potsdam, rescuenet, vaihingen
+from gkd_lightning.data.fakes.driving import DRIVING, Builder
+from gkd_lightning.data.fakes.imagenet import imagenet
+from gkd_lightning.errors import UserError
+
+FAKES: dict[str, Builder] = {
+    "imagenet": imagenet,
+    **DRIVING,
+    "potsdam": potsdam,
+    "vaihingen": vaihingen,
+    "rescuenet": rescuenet,
+}
+
+
+def write_fake(name: str, root: Path, images: int = 4, size: tuple[int, int] = (256, 128)) -> None:
+    """Write an imitation of the data set `name` into the empty or missing folder `root`.
+
+    Args:
+        name: one of `FAKES`.
+        root: the data set's own folder, such as ``data/gtav``.
+        images: of each split, and condition if there are several.
+        size: (width, height) of the images.
+
+    Raises:
+        UserError: unknown name, a folder with something in it, or sizes below 32 pixels.
+    """
+    if name not in FAKES:
+        raise UserError(f"{name}: no imitation of such a data set; there are {', '.join(FAKES)}")
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{root}: is not empty; an imitation never mixes with other files, give a new folder")
+    if images < 1 or min(size) < 32:
+        raise UserError(f"{images} images of {size[0]}x{size[1]}: give at least one image of 32x32")
+    FAKES[name](root, images, size)
+
+
+__all__ = ["FAKES", "write_fake"]

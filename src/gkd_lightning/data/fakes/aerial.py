@@ -1,0 +1,106 @@
+"""Imitations of the aerial data sets: invented towns seen from above, in visible and infrared light."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from gkd_lightning.data.benchmarks.isprs import AREAS
+from gkd_lightning.data.fakes.writing import save
+from gkd_lightning.data.types import ISPRS_6, Label
+
+Size = tuple[int, int]
+_IMPERVIOUS, _BUILDING, _LOW, _TREE, _CAR, _CLUTTER = range(6)
+_TO_RESCUENET = np.array([7, 2, 9, 9, 6, 1], dtype=np.uint8)
+"""One of RescueNet's ids for each of the six classes."""
+
+
+def town(size: Size, seed: int) -> tuple[NDArray[np.uint8], Label]:
+    """Red, green, blue and infrared uint8 (H, W, 4), and the six classes uint8 (H, W).
+
+    Streets divide lawns into blocks, with houses, trees, parked cars and a building site.
+    """
+    width, height = size
+    draw = np.random.RandomState(seed)
+    rows, columns = np.indices((height, width))
+    label = np.full((height, width), _LOW, dtype=np.uint8)
+    colour = np.empty((height, width, 4), dtype=np.float64)
+    colour[:] = (104, 128, 78, 170)
+    colour += 14 * np.sin(columns / 7 + seed)[..., None] * np.sin(rows / 11)[..., None]
+    block = max(24, min(size) // 3)
+    road = max(4, block // 6)
+
+    def paint(where: NDArray[np.bool_], class_id: int, *values: float) -> None:
+        label[where], colour[where] = class_id, values
+
+    for top in range(0, height, block):
+        for left in range(0, width, block):
+            kind = draw.randint(0, 5)
+            for _ in range(3 + 4 * (kind == 0)):
+                y, x, radius = top + draw.randint(road, block), left + draw.randint(road, block), draw.randint(2, road)
+                green = draw.randint(60, 100)
+                paint((rows - y) ** 2 + (columns - x) ** 2 <= radius**2, _TREE, green * 0.6, green, green * 0.5, 205)
+            if kind != 0:
+                y1, x1 = top + road + draw.randint(2, road + 1), left + road + draw.randint(2, road + 1)
+                y2, x2 = y1 + block // 3 + draw.randint(0, road), x1 + block // 2
+                red = draw.randint(120, 190)
+                roof = (rows >= y1) & (rows < y2) & (columns >= x1) & (columns < x2)
+                paint(roof, _BUILDING, red, red * 0.6, red * 0.5, 90)
+                paint(roof & (rows >= (y1 + y2) // 2), _BUILDING, red * 0.75, red * 0.45, red * 0.38, 70)
+            if kind == 1:
+                site = (rows >= top + block * 3 // 4) & (rows < top + block) & (columns >= left + block * 3 // 4)
+                paint(site & (columns < left + block), _CLUTTER, 176, 150, 112, 120)
+    street = (rows % block < road) | (columns % block < road)
+    paint(street, _IMPERVIOUS, 128, 128, 132, 80)
+    length, breadth = max(6, road // 2), max(3, road // 4)
+    for _ in range(max(4, width * height // (40 * block))):
+        y = draw.randint(0, height // block + 1) * block + draw.randint(0, max(1, road - breadth))
+        x = draw.randint(0, width)
+        car = (rows >= y) & (rows < y + breadth) & (columns >= x) & (columns < x + length)
+        paint(car & street, _CAR, *draw.randint(30, 250, 3), 60)
+    colour += draw.normal(0, 5, colour.shape)
+    return np.clip(colour, 0, 255).astype(np.uint8), label
+
+
+def _in_colours(label: Label) -> NDArray[np.uint8]:
+    return np.array(ISPRS_6.palette, dtype=np.uint8)[label]
+
+
+def _write_tiff(path: Path, pixels: NDArray[np.uint8], extra: tuple[str, ...] = ()) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, pixels, photometric="rgb", extrasamples=extra or None)
+
+
+def potsdam(root: Path, images: int, size: Size) -> None:
+    """Large TIFFs in three folders of bands, labels in colours."""
+    for split, areas in AREAS["potsdam"].items():
+        for number, area in enumerate(areas[:images]):
+            pixels, label = town(size, seed=number + 100 * (split == "val"))
+            _write_tiff(root / f"2_Ortho_RGB/top_potsdam_{area}_RGB.tif", pixels[..., :3])
+            _write_tiff(root / f"3_Ortho_IRRG/top_potsdam_{area}_IRRG.tif", pixels[..., [3, 0, 1]])
+            _write_tiff(root / f"4_Ortho_RGBIR/top_potsdam_{area}_RGBIR.tif", pixels, extra=("unspecified",))
+            _write_tiff(root / f"5_Labels_all/top_potsdam_{area}_label.tif", _in_colours(label))
+
+
+def vaihingen(root: Path, images: int, size: Size) -> None:
+    """Large infrared TIFFs of different sizes, labels in colours."""
+    truth = "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE"
+    for split, areas in AREAS["vaihingen"].items():
+        for number, area in enumerate(areas[:images]):
+            pixels, label = town((size[0] + 8 * number, size[1]), seed=500 + number + 100 * (split == "val"))
+            _write_tiff(root / f"top/top_mosaic_09cm_area{area}.tif", pixels[..., [3, 0, 1]])
+            _write_tiff(root / f"{truth}/top_mosaic_09cm_area{area}.tif", _in_colours(label))
+
+
+def rescuenet(root: Path, images: int, size: Size) -> None:
+    """JPEG images and PNGs of ids, a strip without truth along one edge."""
+    for offset, split in enumerate(("train", "val", "test")):
+        for number in range(images):
+            pixels, label = town(size, seed=1000 + 100 * offset + number)
+            ids = _TO_RESCUENET[label]
+            ids[:, : max(1, size[0] // 32)] = 0
+            save(root / f"{split}/{split}-org-img/{10778 + number}.jpg", pixels[..., :3])
+            save(root / f"{split}/{split}-label-img/{10778 + number}_lab.png", ids)

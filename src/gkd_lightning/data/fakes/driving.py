@@ -1,0 +1,146 @@
+"""Imitations of the driving data sets: the exact folders, names and encodings, a few invented streets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from gkd_lightning.data.benchmarks import acdc, cityscapes_ids, mapillary, synthia
+from gkd_lightning.data.fakes.mapillary_names import VISTAS_1_2, VISTAS_2_0
+from gkd_lightning.data.fakes.scenes import Scene, Streets
+from gkd_lightning.data.fakes.writing import save, save_16_bit_rgb, stored
+from gkd_lightning.data.types import CITYSCAPES_19, Label
+
+Size = tuple[int, int]
+
+_PALETTE = np.zeros((256, 3), dtype=np.uint8)
+for _label_id, _train_id in cityscapes_ids.TRAIN_IDS.items():
+    _PALETTE[_label_id] = CITYSCAPES_19.palette[_train_id]
+
+
+def _label_ids(label: Label) -> Label:
+    return stored(label, cityscapes_ids.TRAIN_IDS, void=0)
+
+
+def _coloured(label: Label) -> Label:
+    table = np.zeros((256, 3), dtype=np.uint8)
+    table[:19] = CITYSCAPES_19.palette
+    return table[label]
+
+
+def gtav(root: Path, images: int, size: Size) -> None:
+    """Palette PNGs of label ids."""
+    streets = Streets("game", seed=11, size=size)
+    for number in range(1, images + 1):
+        scene = streets.draw()
+        save(root / f"images/{number:05d}.png", scene.image)
+        save(root / f"labels/{number:05d}.png", _label_ids(scene.label), _PALETTE)
+
+
+def cityscapes(root: Path, images: int, size: Size) -> None:
+    """City folders; label ids, train ids, instances and colours beside each other."""
+    for split, cities in (("train", ("aachen", "bochum")), ("val", ("frankfurt", "lindau"))):
+        streets = Streets("day", seed=12 + (split == "val"), size=size)
+        for number in range(images):
+            city = cities[number % 2]
+            name = f"{city}/{city}_{number // 2:06d}_000019"
+            scene = streets.draw()
+            save(root / f"leftImg8bit/{split}/{name}_leftImg8bit.png", scene.image)
+            truth = root / f"gtFine/{split}/{name}_gtFine"
+            save(truth.with_name(f"{truth.name}_labelIds.png"), _label_ids(scene.label))
+            save(truth.with_name(f"{truth.name}_labelTrainIds.png"), scene.label)
+            save(truth.with_name(f"{truth.name}_color.png"), _coloured(scene.label))
+
+
+def bdd100k(root: Path, images: int, size: Size) -> None:
+    """JPEG images, train ids."""
+    for split in ("train", "val"):
+        streets = Streets("wild", seed=14 + (split == "val"), size=size)
+        for number in range(images):
+            name = f"{number * 2654435761 % 2**32:08x}-{number * 40503 % 2**32:08x}"
+            scene = streets.draw()
+            save(root / f"images/10k/{split}/{name}.jpg", scene.image)
+            save(root / f"labels/sem_seg/masks/{split}/{name}.png", scene.label)
+
+
+def acdc_conditions(root: Path, images: int, size: Size) -> None:
+    """Four conditions, each with its own sequence folders."""
+    for condition in acdc.CONDITIONS:
+        for split in acdc.ACDC.card.counts:
+            streets = Streets(condition, seed=16 + (split == "val"), size=size)
+            for number in range(images):
+                sequence = f"GOPR{474 + number % 2:04d}"
+                name = f"{sequence}/{sequence}_frame_{41 + number:06d}"
+                scene = streets.draw()
+                save(root / f"rgb_anon/{condition}/{split}/{name}_rgb_anon.png", scene.image)
+                truth = root / f"gt/{condition}/{split}/{name}_gt"
+                save(truth.with_name(f"{truth.name}_labelIds.png"), _label_ids(scene.label))
+                save(truth.with_name(f"{truth.name}_labelTrainIds.png"), scene.label)
+                save(truth.with_name(f"{truth.name}_labelColor.png"), _coloured(scene.label))
+
+
+def urbansyn(root: Path, images: int, size: Size) -> None:
+    """Train ids with 19 for void; the label's name has another prefix."""
+    streets = Streets("val", seed=18, size=size)
+    for number in range(1, images + 1):
+        scene = streets.draw()
+        save(root / f"rgb/rgb_{number:04d}.png", scene.image)
+        save(root / f"ss/ss_{number:04d}.png", np.where(scene.label == 255, np.uint8(19), scene.label))
+
+
+def synthia_rand(root: Path, images: int, size: Size) -> None:
+    """16 bit RGB labels: class in the red channel, instance in the green one."""
+    streets = Streets("game", seed=19, size=size)
+    for number in range(images):
+        scene = streets.draw()
+        truth = np.zeros((*scene.label.shape, 3), dtype=np.uint16)
+        truth[..., 0] = stored(scene.label, synthia.TRAIN_IDS, void=0)
+        truth[..., 1] = (scene.label == 13) * (number + 1)
+        save(root / f"RGB/{number:07d}.png", scene.image)
+        save_16_bit_rgb(root / f"GT/LABELS/{number:07d}.png", truth)
+
+
+def vistas(root: Path, images: int, size: Size) -> None:
+    """Palette PNGs of both versions, their lists of classes, and images of different sizes."""
+    versions = {"v1.2": VISTAS_1_2, "v2.0": VISTAS_2_0}
+    for version, names in versions.items():
+        root.mkdir(parents=True, exist_ok=True)
+        entries = [{"name": name.lower().replace(" ", "-"), "readable": name, "evaluate": True} for name in names]
+        text = json.dumps({"version": version, "labels": entries}, indent=1)
+        (root / f"config_{version}.json").write_text(text, encoding="utf-8")
+    for split, folder in (("train", "training"), ("val", "validation")):
+        for number in range(images):
+            portrait = number % 4 == 3
+            streets = Streets("wild", seed=1000 * (split == "val") + number, size=size[::-1] if portrait else size)
+            scene = streets.draw()
+            name = f"{'abcdefghijklmnopqrstuv'[number % 22]}{number:020d}{split[0]}"
+            save(root / f"{folder}/images/{name}.jpg", scene.image)
+            for version, names in versions.items():
+                _save_vistas_label(root / f"{folder}/{version}/labels/{name}.png", scene, names)
+
+
+def _save_vistas_label(path: Path, scene: Scene, names: tuple[str, ...]) -> None:
+    ids: dict[int, int] = {}
+    for class_id, train_id in mapillary.class_map(names).items():
+        if train_id != 255 and train_id not in ids.values():
+            ids[class_id] = train_id
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    for class_id, train_id in ids.items():
+        palette[class_id] = CITYSCAPES_19.palette[train_id]
+    save(path, stored(scene.label, ids, void=len(names) - 1), palette)
+
+
+Builder = Callable[[Path, int, Size], None]
+
+DRIVING: dict[str, Builder] = {
+    "gtav": gtav,
+    "synthia": synthia_rand,
+    "urbansyn": urbansyn,
+    "cityscapes": cityscapes,
+    "bdd100k": bdd100k,
+    "mapillary": vistas,
+    "acdc": acdc_conditions,
+}

@@ -1,0 +1,77 @@
+"""What imitations of data sets show: MiniCity streets at any size, in Cityscapes' classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from gkd_lightning.data.minicity import MiniCity
+from gkd_lightning.data.types import CITYSCAPES_19, MINICITY_8, Image, Label
+
+_AS_CITYSCAPES = {
+    "sky": 10,
+    "building": 2,
+    "road": 0,
+    "sidewalk": 1,
+    "vegetation": 8,
+    "car": 13,
+    "person": 11,
+    "pole": 5,
+}
+"""MiniCity class -> Cityscapes train id."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image and what its pixels are."""
+
+    image: Image
+    """RGB uint8 (H, W, 3)."""
+    label: Label
+    """Cityscapes train ids uint8 (H, W), 255 without truth."""
+
+
+class Streets:
+    """Endless labelled street scenes in one of MiniCity's styles.
+
+    Args:
+        style: one of MiniCity's.
+        seed: another seed, other streets.
+        size: (width, height) of the scenes.
+    """
+
+    def __init__(self, style: str, seed: int, size: tuple[int, int]) -> None:
+        self._streets = MiniCity(style, size=1_000_000, seed=seed, cache=False)
+        self._table = np.full(256, 255, dtype=np.uint8)
+        for train_id, name in enumerate(MINICITY_8.names):
+            self._table[train_id] = _AS_CITYSCAPES[name]
+        self._size, self._next = size, 0
+
+    def draw(self) -> Scene:
+        """The next scene: the middle of one street, with a strip of all 19 colours below.
+
+        The strip, a sixteenth of the height, makes every class occur; its left end has no truth.
+        """
+        image, label = self._streets.image(self._next), self._table[self._streets.label(self._next)]
+        self._next += 1
+        width, height = self._size
+        scaled = _cover(image, width, height, Pillow.Resampling.BICUBIC)
+        truth = _cover(label, width, height, Pillow.Resampling.NEAREST)
+        strip = max(1, height // 16)
+        ids = np.append(np.uint8(255), np.arange(len(CITYSCAPES_19), dtype=np.uint8))
+        row = ids[np.arange(width) * len(ids) // width]
+        colours = np.vstack([np.array(CITYSCAPES_19.palette, dtype=np.uint8), np.zeros((237, 3), dtype=np.uint8)])
+        truth[-strip:] = row
+        scaled[-strip:] = colours[row]
+        return Scene(scaled, truth)
+
+
+def _cover(pixels: NDArray[np.uint8], width: int, height: int, resample: Pillow.Resampling) -> NDArray[np.uint8]:
+    """A square scaled until it covers the frame, and its middle cut out."""
+    side = max(width, height)
+    left, top = (side - width) // 2, (side - height) // 2
+    square = Pillow.fromarray(pixels).resize((side, side), resample)
+    return np.array(square.crop((left, top, left + width, top + height)))

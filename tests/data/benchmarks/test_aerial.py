@@ -1,0 +1,195 @@
+"""The aerial data sets: tiles of large images, bands, colours, prepared folders, and damage that is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image as Pillow
+
+from gkd_lightning.cli import main
+from gkd_lightning.data import check_dataset
+from gkd_lightning.data.benchmarks import Potsdam, PotsdamRescue, RescueNet, Vaihingen
+from gkd_lightning.data.benchmarks.catalogue import published
+from gkd_lightning.data.benchmarks.isprs import AREAS
+from gkd_lightning.data.benchmarks.tiff import tiff_shape, tiff_window
+from gkd_lightning.data.benchmarks.tiles import tile_boxes
+from gkd_lightning.data.fakes import write_fake
+from gkd_lightning.data.fakes.aerial import town
+from gkd_lightning.errors import UserError
+
+SIZE = (640, 560)
+
+
+@pytest.fixture(scope="module")
+def potsdam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("isprs") / "potsdam"
+    write_fake("potsdam", root, images=2, size=SIZE)
+    return root
+
+
+def test_tiles_of_the_published_images_are_as_many_as_mmsegmentation_s() -> None:
+    per_area = len(tile_boxes(6000, 6000))
+    assert per_area == 144
+    assert [per_area * len(AREAS["potsdam"][split]) for split in ("train", "val")] == [3456, 2016]
+    assert {split: len(areas) for split, areas in AREAS["vaihingen"].items()} == {"train": 16, "val": 17}
+    assert not set(AREAS["potsdam"]["train"]) & set(AREAS["potsdam"]["val"])
+
+
+def test_tiles_cover_the_image_and_stay_inside() -> None:
+    boxes = tile_boxes(640, 560)
+    assert boxes == [(0, 0, 512, 512), (128, 0, 640, 512), (0, 48, 512, 560), (128, 48, 640, 560)]
+    assert tile_boxes(300, 512) == [(0, 0, 300, 512)]
+
+
+def test_bands_and_classes(potsdam: Path) -> None:
+    pixels, label = town(SIZE, seed=0)
+    rgb, irrg = Potsdam(str(potsdam)), Potsdam(str(potsdam), bands="IRRG")
+    assert (len(rgb), rgb.name(1)) == (8, "2_10_128_0_640_512")
+    assert np.array_equal(rgb.image(1), pixels[:512, 128:, :3])
+    assert np.array_equal(irrg.image(1), pixels[:512, 128:, [3, 0, 1]])
+    assert np.array_equal(rgb.label(1), label[:512, 128:])
+    merged = Potsdam(str(potsdam), classes="rescue-5").label(1)
+    assert np.array_equal(merged, np.array([0, 1, 2, 2, 3, 4])[label[:512, 128:]])
+
+
+def test_four_bands_serve_both(tmp_path: Path) -> None:
+    write_fake("potsdam", tmp_path / "p", images=1, size=SIZE)
+    pixels, _ = town(SIZE, seed=0)
+    for name in ("2_Ortho_RGB", "3_Ortho_IRRG"):
+        (tmp_path / "p" / name).rename(tmp_path / name)
+    for bands, channels in (("RGB", [0, 1, 2]), ("IRRG", [3, 0, 1])):
+        data = Potsdam(str(tmp_path / "p"), bands=bands)  # type: ignore[arg-type]
+        assert data.image_path(0).parent.name == "4_Ortho_RGBIR"
+        assert np.array_equal(data.image(0), pixels[:512, :512][..., channels])
+
+
+@pytest.mark.parametrize("extra", [0, 1, 2])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"planarconfig": "separate"}])
+def test_a_fourth_band_survives_however_it_is_declared(extra: int, options: dict[str, str], tmp_path: Path) -> None:
+    pixels, _ = town((96, 64), seed=3)
+    path = tmp_path / "bands.tif"
+    stored = np.moveaxis(pixels, -1, 0) if options.get("planarconfig") else pixels
+    tifffile.imwrite(path, stored, photometric="rgb", extrasamples=(extra,), **options)
+    assert tiff_shape(path) == (64, 96, 4)
+    assert np.array_equal(tiff_window(path, (10, 20, 50, 60), 4), pixels[20:60, 10:50])
+    with pytest.raises(UserError, match=r"bands.tif: has 4 bands of uint8; expected 3 bands"):
+        tiff_window(path, (0, 0, 8, 8), 3)
+
+
+def test_prepared_tiles_are_read_as_they_are(potsdam: Path, tmp_path: Path) -> None:
+    large = Potsdam(str(potsdam))
+    for folder, pixels in (("img_dir", large.image(0)), ("ann_dir", (large.label(0) + 1).astype(np.uint8))):
+        path = tmp_path / f"RGB/{folder}/train/{large.name(0)}.png"
+        path.parent.mkdir(parents=True)
+        if folder == "ann_dir":
+            pixels[0, 0] = 0
+        Pillow.fromarray(pixels).save(path)
+    prepared = Potsdam(str(tmp_path))
+    assert (len(prepared), prepared.name(0)) == (1, large.name(0))
+    assert prepared.label(0)[0, 0] == 255
+    assert np.array_equal(prepared.label(0).ravel()[1:], large.label(0).ravel()[1:])
+    rescue = Potsdam(str(tmp_path), classes="rescue-5").label(0)
+    assert np.array_equal(rescue.ravel()[1:], np.array([0, 1, 2, 2, 3, 4])[large.label(0).ravel()[1:]])
+    Pillow.fromarray(np.array([[0, 1, 2, 3, 4, 5]] * 6, dtype=np.uint8)).save(path)
+    relabelled = PotsdamRescue(str(tmp_path))
+    assert relabelled.label(0)[0].tolist() == [255, 0, 1, 2, 3, 4]
+
+
+def test_rescuenet(tmp_path: Path) -> None:
+    write_fake("rescuenet", tmp_path / "r", images=1, size=(96, 64))
+    data = RescueNet(str(tmp_path / "r"), "val")
+    _, label = town((96, 64), seed=1100)
+    wanted = np.array([0, 1, 2, 2, 3, 4])[label]
+    wanted[:, :3] = 255
+    assert np.array_equal(data.label(0), wanted)
+    ids = np.arange(11, dtype=np.uint8)[None].repeat(64, axis=0)
+    Pillow.fromarray(ids).save(data.label_path(0))
+    assert data.label(0)[0].tolist() == [255, 4, 1, 1, 1, 1, 3, 0, 4, 2, 4]
+    for kind in ("org", "label"):  # the official repository's layout: relabelled, without a folder for the split
+        (tmp_path / f"r/test/test-{kind}-img").rename(tmp_path / f"r/test-{kind}-img")
+    flat = RescueNet(str(tmp_path / "r"), "test")
+    Pillow.fromarray(np.array([[0, 1, 5]] * 2, dtype=np.uint8)).save(flat.label_path(0))
+    assert flat.label(0)[0].tolist() == [255, 0, 4]
+
+
+def remove_label(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:
+    path = dataset.label_path(0)
+    path.unlink()
+    return "1 images have no label", path.name.removesuffix("_lab.png")
+
+
+def unknown(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:
+    path = dataset.label_path(0)
+    if path.suffix == ".png":
+        Pillow.fromarray(np.full((64, 96), 99, dtype=np.uint8)).save(path)
+        return "label id 99 belongs to no class", path.name
+    tifffile.imwrite(path, np.full((*tiff_shape(path)[:2], 3), 77, dtype=np.uint8), photometric="rgb")
+    return "colour (77, 77, 77) belongs to no class", path.name
+
+
+def wrong_size(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:
+    path = dataset.label_path(0)
+    if path.suffix == ".png":
+        Pillow.fromarray(np.zeros((10, 96), dtype=np.uint8)).save(path)
+        return "another shape than their image", path.name.removesuffix("_lab.png")
+    tifffile.imwrite(path, np.zeros((10, 20, 3), dtype=np.uint8), photometric="rgb")
+    return "is 20x10, its image is", path.name
+
+
+def wrong_bands(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:
+    path = dataset.image_path(0)
+    if path.suffix == ".jpg":
+        path.write_bytes(b"no image")
+        return "cannot be read as image", path.name
+    height, width, _ = tiff_shape(path)
+    tifffile.imwrite(path, np.zeros((height, width, 4), dtype=np.uint8), photometric="rgb", extrasamples=(0,))
+    return "has 4 bands of uint8; expected 3 bands of uint8", path.name
+
+
+@pytest.mark.parametrize("damage", [remove_label, unknown, wrong_size, wrong_bands])
+@pytest.mark.parametrize("name", ["potsdam", "vaihingen", "rescuenet"])
+def test_damage_is_found_and_named(
+    name: str, damage: Callable[..., tuple[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_fake(name, tmp_path / name, images=2, size=(96, 64))
+    parts = published(name, str(tmp_path / name))
+    for part in parts.values():
+        check, _ = check_dataset(part)
+        assert (check.images, check.problems) == (2, [])
+        assert all(pixels > 0 for pixels in check.pixels)
+    words, culprit = damage(next(iter(parts.values())))
+    command = [
+        "data",
+        "check",
+        name,
+        str(tmp_path / name),
+        "--split",
+        next(iter(parts)),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert culprit in line
+
+
+def test_what_is_missing(tmp_path: Path) -> None:
+    for data in (
+        Potsdam(str(tmp_path)),
+        Vaihingen(str(tmp_path)),
+        RescueNet(str(tmp_path)),
+        PotsdamRescue(str(tmp_path)),
+    ):
+        with pytest.raises(UserError, match=r"here; looked for .* get it from https://"):
+            len(data)
+    with pytest.raises(UserError, match="2_Ortho_RGB/top_potsdam_"):
+        len(Potsdam(str(tmp_path)))
+    with pytest.raises(UserError, match="no bands 'RGBIR'; give one of RGB, IRRG"):
+        Potsdam("x", bands="RGBIR")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no classes 'six'"):
+        Potsdam("x", classes="six")  # type: ignore[arg-type]
