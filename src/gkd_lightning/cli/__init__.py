@@ -22,6 +22,7 @@ VERBS = {
     "test": "score a segmenter on the target domains",
     "predict": "segment a folder of images with a trained segmenter",
     "data": "check or list datasets",
+    "weights": "check published weights against a model, or convert them",
     "report": "write the report of finished runs again",
     "list": "list teachers, students, methods, datasets or recipes",
 }

@@ -2,17 +2,15 @@
 
 from gkd_lightning.encoders.build import (
     STUDENT_RECORD,
-    STUDENT_WEIGHTS,
     build_encoder,
     encoder_state,
     export_encoder,
     load_student,
-    read_safetensors,
     spec_of,
     versions,
-    weights_path,
 )
 from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
+from gkd_lightning.encoders.files import STUDENT_WEIGHTS, read_safetensors, weights_path
 from gkd_lightning.encoders.frozen import Frozen
 from gkd_lightning.encoders.types import EncoderSpec, Tokens
 

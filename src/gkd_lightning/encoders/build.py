@@ -10,18 +10,18 @@ from typing import Any
 import safetensors
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from gkd_lightning import __version__
 from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
-from gkd_lightning.encoders.state import LoadReport, load_exactly, load_transformer
+from gkd_lightning.encoders.files import STUDENT_WEIGHTS, one_line, read_weights, weights_path
+from gkd_lightning.encoders.spelling import LoadReport
+from gkd_lightning.encoders.state import load_exactly, load_transformer
 from gkd_lightning.encoders.types import EncoderSpec
 from gkd_lightning.errors import UserError
-from gkd_lightning.files import asset, atomic_write, file_sha256, write_json
+from gkd_lightning.files import atomic_write, file_sha256, write_json
 
-STUDENT_WEIGHTS = "student.safetensors"
 STUDENT_RECORD = "student.json"
 _TRANSFORMERS = ["vision_transformer", "eva", "deit"]
 
@@ -51,7 +51,7 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
     try:
         model = timm.create_model(spec.name, pretrained=False, **arguments)
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
-        raise UserError(f"{spec.name}: timm refuses options {arguments}: {_one_line(error)}") from error
+        raise UserError(f"{spec.name}: timm refuses options {arguments}: {one_line(error)}") from error
     config = model.pretrained_cfg
     if spec.normalization == "imagenet":
         mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -88,7 +88,7 @@ def _load(encoder: Encoder, spec: EncoderSpec) -> None:
             state = timm.create_model(name, pretrained=True, num_classes=0).state_dict()
         except Exception as error:  # any network or hub failure: the user can only fix it outside
             raise UserError(
-                f"{name}: timm could not get the pretrained weights ({_one_line(error)}); download them "
+                f"{name}: timm could not get the pretrained weights ({one_line(error)}); download them "
                 "elsewhere and give the .safetensors file as `weights`"
             ) from error
         if "norm.weight" not in state and "fc_norm.weight" in state:
@@ -97,46 +97,15 @@ def _load(encoder: Encoder, spec: EncoderSpec) -> None:
     else:
         path = weights_path(spec.weights)
         where = str(path)
-        state, grid = read_safetensors(path)
+        state, grid = read_weights(path)
     if isinstance(encoder, TransformerEncoder):
-        report = load_transformer(encoder, state, spec.resize, where, grid)
+        report = load_transformer(encoder, state, spec.resize, where, grid, spec.tolerate)
     else:
         assert isinstance(encoder, FeatureMapEncoder)
         report = LoadReport(ignored=sorted(key for key in state if key in encoder.pruned))
-        load_exactly(encoder.model, {k: v for k, v in state.items() if k not in encoder.pruned}, where, report)
+        kept = {key: value for key, value in state.items() if key not in encoder.pruned}
+        load_exactly(encoder.model, kept, where, report, spec.tolerate)
     encoder.loaded = str(report)
-
-
-def weights_path(weights: str) -> Path:
-    """Path of a weights file named in a configuration (``asset:NAME`` lies in the package)."""
-    if weights.startswith("asset:"):
-        return asset(weights.removeprefix("asset:") + ".safetensors")
-    path = Path(weights).expanduser()
-    if path.is_dir():
-        path = path / STUDENT_WEIGHTS
-    if not path.is_file():
-        raise UserError(f"{path}: no such weights file")
-    return path
-
-
-def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], tuple[int, int] | None]:
-    """All tensors of a file as float32, and the patch grid that its metadata states (None if it does not).
-
-    Raises:
-        UserError: if the file is not a safetensors file (a pickle is never opened).
-    """
-    try:
-        with safe_open(path, "pt") as handle:
-            metadata = handle.metadata() or {}
-            state = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({_one_line(error)})") from error
-    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    grid = metadata.get("grid")
-    if grid is None:
-        return state, None
-    rows, columns = grid.split("x")
-    return state, (int(rows), int(columns))
 
 
 def encoder_state(encoder: Encoder) -> dict[str, torch.Tensor]:
@@ -151,7 +120,7 @@ def spec_of(encoder: Encoder) -> EncoderSpec:
     """The specification that rebuilds this encoder's architecture and geometry, without weights."""
     size = encoder.image_size
     patch = encoder.patch_size if isinstance(encoder, TransformerEncoder) else None
-    return replace(encoder.spec, weights=None, image_size=list(size), patch_size=patch)
+    return replace(encoder.spec, weights=None, tolerate=[], image_size=list(size), patch_size=patch)
 
 
 def export_encoder(
@@ -222,7 +191,3 @@ def versions() -> dict[str, str]:
         "timm": timm.__version__,
         "safetensors": safetensors.__version__,
     }
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

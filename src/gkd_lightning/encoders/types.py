@@ -29,7 +29,8 @@ class EncoderSpec:
         name: timm model name, such as ``vit_base_patch14_dinov2``.
         weights: ``None`` for random weights, ``"pretrained"`` for timm's own file, ``"timm:MODEL"`` for timm's file
             of another model (the distilled DeiT in a plain one), ``"asset:NAME"`` for a file
-            that travels with the package, or the path of a ``.safetensors`` file.
+            that travels with the package, or the path of a ``.safetensors`` file or of a published ``.pth`` file
+            (DINOv2, DINOv3, DeiT, DINO, EVA02, or a GKD checkpoint of the authors).
         image_size: side in pixels, or [height, width]; ``None`` keeps the model's default.
         patch_size: side of a patch in pixels; ``None`` keeps the model's default. Kernels are resized.
         resize: how patch kernels and position embeddings of a file are brought to this geometry.
@@ -38,6 +39,8 @@ class EncoderSpec:
             resize with antialiased position embeddings.
         normalization: ``model`` uses the statistics of the model's pre-training, ``imagenet`` the ImageNet ones
             (which the official code feeds to every network, EVA02 included).
+        tolerate: regular expressions; keys that one of them matches whole may be missing in the weights file or
+            unknown to the model. Loading is strict otherwise.
         options: further arguments of ``timm.create_model``, such as ``{embed_dim: 96, depth: 4, num_heads: 3}``.
     """
 
@@ -48,6 +51,7 @@ class EncoderSpec:
     resize: ResizeRule = "bicubic"
     normalization: Literal["model", "imagenet"] = "model"
     options: dict[str, Any] = field(default_factory=dict)
+    tolerate: list[str] = field(default_factory=list)
 
     @property
     def hw(self) -> tuple[int, int] | None:
