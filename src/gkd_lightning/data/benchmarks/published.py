@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from gkd_lightning.data.benchmarks.card import Card
 from gkd_lightning.data.folder import FolderSegmentation, Pairs
-from gkd_lightning.data.images import read_image
+from gkd_lightning.data.images import list_images, read_image
 from gkd_lightning.data.labels import read_stored_label
 from gkd_lightning.data.types import Image, Label, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 StoredLabel = NDArray[np.integer]
+FAST_SUFFIXES = (".bmp", ".jpg")
+"""Of re-encoded images: without loss, and smaller with some."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ class Layout:
     label_stem: Callable[[str], str] | None = None
     read_image: Callable[[Path], Image] = read_image
     read_label: Callable[[Path], StoredLabel] = read_stored_label
+
+    def fast_copies(self) -> list[Layout]:
+        """The same with images as `gkd data prepare` re-encodes PNGs."""
+        if not self.image_suffix.endswith(".png"):
+            return []
+        stem = self.image_suffix.removesuffix(".png")
+        return [replace(self, title=f"{self.title}, fast copy", image_suffix=stem + suffix) for suffix in FAST_SUFFIXES]
 
     def __str__(self) -> str:
         return f"{self.images}/*{self.image_suffix} with {self.labels}/*{self.label_suffix}"
@@ -155,10 +164,11 @@ class PublishedSegmentation:
         return found
 
     def _laid_out(self) -> LaidOut | None:
-        for layout in self.layouts():
+        published = self.layouts()
+        for layout in (*published, *(fast for slow in published for fast in slow.fast_copies())):
             if (self.root / layout.images).is_dir() and (self.root / layout.labels).is_dir():
                 candidate = LaidOut(self.root, layout, self.label_space)
-                if candidate.pairs.labelled:
+                if list_images(candidate.images, layout.image_suffix) and candidate.pairs.labelled:
                     return candidate
         return None
 

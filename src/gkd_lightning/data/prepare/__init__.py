@@ -1,0 +1,53 @@
+"""Copies of published data sets that are read faster, or as the official repository prepared them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gkd_lightning.data.prepare.fast import fast_items
+from gkd_lightning.data.prepare.half import half_items
+from gkd_lightning.data.prepare.tiles import tile_items
+from gkd_lightning.data.prepare.work import MANIFEST, carry_out
+from gkd_lightning.errors import UserError
+
+KINDS = {
+    "tiles": "Potsdam and Vaihingen: 512-pixel tiles as mmsegmentation's converters make them",
+    "fast": "GTAV, SYNTHIA, UrbanSyn, Cityscapes, ACDC: PNG images re-encoded for fast reading",
+    "official": "Mapillary: validation images at half size, as the official repository prepares them",
+}
+
+
+def prepare(kind: str, name: str, source: str, destination: Path, workers: int = 0, image_format: str = "bmp") -> int:
+    """Write a prepared copy of a published data set.
+
+    Args:
+        kind: one of `KINDS`.
+        name: of the data set.
+        source: its folder.
+        destination: the copy's folder; what is finished there is skipped.
+        workers: processes; 0 for none besides this one.
+        image_format: `bmp` or `jpg`, for the kind `fast`.
+
+    Returns:
+        How many files were made now.
+
+    Raises:
+        UserError: a data set that cannot be prepared in this way, nothing found in `source`, or as the reading of it.
+    """
+    if kind not in KINDS:
+        raise UserError(f"{kind}: no such kind of copy; there are {', '.join(KINDS)}")
+    if workers < 0:
+        raise UserError(f"workers: {workers}; give 0 or more")
+    if Path(source).resolve() == destination.resolve():
+        raise UserError(f"{destination}: is the source itself; give another folder")
+    if kind == "tiles":
+        items = tile_items(name, source)
+    elif kind == "fast":
+        items = fast_items(name, source, f".{image_format}")
+    else:
+        items = half_items(name, source)
+    about = {"data_set": name, "kind": kind, "source": str(source), "image_format": image_format}
+    return carry_out(items, destination, workers, about)
+
+
+__all__ = ["KINDS", "MANIFEST", "prepare"]
