@@ -52,8 +52,8 @@ def test_fragments_come_from_the_recipes_folder_first(tmp_path: Path) -> None:
 
 
 def test_a_missing_fragment_names_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"teacher/dinov_l\.yaml.*did you mean 'teacher/dinov2_l\.yaml'"):
-        compose(["teacher/dinov_l.yaml"])
+    with pytest.raises(UserError, match=r"teacher/dinovv2_l\.yaml.*did you mean 'teacher/dinov2_l\.yaml'"):
+        compose(["teacher/dinovv2_l.yaml"])
 
 
 def test_the_hash_ignores_key_order_and_follows_file_contents(tmp_path: Path) -> None:

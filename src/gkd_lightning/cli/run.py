@@ -38,12 +38,25 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument(
         "--only", metavar="STAGE-HASH", help="run just this one of the plan's stages, as --dry-run names it"
     )
-    options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    options.add_argument(
+        "--launch",
+        metavar="COMMAND",
+        help="starts the processes of a stage: srun, or 'torchrun --nproc-per-node 8' (default: Lightning does)",
+    )
+    options.add_argument("--submit", choices=["slurm"], help="a job for every stage, each after its parent")
+    options.add_argument(
+        "--sbatch", action="append", default=[], metavar="OPTION", help="of every job, such as --sbatch=--partition=gpu"
+    )
+    options.add_argument("--dry-run", action="store_true", help="print the plan (and the jobs) and do nothing")
     found = options.read(arguments)
     study = Study(
         found.recipe, tuple(found.settings), seeds=found.seeds, methods=found.methods, out=found.out, store=found.store
     )
-    return execute(study, start=found.start, dry_run=found.dry_run, jobs=found.jobs, only=found.only)
+    if found.submit is not None:
+        return _submit(study, found.start, found.sbatch, found.dry_run)
+    return execute(
+        study, start=found.start, dry_run=found.dry_run, jobs=found.jobs, only=found.only, launch=found.launch
+    )
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,31 @@ class Study:
         return settings + [part for name, value in given.items() if value is not None for part in (name, str(value))]
 
 
+def _submit(study: Study, start: str | None, sbatch: list[str], dry_run: bool) -> int:
+    from gkd_lightning.pipeline.chain import check_plan
+    from gkd_lightning.pipeline.slurm import jobs_of, submit
+
+    if start is not None:
+        raise UserError("--from: not together with --submit; run the stage once more with --only and --from")
+    plan = study.plan()
+    check_plan(plan)
+    jobs = jobs_of(plan, study.recipe, study.options(), sbatch)
+    if not dry_run:
+        submit(jobs, plan.out / "slurm", print)
+        return 0
+    for job in jobs:
+        print(f"# {job.name}" + (f", after {', '.join(job.after)}" if job.after else "") + f"\n{job.script}")
+    return 0
+
+
 def execute(
-    study: Study, *, start: str | None = None, dry_run: bool = False, jobs: int = 1, only: str | None = None
+    study: Study,
+    *,
+    start: str | None = None,
+    dry_run: bool = False,
+    jobs: int = 1,
+    only: str | None = None,
+    launch: str | None = None,
 ) -> int:
     """Plan a recipe, check all of it, and carry it out unless only the plan is wanted."""
     from gkd_lightning.pipeline.chain import check_plan, describe, run_stage, run_stages, stages_from
@@ -101,8 +137,10 @@ def execute(
         stages = {stage.directory.name: stage for stage in plan.stages}
         if only not in stages:
             raise UserError(f"--only {only}: no such stage in the plan{nearest(only, stages)} (see --dry-run)")
-        run_stage(stages[only], again=stages[only].hash in stages_from(plan, start))
+        run_stage(stages[only], again=stages[only].hash in stages_from(plan, start), launch=launch)
         return 0
+    if jobs > 1 and launch is not None:
+        raise UserError("--jobs: not together with --launch, which has one stage's processes share the devices")
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: give 1 or more")
     check_plan(plan)
@@ -116,7 +154,7 @@ def execute(
 
         run_jobs(plan, jobs, stage_command(study.recipe, study.options()), again)
     else:
-        run_stages(plan, again)
+        run_stages(plan, again, launch)
     if plan.evaluation:
         from gkd_lightning.pipeline.judge import report_plan
 

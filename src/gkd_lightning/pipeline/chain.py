@@ -6,6 +6,7 @@ import contextlib
 import gc
 import importlib.util
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from gkd_lightning.pipeline.yaml_text import dump_yaml
 
 STAGE_CONFIG = "stage.yaml"
 LOG = "stage.log"
+_OURS = " (add --traceback for the stack)"
+"""How the line of a mistake ends that is not the user's."""
 ARTEFACTS = ("segmenter.safetensors", "student.safetensors")
 
 
@@ -85,23 +88,29 @@ def check_plan(plan: Plan) -> None:
                 raise UserError(f"evaluate: {error}") from error
 
 
-def run_stages(plan: Plan, again: frozenset[str] = frozenset()) -> None:
-    """Bring every stage of the plan to its end, parents first."""
+def run_stages(plan: Plan, again: frozenset[str] = frozenset(), launch: str | None = None) -> None:
+    """Bring every stage of the plan to its end, parents first; `launch` as in `run_stage`."""
     for stage in plan.stages:
-        run_stage(stage, again=stage.hash in again)
+        run_stage(stage, again=stage.hash in again, launch=launch)
 
 
-def run_stage(stage: PlannedStage, again: bool = False) -> None:
+def run_stage(stage: PlannedStage, again: bool = False, launch: str | None = None) -> None:
     """Train one stage unless it is finished already.
 
     A user's mistake that stops it before anything could be resumed leaves no folder behind.
+
+    Args:
+        stage: what to train.
+        again: even if it is finished.
+        launch: a command that starts its arguments once per device, such as ``srun`` or
+            ``torchrun --nproc-per-node 8``; None leaves that to Lightning.
     """
     if stage.parent is not None:
         stage.parent.artefact()  # or a complaint, before anything is touched
     fresh = not stage.directory.exists()
     with locked(stage.directory):
         try:
-            _bring_to_end(stage, again)
+            _bring_to_end(stage, again, launch)
         except UserError:
             if fresh and not any((stage.directory / name).exists() for name in (RESUME, LOG)):
                 _remove(stage.directory)
@@ -121,7 +130,7 @@ def forget(stage: PlannedStage) -> None:
         (stage.directory / name).unlink(missing_ok=True)
 
 
-def _bring_to_end(stage: PlannedStage, again: bool) -> None:
+def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
     if again:
         forget(stage)
     for leftover in stage.directory.glob(".*.partial"):  # what a killed process was writing
@@ -143,7 +152,12 @@ def _bring_to_end(stage: PlannedStage, again: bool) -> None:
     if state == "resume":
         print(f"{stage.title}: resumes from {resume}", flush=True)
         arguments += ["--ckpt_path", str(resume)]
-    (_fit_in_processes if on_several_devices(stage) else _fit_here)(stage, arguments)
+    if launch is not None:
+        _fit_in_processes(stage, arguments, launched(launch))
+    elif on_several_devices(stage):
+        _fit_in_processes(stage, arguments, [sys.executable])
+    else:
+        _fit_here(stage, arguments)
     _finish(stage, parent)
 
 
@@ -154,12 +168,26 @@ def _fit_here(stage: PlannedStage, arguments: list[str]) -> None:
     gc.collect()  # the trainer and its modules refer to each other
 
 
-def _fit_in_processes(stage: PlannedStage, arguments: list[str]) -> None:
-    """Lightning's own launcher starts one process per device by calling the same command again."""
+def launched(launch: str) -> list[str]:
+    """The beginning of a command that runs a Python module under a launcher.
+
+    torchrun is a Python program itself and takes the module; any other launcher takes the interpreter.
+    """
+    words = shlex.split(launch)
+    if not words:
+        raise UserError("--launch: is empty; give a command such as srun or 'torchrun --nproc-per-node 8'")
+    return words if any(Path(word).name == "torchrun" for word in words) else [*words, sys.executable]
+
+
+def _fit_in_processes(stage: PlannedStage, arguments: list[str], begin: list[str]) -> None:
+    """Without a launcher Lightning starts one process per device by calling the same command again."""
     log = stage.directory / LOG
-    command = [sys.executable, "-m", "gkd_lightning.cli", "fit", *arguments]
+    command = [*begin, "-m", "gkd_lightning.cli", "fit", *arguments]
     with log.open("w", encoding="utf-8") as handle:
-        status = _ended(subprocess.Popen(command, stderr=handle))
+        try:
+            status = _ended(subprocess.Popen(command, stderr=handle))
+        except FileNotFoundError as error:
+            raise UserError(f"--launch {begin[0]}: no such command") from error
     if status == 130:
         raise KeyboardInterrupt(str(stage.directory))
     if status != 0:
@@ -179,11 +207,16 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
 
 
 def failure(stage: PlannedStage, status: int, errors: str) -> Exception:
-    """What to raise when a stage's own process has failed: a user's mistake (status 2) stays one."""
+    """What to raise when a stage's own process has failed: a user's mistake stays one.
+
+    Its own last line tells, wherever a launcher's report put it; launchers do not always hand on the exit status 2.
+    """
     lines = errors.strip().splitlines() or [f"exit status {status}"]
-    line = lines[-1].removeprefix("gkd: ").removesuffix(" (add --traceback for the stack)")
-    text = f"stage {stage.name} seed {stage.seed}: {line} (see {stage.directory / LOG})"
-    return UserError(text) if status == 2 else RuntimeError(text)
+    own = [line for line in lines if line.startswith("gkd: ")]
+    line = (own or lines)[-1].removeprefix("gkd: ")
+    mistake = status == 2 or (bool(own) and not line.endswith(_OURS))
+    text = f"stage {stage.name} seed {stage.seed}: {line.removesuffix(_OURS)} (see {stage.directory / LOG})"
+    return UserError(text) if mistake else RuntimeError(text)
 
 
 def _finish(stage: PlannedStage, parent: str | None) -> None:
