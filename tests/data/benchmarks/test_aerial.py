@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from gkd_lightning.cli import main
 from gkd_lightning.data import check_dataset
 from gkd_lightning.data.benchmarks import Potsdam, PotsdamRescue, RescueNet, Vaihingen
 from gkd_lightning.data.benchmarks.catalogue import published
-from gkd_lightning.data.benchmarks.isprs import AREAS
+from gkd_lightning.data.benchmarks.isprs import AREAS, ColoursToIds
 from gkd_lightning.data.benchmarks.tiff import tiff_shape, tiff_window
 from gkd_lightning.data.benchmarks.tiles import tile_boxes
 from gkd_lightning.data.fakes import write_fake
@@ -39,6 +40,26 @@ def test_tiles_of_the_published_images_are_as_many_as_mmsegmentation_s() -> None
     assert not set(AREAS["potsdam"]["train"]) & set(AREAS["potsdam"]["val"])
 
 
+VAIHINGEN_SIZES = {
+    "train": [
+        (1919, 2569), (2006, 3007), (1887, 2557), (1887, 2557), (1893, 2566), (2818, 2558), (1919, 2565), (2336, 1281),
+        (1903, 2546), (1903, 2546), (2995, 1783), (1917, 2567), (1934, 2563), (1980, 2555), (1388, 2555), (1996, 1995),
+    ],
+    "val": [
+        (2428, 2767), (1887, 2557), (1887, 2557), (1887, 2557), (1887, 2557), (1922, 2575), (1919, 2565), (1919, 2565),
+        (1866, 2315), (1903, 2546), (1903, 2546), (1917, 3313), (1917, 2563), (1980, 2555), (1581, 2555), (2805, 1884),
+        (3816, 2550),
+    ],
+}  # fmt: skip
+"""Width and height of the real images, in the order of their areas."""
+
+
+def test_tiles_of_vaihingen_s_real_sizes_are_as_many_as_mmsegmentation_s() -> None:
+    counts = {split: sum(len(tile_boxes(*size)) for size in sizes) for split, sizes in VAIHINGEN_SIZES.items()}
+    assert counts == Vaihingen.card.counts == {"train": 344, "val": 398}
+    assert {split: len(sizes) for split, sizes in VAIHINGEN_SIZES.items()} == {"train": 16, "val": 17}
+
+
 def test_tiles_cover_the_image_and_stay_inside() -> None:
     boxes = tile_boxes(640, 560)
     assert boxes == [(0, 0, 512, 512), (128, 0, 640, 512), (0, 48, 512, 560), (128, 48, 640, 560)]
@@ -48,12 +69,12 @@ def test_tiles_cover_the_image_and_stay_inside() -> None:
 def test_bands_and_classes(potsdam: Path) -> None:
     pixels, label = town(SIZE, seed=0)
     rgb, irrg = Potsdam(str(potsdam)), Potsdam(str(potsdam), bands="IRRG")
-    assert (len(rgb), rgb.name(1)) == (8, "2_10_128_0_640_512")
-    assert np.array_equal(rgb.image(1), pixels[:512, 128:, :3])
-    assert np.array_equal(irrg.image(1), pixels[:512, 128:, [3, 0, 1]])
-    assert np.array_equal(rgb.label(1), label[:512, 128:])
+    assert (len(rgb), rgb.name(1)) == (8, "2_10_0_48_512_560")
+    assert np.array_equal(rgb.image(1), pixels[48:, :512, :3])
+    assert np.array_equal(irrg.image(1), pixels[48:, :512, [3, 0, 1]])
+    assert np.array_equal(rgb.label(1), label[48:, :512])
     merged = Potsdam(str(potsdam), classes="rescue-5").label(1)
-    assert np.array_equal(merged, np.array([0, 1, 2, 2, 3, 4])[label[:512, 128:]])
+    assert np.array_equal(merged, np.array([0, 1, 2, 2, 3, 4])[label[48:, :512]])
 
 
 def test_four_bands_serve_both(tmp_path: Path) -> None:
@@ -67,6 +88,16 @@ def test_four_bands_serve_both(tmp_path: Path) -> None:
         assert np.array_equal(data.image(0), pixels[:512, :512][..., channels])
 
 
+def test_a_four_band_file_with_three_is_named(tmp_path: Path) -> None:
+    write_fake("potsdam", tmp_path / "p", images=1, size=(96, 64))
+    for name in ("2_Ortho_RGB", "3_Ortho_IRRG"):
+        (tmp_path / "p" / name).rename(tmp_path / name)
+    path = tmp_path / "p/4_Ortho_RGBIR/top_potsdam_2_10_RGBIR.tif"
+    tifffile.imwrite(path, np.zeros((64, 96, 3), dtype=np.uint8), photometric="rgb")
+    check, _ = check_dataset(Potsdam(str(tmp_path / "p"), bands="IRRG"))
+    assert check.unreadable == [f"{path}: has 3 bands of uint8; expected 4 bands of uint8"]
+
+
 @pytest.mark.parametrize("extra", [0, 1, 2])
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"planarconfig": "separate"}])
 def test_a_fourth_band_survives_however_it_is_declared(extra: int, options: dict[str, str], tmp_path: Path) -> None:
@@ -78,6 +109,40 @@ def test_a_fourth_band_survives_however_it_is_declared(extra: int, options: dict
     assert np.array_equal(tiff_window(path, (10, 20, 50, 60), 4), pixels[20:60, 10:50])
     with pytest.raises(UserError, match=r"bands.tif: has 4 bands of uint8; expected 3 bands"):
         tiff_window(path, (0, 0, 8, 8), 3)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg"])
+def test_three_bands_are_read_in_compressions_that_tifffile_lacks(compression: str, tmp_path: Path) -> None:
+    pixels = town((96, 64), seed=3)[0][..., :3]
+    Pillow.fromarray(pixels).save(tmp_path / "label.tif", compression=compression)
+    found = tiff_window(tmp_path / "label.tif", (10, 20, 50, 60), 3)
+    assert np.abs(found.astype(int) - pixels[20:60, 10:50]).mean() < (1 if compression == "tiff_lzw" else 20)
+
+
+def test_damaged_colours_of_two_real_labels_are_rounded() -> None:
+    stored = np.array(
+        [
+            [(252, 255, 0), (9, 222, 221), (225, 227, 227), (0, 0, 0)],
+            [(60, 40, 200), (80, 230, 70), (255, 0, 20), (0, 0, 0)],
+        ],
+        dtype=np.uint8,
+    )  # fmt: skip
+    assert ColoursToIds("isprs-6")(stored, "x").tolist() == [[4, 2, 0, 255], [1, 3, 5, 255]]
+    assert ColoursToIds("rescue-5")(stored, "x").tolist() == [[3, 2, 0, 255], [1, 2, 4, 255]]
+    for colour in ((255, 0, 255), (3, 0, 0), (255, 120, 0)):  # magenta, nearly black, between red and yellow
+        with pytest.raises(UserError, match=r"x: colour .* belongs to no class \(1 such pixels"):
+            ColoursToIds("isprs-6")(np.array([[colour]], dtype=np.uint8), "x")
+
+
+def test_data_sets_of_tiles_travel_to_worker_processes(potsdam: Path) -> None:
+    data = Potsdam(str(potsdam))
+    label = data.label(0)
+    assert np.array_equal(pickle.loads(pickle.dumps(data)).label(0), label)
+
+
+def test_tiles_of_vaihingen_are_named_as_by_mmsegmentation(tmp_path: Path) -> None:
+    write_fake("vaihingen", tmp_path / "v", images=1, size=(96, 64))
+    assert Vaihingen(str(tmp_path / "v")).name(0) == "area2_0_0_96_64"
 
 
 def test_prepared_tiles_are_read_as_they_are(potsdam: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -40,8 +40,45 @@ AREAS: dict[str, dict[str, tuple[str, ...]]] = {
 """The benchmark's own split, which mmsegmentation uses: areas with public labels, then those it held back first."""
 
 _SPACES: dict[str, LabelSpace] = {"isprs-6": ISPRS_6, "rescue-5": RESCUE_5}
-_TO_RESCUE = (0, 1, 2, 2, 3, 4)
-"""Low vegetation and trees are one class there."""
+_MERGED: dict[str, tuple[int, ...]] = {"isprs-6": (0, 1, 2, 3, 4, 5), "rescue-5": (0, 1, 2, 2, 3, 4)}
+"""Train id of each of the six classes; low vegetation and trees are one class in RescueNet's."""
+
+_COLOURS = LabelMapping(ISPRS_6)
+_ABSENT, _PRESENT = 87, 168
+"""Up to which value a channel of a label counts as 0, and from which as 255; real labels have nothing in between."""
+
+
+@dataclass(frozen=True)
+class ColoursToIds:
+    """Colours of a published label to train ids.
+
+    All colours have channels of 0 or 255, but two of Potsdam's 38 labels are damaged: 6_7 has (252, 255, 0) for most of
+    its cars, and 4_12 went through a lossy compression, so that no pixel of it is exactly right. Channels are therefore
+    rounded. mmsegmentation's converter compares exactly: prepared tiles lack those cars, and area 4_12 altogether.
+
+    Attributes:
+        classes: the label space.
+    """
+
+    classes: Classes
+
+    def __call__(self, stored: StoredLabel, where: str) -> Label:
+        """Train ids uint8 (H, W), 255 where the label is black.
+
+        Args:
+            stored: uint8 (H, W, 3).
+            where: file name for the message.
+
+        Raises:
+            UserError: a colour that is no class's, not even when rounded.
+        """
+        rounded = np.where(stored <= _ABSENT, 0, np.where(stored >= _PRESENT, 255, stored)).astype(np.uint8)
+        dark = ~rounded.any(axis=2) & stored.any(axis=2)  # nearly black is a mistake, not a pixel without truth
+        rounded[dark] = stored[dark]
+        table = np.full(256, ISPRS_6.ignore, dtype=np.uint8)
+        table[: len(ISPRS_6)] = _MERGED[self.classes]
+        label: Label = table[_COLOURS(rounded, where)]
+        return label
 
 
 @dataclass(frozen=True)
@@ -64,6 +101,9 @@ class Packing:
 class _ISPRS(PublishedSegmentation):
     """What both share: prepared tiles are read as they are, else tiles are cut out of the published images."""
 
+    tile_prefix: ClassVar[str] = ""
+    """Before the area in the names of tiles, as mmsegmentation names them."""
+
     def __init__(self, root: str | None, split: str, bands: Bands, classes: Classes, prepared: str) -> None:
         for what, value, allowed in (("bands", bands, BANDS), ("classes", classes, get_args(Classes))):
             if value not in allowed:
@@ -71,7 +111,6 @@ class _ISPRS(PublishedSegmentation):
         super().__init__(root, split)
         self.bands, self.classes, self._prepared = bands, classes, prepared
         self.label_space = _SPACES[classes]
-        self._merge = _TO_RESCUE if classes == "rescue-5" else tuple(range(len(ISPRS_6)))
         self.id_map = classes
 
     @property
@@ -81,7 +120,7 @@ class _ISPRS(PublishedSegmentation):
 
     def layouts(self) -> Sequence[Layout]:
         """Tiles as mmsegmentation's converter writes them: ids 1 to 6, 0 without truth."""
-        class_map = {0: 255, **{stored + 1: train_id for stored, train_id in enumerate(self._merge)}}
+        class_map = {0: 255, **{stored + 1: train_id for stored, train_id in enumerate(_MERGED[self.classes])}}
         folder = f"{self._prepared}/" if self._prepared else ""
         images, labels = f"{folder}img_dir/{self.split}", f"{folder}ann_dir/{self.split}"
         return (Layout("prepared tiles", images, labels, ".png", ".png", class_map),)
@@ -96,17 +135,15 @@ class _ISPRS(PublishedSegmentation):
 
     def large(self) -> Tiles | None:
         """Tiles cut from the published large images; None if there are none."""
-        decode = LabelMapping(ISPRS_6)
-        merge = np.array([*self._merge, *range(len(self._merge), 255), 255], dtype=np.uint8)
-
-        def train_ids(stored: StoredLabel, where: str) -> Label:
-            label: Label = merge[decode(stored, where)]
-            return label
-
         for packing in self.packings():
             files = {area: self.root / packing.folder / packing.name.format(area) for area in self._areas}
-            areas = [Area(area, path, self.label_file(area)) for area, path in files.items() if path.is_file()]
+            areas = [
+                Area(self.tile_prefix + area, path, self.label_file(area))
+                for area, path in files.items()
+                if path.is_file()
+            ]
             if areas:
+                train_ids = ColoursToIds(self.classes)
                 return Tiles(areas, self.label_space, packing.bands, packing.channels, train_ids)
         return None
 
@@ -152,7 +189,10 @@ potsdam/
   5_Labels_all/top_potsdam_2_10_label.tif
   or prepared tiles: {RGB,IRRG}/{img_dir,ann_dir}/{train,val}/2_10_0_0_512_512.png""",
         official_size=(512, 512),
-        notes=("Counts are those of 512-pixel tiles.",),
+        notes=(
+            "Counts are those of 512-pixel tiles.",
+            "The labels of areas 4_12 and 6_7 have colours that are slightly off; they are rounded.",
+        ),
     )
 
     def __init__(
@@ -203,6 +243,7 @@ vaihingen/
         official_size=(512, 512),
         notes=("Counts are those of 512-pixel tiles.",),
     )
+    tile_prefix = "area"
 
     def __init__(self, root: str | None = None, split: Literal["train", "val"] = "val") -> None:
         super().__init__(root, split, "IRRG", "isprs-6", prepared="")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from gkd_lightning.errors import UserError
 
@@ -60,14 +61,25 @@ def _pixels(path: Path, modified: int) -> NDArray[np.uint8]:
         try:
             pixels = tifffile.memmap(path, mode="r")
         except ValueError:  # compressed, or in pieces
-            pixels = tifffile.imread(path)
+            pixels = _decoded(path, bands=shape[2])
         with tifffile.TiffFile(path) as file:
             axes = file.series[0].axes
     except _BROKEN as error:
         raise UserError(f"{path}: cannot be read as a TIFF: {error}; repair or remove the file") from error
-    if axes == "YX":
-        pixels = pixels[..., None]
-    elif axes == "SYX":
-        pixels = np.moveaxis(pixels, 0, -1)
-    assert pixels.shape == shape, (axes, pixels.shape)
+    if pixels.shape != shape:
+        pixels = pixels[..., None] if axes == "YX" else np.moveaxis(pixels, 0, -1)
+    return pixels
+
+
+def _decoded(path: Path, bands: int) -> NDArray[np.uint8]:
+    """As tifffile reads it; files of three bands in compressions that it lacks (LZW, JPEG) by Pillow."""
+    try:
+        pixels: NDArray[np.uint8] = tifffile.imread(path)
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        if bands != 3:
+            raise UserError(f"{path}: {error} to be decoded: pip install imagecodecs") from error
+        with Pillow.open(path) as image:
+            pixels = np.array(image)
     return pixels

@@ -94,7 +94,7 @@ class Tiles:
             if (label_height, label_width) != (height, width):
                 raise UserError(f"{area.label}: is {label_width}x{label_height}, its image is {width}x{height}")
             found += [(area, box) for box in tile_boxes(width, height, self._size)]
-        return found
+        return sorted(found, key=_name)  # the order of prepared tiles, so that a seed draws the same ones from both
 
     def __len__(self) -> int:
         return len(self._tiles)
@@ -119,5 +119,9 @@ class Tiles:
 
     def name(self, index: int) -> str:
         """``2_10_0_512_512_1024``: area, left, top, right, bottom."""
-        area, box = self._tiles[index]
-        return "_".join([area.name, *(str(edge) for edge in box)])
+        return _name(self._tiles[index])
+
+
+def _name(tile: tuple[Area, Box]) -> str:
+    area, box = tile
+    return "_".join([area.name, *(str(edge) for edge in box)])

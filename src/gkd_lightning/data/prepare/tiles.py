@@ -25,10 +25,9 @@ def tile_items(name: str, source: str) -> list[Item]:
         if not isinstance(dataset.files, Tiles):
             raise UserError(f"{source}: holds no large images of {name} to cut into tiles")
         bands, _, _ = part.rpartition("-")
-        prefix = "area" if name == "vaihingen" else ""
         for index in range(len(dataset)):
             for folder, write in (("img_dir", _write_image), ("ann_dir", _write_label)):
-                target = Path(bands, folder, dataset.split, f"{prefix}{dataset.name(index)}.png")
+                target = Path(bands, folder, dataset.split, f"{dataset.name(index)}.png")
                 items.append(Item(target.as_posix(), partial(write, name, source, part, index)))
     return items
 
