@@ -1,4 +1,7 @@
-"""The one exception that means: the user can fix this."""
+"""The one exception that means: the user can fix this; and how a failure that is ours ends its line."""
+
+OURS = " (add --traceback for the stack)"
+"""Ends the line of a failure that is not the user's, so that a parent process can tell the two apart."""
 
 
 class UserError(Exception):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gkd_lightning.cli import main
-from gkd_lightning.errors import UserError
+from gkd_lightning.errors import OURS, UserError
 from gkd_lightning.pipeline.chain import run_stages
 from gkd_lightning.pipeline.jobs import _share, run_jobs
 from gkd_lightning.pipeline.plan import Plan, PlannedStage, make_plan
@@ -79,13 +79,15 @@ def test_stages_run_at_once_and_only_after_their_parents(folder: Path) -> None:
     assert sorted(started) == ["first", "other"]  # `first` left nothing, so `second` never got its turn
 
 
-@pytest.mark.parametrize(("status", "kind"), [(2, UserError), (1, RuntimeError)])
-def test_a_failure_is_one_line_and_starts_nothing_new(folder: Path, status: int, kind: type[Exception]) -> None:
+@pytest.mark.parametrize(("status", "end", "kind"), [(2, "", UserError), (1, "", UserError), (1, OURS, RuntimeError)])
+def test_a_failure_is_one_line_and_starts_nothing_new(
+    folder: Path, status: int, end: str, kind: type[Exception]
+) -> None:
     started: list[str] = []
 
     def command(stage: PlannedStage) -> list[str]:
         started.append(stage.name)
-        says = f"import sys; print('advice\\ngkd: model.alpha: too loud', file=sys.stderr); sys.exit({status})"
+        says = f"import sys; print('advice\\ngkd: model.alpha: too loud{end}', file=sys.stderr); sys.exit({status})"
         return [sys.executable, "-c", says]
 
     with pytest.raises(kind, match=r"^stage first seed 0: model\.alpha: too loud \(see .*stage\.log\)$"):

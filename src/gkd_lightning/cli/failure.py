@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from gkd_lightning.errors import UserError
+from gkd_lightning.errors import OURS, UserError
 
 USER_MISTAKE = 2
 OUR_MISTAKE = 1
@@ -22,7 +22,7 @@ def message_and_status(error: BaseException) -> tuple[str, int]:
         return f"{error.filename}: {error.strerror or _one_line(error)}", USER_MISTAKE
     if "out of memory" in str(error).lower():
         return "out of memory: lower data.batch_size or data.image_size", USER_MISTAKE
-    return f"{type(error).__name__}: {_one_line(error)[:300]} (add --traceback for the stack)", OUR_MISTAKE
+    return f"{type(error).__name__}: {_one_line(error)[:300]}{OURS}", OUR_MISTAKE
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gkd_lightning.errors import UserError
+from gkd_lightning.errors import OURS, UserError
 from gkd_lightning.files import atomic_write, file_sha256, write_json
 from gkd_lightning.pipeline.compose import get_value
 from gkd_lightning.pipeline.lock import locked
@@ -26,8 +26,6 @@ from gkd_lightning.pipeline.yaml_text import dump_yaml
 
 STAGE_CONFIG = "stage.yaml"
 LOG = "stage.log"
-_OURS = " (add --traceback for the stack)"
-"""How the line of a mistake ends that is not the user's."""
 ARTEFACTS = ("segmenter.safetensors", "student.safetensors")
 
 
@@ -214,8 +212,8 @@ def failure(stage: PlannedStage, status: int, errors: str) -> Exception:
     lines = errors.strip().splitlines() or [f"exit status {status}"]
     own = [line for line in lines if line.startswith("gkd: ")]
     line = (own or lines)[-1].removeprefix("gkd: ")
-    mistake = status == 2 or (bool(own) and not line.endswith(_OURS))
-    text = f"stage {stage.name} seed {stage.seed}: {line.removesuffix(_OURS)} (see {stage.directory / LOG})"
+    mistake = status == 2 or (bool(own) and not line.endswith(OURS))
+    text = f"stage {stage.name} seed {stage.seed}: {line.removesuffix(OURS)} (see {stage.directory / LOG})"
     return UserError(text) if mistake else RuntimeError(text)
 
 
