@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,11 +75,12 @@ def _prepare(arguments: list[str]) -> int:
     options.add_argument("kind", choices=list(KINDS), help="what to prepare, see above")
     options.add_argument("name", help="a published data set, see `gkd data list`")
     options.add_argument("source", help="its folder, which stays as it is")
-    options.add_argument("destination", type=Path, help="folder of the copy; finished files there are kept")
-    options.add_argument("--workers", type=int, default=0, help="processes (default: just this one)")
+    options.add_argument("destination", type=Path, help="a new folder, or that of an interrupted preparation")
+    options.add_argument("--workers", type=int, help="processes (default: one per core; 0: just this one)")
     options.add_argument("--format", default="bmp", help="of re-encoded images: bmp (the same pixels) or jpg (smaller)")
     found = options.read(arguments)
-    made = prepare(found.kind, found.name, found.source, found.destination, found.workers, found.format)
+    workers = (os.cpu_count() or 1) if found.workers is None else found.workers
+    made = prepare(found.kind, found.name, found.source, found.destination, workers, found.format)
     print(f"{found.destination}: {made} files made now; {MANIFEST} has their sizes and SHA-256")
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,7 +123,7 @@ def test_a_damaged_file_is_named_and_the_rest_can_go_on(tmp_path: Path, capsys: 
     assert main(command) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "00002.png: cannot be read as image" in line
-    assert not (tmp_path / "copy" / MANIFEST).exists()
+    assert json.loads((tmp_path / "copy" / MANIFEST).read_text())["complete"] is False
     assert not list((tmp_path / "copy").rglob(".*"))
     write_fake("gtav", tmp_path / "whole", images=3, size=(64, 32))
     (tmp_path / "whole/images/00002.png").rename(tmp_path / "gtav/images/00002.png")
@@ -175,7 +176,91 @@ def test_what_cannot_be_prepared(
     assert not (tmp_path / "copy").exists()
 
 
-def test_the_source_is_never_written_to(tmp_path: Path) -> None:
-    write_fake("gtav", tmp_path / "gtav", images=1, size=(64, 32))
-    with pytest.raises(UserError, match="is the source itself"):
-        prepare("fast", "gtav", str(tmp_path / "gtav"), tmp_path / "gtav")
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert main(["data", "prepare", *arguments, "--workers", "0"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_the_source_is_never_written_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "gtav"
+    write_fake("gtav", source, images=1, size=(64, 32))
+    before = hashes(tmp_path)
+    for destination in (source, source / "images", source / "new/below", tmp_path):
+        assert "lies in it or around it" in refused(["fast", "gtav", str(source), str(destination)], capsys)
+    assert hashes(tmp_path) == before
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        write_fake("gtav", tmp_path / name, images=1, size=(64, 32))
+    (tmp_path / "holidays").mkdir()
+    (tmp_path / "holidays/beach.jpg").write_bytes(b"sand")
+    one, two, copy = str(tmp_path / "one"), str(tmp_path / "two"), str(tmp_path / "copy")
+    line = refused(["fast", "gtav", one, str(tmp_path / "holidays")], capsys)
+    assert "is not empty and was not prepared by gkd" in line
+    prepare("fast", "gtav", one, Path(copy))
+    before = hashes(tmp_path)
+    assert f"was prepared with source {one}, not {two}" in refused(["fast", "gtav", two, copy], capsys)
+    assert "image_format bmp, not jpg" in refused(["fast", "gtav", one, copy, "--format", "jpg"], capsys)
+    assert hashes(tmp_path) == before
+    (tmp_path / "copy" / MANIFEST).write_text("{}")
+    assert "cannot be read as a manifest of gkd" in refused(["fast", "gtav", one, copy], capsys)
+
+
+def test_a_damaged_copy_is_made_again(tmp_path: Path) -> None:
+    write_fake("gtav", tmp_path / "gtav", images=3, size=(64, 32))
+    source, copy = str(tmp_path / "gtav"), tmp_path / "copy"
+    prepare("fast", "gtav", source, copy)
+    first = hashes(copy)
+    truncated, newer = copy / "images/00001.bmp", tmp_path / "gtav/labels/00002.png"
+    truncated.write_bytes(truncated.read_bytes()[:100])
+    flipped = copy / "images/00003.bmp"
+    flipped.write_bytes(flipped.read_bytes()[:-1] + b"!")
+    os.utime(newer)
+    assert prepare("fast", "gtav", source, copy) == 3
+    assert hashes(copy) == first
+    assert json.loads((copy / MANIFEST).read_text())["complete"] is True
+
+
+@pytest.mark.parametrize(("kind", "name", "size"), [("fast", "cityscapes", (64, 32)), ("tiles", "potsdam", (96, 64))])
+def test_an_image_without_a_label_is_no_missing_part(
+    kind: str, name: str, size: tuple[int, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / name
+    write_fake(name, source, images=2, size=size)
+    victim = published(name, str(source))["val" if kind == "fast" else "RGB-val"].label_path(0)  # type: ignore[attr-defined]
+    victim.unlink()
+    assert str(victim) in refused([kind, name, str(source), str(tmp_path / "copy")], capsys)
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_part_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "cityscapes"
+    write_fake("cityscapes", source, images=2, size=(64, 32))
+    shutil.rmtree(source / "leftImg8bit/val")
+    prepare("fast", "cityscapes", str(source), tmp_path / "copy")
+    assert f"cityscapes-val: not in {source}, left out" in capsys.readouterr().out.splitlines()
+    assert len(published("cityscapes", str(tmp_path / "copy"))["train"]) == 2
+
+
+@pytest.mark.slow
+def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
+    write_fake("gtav", tmp_path / "gtav", images=120, size=(640, 320))
+    arguments = ["data", "prepare", "fast", "gtav", str(tmp_path / "gtav"), str(tmp_path / "copy"), "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gkd_lightning.cli", *arguments], stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "copy").rglob("*.bmp")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    while subprocess.run(["pgrep", "-s", str(process.pid)], check=False, capture_output=True).returncode == 0:
+        assert time.monotonic() < deadline, "workers are still there"
+        time.sleep(0.05)
+    for path in (tmp_path / "copy").rglob(".*.partial"):
+        path.unlink()
+    assert main(arguments) == 0
+    assert json.loads((tmp_path / "copy" / MANIFEST).read_text())["complete"] is True

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from gkd_lightning.data.prepare.fast import fast_items
 from gkd_lightning.data.prepare.half import half_items
+from gkd_lightning.data.prepare.record import MANIFEST
 from gkd_lightning.data.prepare.tiles import tile_items
-from gkd_lightning.data.prepare.work import MANIFEST, carry_out
+from gkd_lightning.data.prepare.work import carry_out
 from gkd_lightning.errors import UserError
 
 KINDS = {
@@ -24,7 +25,7 @@ def prepare(kind: str, name: str, source: str, destination: Path, workers: int =
         kind: one of `KINDS`.
         name: of the data set.
         source: its folder.
-        destination: the copy's folder; what is finished there is skipped.
+        destination: the copy's folder: a new one, or one prepared so before, where finished files are kept.
         workers: processes; 0 for none besides this one.
         image_format: `bmp` or `jpg`, for the kind `fast`.
 
@@ -32,22 +33,26 @@ def prepare(kind: str, name: str, source: str, destination: Path, workers: int =
         How many files were made now.
 
     Raises:
-        UserError: a data set that cannot be prepared in this way, nothing found in `source`, or as the reading of it.
+        UserError: a data set that cannot be prepared in this way, nothing found in `source`, an image without a label
+            there or anything else that reading it raises, or a destination that holds something else.
     """
     if kind not in KINDS:
         raise UserError(f"{kind}: no such kind of copy; there are {', '.join(KINDS)}")
     if workers < 0:
         raise UserError(f"workers: {workers}; give 0 or more")
-    if Path(source).resolve() == destination.resolve():
-        raise UserError(f"{destination}: is the source itself; give another folder")
+    one, other = Path(source).resolve(), destination.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise UserError(f"{destination}: is the source ({source}), lies in it or around it; give a folder elsewhere")
     if kind == "tiles":
         items = tile_items(name, source)
     elif kind == "fast":
         items = fast_items(name, source, f".{image_format}")
     else:
         items = half_items(name, source)
-    about = {"data_set": name, "kind": kind, "source": str(source), "image_format": image_format}
-    return carry_out(items, destination, workers, about)
+    about = {"data_set": name, "kind": kind, "source": str(one)}
+    if kind == "fast":
+        about["image_format"] = image_format
+    return carry_out(items, Path(source), destination, workers, about)
 
 
 __all__ = ["KINDS", "MANIFEST", "prepare"]

@@ -41,9 +41,9 @@ def fast_items(name: str, source: str, suffix: str) -> list[Item]:
         for index in range(len(dataset)):
             image, label = dataset.image_path(index), dataset.label_path(index)
             target = image.relative_to(dataset.root).with_suffix(suffix).as_posix()
-            items[target] = Item(target, partial(_re_encode, image, suffix))
+            items[target] = Item(target, image, partial(_re_encode, image, suffix))
             copy = label.relative_to(dataset.root).as_posix()
-            items[copy] = Item(copy, partial(shutil.copyfile, label))
+            items[copy] = Item(copy, label, partial(shutil.copyfile, label))
     return list(items.values())
 
 

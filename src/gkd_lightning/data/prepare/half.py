@@ -29,8 +29,9 @@ def half_items(name: str, source: str) -> list[Item]:
     items = []
     for index in range(len(dataset)):
         stem = dataset.name(index)
-        items.append(Item(f"half/val_img/{stem}.jpg", partial(_write_image, dataset.image_path(index))))
-        items.append(Item(f"half/val_label/{stem}.png", partial(_write_label, source, index)))
+        image, label = dataset.image_path(index), dataset.label_path(index)
+        items.append(Item(f"half/val_img/{stem}.jpg", image, partial(_write_image, image)))
+        items.append(Item(f"half/val_label/{stem}.png", label, partial(_write_label, source, index)))
     return items
 
 

@@ -10,24 +10,28 @@ from gkd_lightning.errors import UserError
 
 
 def parts_of(name: str, source: str) -> dict[str, PublishedSegmentation]:
-    """Splits and conditions that are there, by name; at least one.
+    """Splits and conditions that are there, by name; at least one. What is not there is named on the terminal.
 
     Raises:
-        UserError: an unknown name, a data set without labels, or nothing of it in `source`.
+        UserError: an unknown name, a data set without labels, nothing of it in `source`, or a part that is there but
+            incomplete.
     """
     found: dict[str, PublishedSegmentation] = {}
-    problems: list[UserError] = []
+    missing: dict[str, UserError] = {}
     for part, dataset in published(name, source).items():
         if not isinstance(dataset, PublishedSegmentation):
             raise UserError(f"{name}: has no labels and is read as it is; nothing to prepare")
         try:
-            len(dataset)
+            _ = dataset.files
         except UserError as error:
-            problems.append(error)
+            missing[part] = error
         else:
+            len(dataset)  # an image without a label is a mistake, not a part that is not there
             found[part] = dataset
     if not found:
-        raise problems[0]
+        raise next(iter(missing.values()))
+    for part in missing:
+        print(f"{name}-{part}: not in {source}, left out", flush=True)
     return found
 
 

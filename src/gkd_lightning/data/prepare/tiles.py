@@ -26,9 +26,10 @@ def tile_items(name: str, source: str) -> list[Item]:
             raise UserError(f"{source}: holds no large images of {name} to cut into tiles")
         bands, _, _ = part.rpartition("-")
         for index in range(len(dataset)):
-            for folder, write in (("img_dir", _write_image), ("ann_dir", _write_label)):
+            image, label = dataset.image_path(index), dataset.label_path(index)
+            for folder, made_of, write in (("img_dir", image, _write_image), ("ann_dir", label, _write_label)):
                 target = Path(bands, folder, dataset.split, f"{dataset.name(index)}.png")
-                items.append(Item(target.as_posix(), partial(write, name, source, part, index)))
+                items.append(Item(target.as_posix(), made_of, partial(write, name, source, part, index)))
     return items
 
 

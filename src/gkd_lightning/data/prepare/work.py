@@ -1,21 +1,26 @@
-"""Many files made by several processes: each whole or not at all, finished ones skipped, all written down."""
+"""Many files made by several processes: each whole or not at all, finished ones kept, all written down."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-from gkd_lightning import __version__
-from gkd_lightning.files import atomic_write, file_sha256, write_json
+from gkd_lightning.data.prepare.record import Entry, Record
+from gkd_lightning.errors import UserError
+from gkd_lightning.files import atomic_write, file_sha256
 
-MANIFEST = "manifest.json"
+_SECONDS = 10.0
+"""Between two lines about the progress, and between two manifests."""
 
 
 @dataclass(frozen=True)
@@ -24,71 +29,111 @@ class Item:
 
     Attributes:
         target: its path relative to the destination.
+        source: the file that it is made of.
         make: writes it to the path it is called with; picklable, so a function of a module or a `partial` of one.
     """
 
     target: str
+    source: Path
     make: Callable[[Path], None]
 
 
-def carry_out(items: Sequence[Item], destination: Path, workers: int, about: dict[str, Any]) -> int:
-    """Make every item that is not there yet, then write `manifest.json` with each file's size and SHA-256.
+def carry_out(items: Sequence[Item], source: Path, destination: Path, workers: int, about: Mapping[str, str]) -> int:
+    """Make every item that is not there yet; the manifest holds each file's size, SHA-256 and source.
+
+    A file counts as finished if it is not older than its source and, where an earlier manifest knows its hash, has it.
 
     Args:
         items: what to make.
-        destination: folder of the targets.
+        source: folder of the items' sources.
+        destination: folder of the targets: a new one, or one prepared in the same way before.
         workers: processes; 0 makes everything in this one.
-        about: facts for the manifest: data set, source, options.
+        about: see `Record`.
 
     Returns:
         How many files were made now.
 
     Raises:
-        UserError: the first item that failed; what was made before stays and is skipped the next time.
+        UserError: a folder that holds something else; the first item that failed, or a worker that was killed: what
+            was made before stays and is kept the next time.
     """
-    waiting = [item for item in items if not (destination / item.target).is_file()]
-    print(f"{len(items)} files, {len(items) - len(waiting)} of them finished before", flush=True)
-    for number, _ in enumerate(_made(waiting, destination, workers), start=1):
-        if number % max(1, len(waiting) // 20) == 0 or number == len(waiting):
-            print(f"{number}/{len(waiting)}", flush=True)
-    files = {}
-    for item in items:
-        path = destination / item.target
-        files[item.target] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-    write_json(destination / MANIFEST, {**about, "gkd_lightning": __version__, "files": files})
-    return len(waiting)
+    record = Record(destination, about)
+    entries = record.begin()
+    known = dict(entries)
+    begun = last = time.monotonic()
+    made = 0
+    print(f"{len(items):,} files, {sum(item.target in known for item in items):,} of them made before", flush=True)
+    try:
+        for number, (item, entry, new) in enumerate(_finished(items, source, destination, known, workers), start=1):
+            entries[item.target] = entry
+            made += new
+            now = time.monotonic()
+            if now - last > _SECONDS:
+                last = now
+                minutes = (now - begun) / number * (len(items) - number) / 60
+                print(f"{number:,} of {len(items):,} files, about {minutes:.0f} minutes left", flush=True)
+                record.write(entries, complete=False)
+    except BaseException:
+        record.write(entries, complete=False)
+        raise
+    record.write(entries, complete=True)
+    return made
 
 
-def _made(items: Sequence[Item], destination: Path, workers: int) -> Iterator[Item]:
+def _finished(
+    items: Sequence[Item], source: Path, destination: Path, known: Mapping[str, Entry], workers: int
+) -> Iterator[tuple[Item, Entry, bool]]:
     if workers == 0:
         for item in items:
-            _make(item, destination)
-            yield item
+            yield item, *_finish(item, source, destination, known.get(item.target))
         return
     # spawn: the parent may hold threads and open files that a fork would copy half-way
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quiet) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
         try:
             remaining = iter(items)
-            running: dict[Future[None], Item] = {}
+            running: dict[Future[tuple[Entry, bool]], Item] = {}
             while True:
                 for item in islice(remaining, 4 * workers - len(running)):
-                    running[pool.submit(_make, item, destination)] = item
+                    running[pool.submit(_finish, item, source, destination, known.get(item.target))] = item
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    future.result()
-                    yield running.pop(future)
+                    yield running[future], *future.result()
+                    del running[future]
+        except BrokenProcessPool as error:
+            raise UserError("a worker process was killed, perhaps for want of memory; try fewer --workers") from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def _quiet() -> None:
-    """Ctrl-C ends the parent, which lets the files in work be finished."""
+def _finish(item: Item, source: Path, destination: Path, known: Entry | None) -> tuple[Entry, bool]:
+    """The item's entry, and whether it had to be made."""
+    path = destination / item.target
+    new = not _is_finished(path, item.source, known)
+    if new:
+        with atomic_write(path) as temporary:
+            item.make(temporary)
+    digest = known.sha256 if known is not None and not new else file_sha256(path)
+    return Entry(path.stat().st_size, digest, item.source.relative_to(source).as_posix()), new
+
+
+def _is_finished(path: Path, source: Path, known: Entry | None) -> bool:
+    if not path.is_file() or path.stat().st_mtime_ns < source.stat().st_mtime_ns:
+        return False
+    return known is None or (path.stat().st_size == known.bytes and file_sha256(path) == known.sha256)
+
+
+def _begin_worker() -> None:
+    """Ctrl-C is the parent's business, which lets the files in work be finished; no worker outlives the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.tracebacklimit = 0
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _make(item: Item, destination: Path) -> None:
-    with atomic_write(destination / item.target) as temporary:
-        item.make(temporary)
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
