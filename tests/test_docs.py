@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from gkd_lightning.cli import main
 from gkd_lightning.pipeline.chain import check_plan
 from gkd_lightning.pipeline.plan import make_plan
 from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
@@ -35,3 +37,36 @@ def test_recipes_and_files_that_documents_name_exist(document: Path) -> None:
         assert (document.parent / name).exists(), name
     for name in re.findall(r"`((?:stage|geometry|data|teacher|student|method|trainer)/\w+\.yaml)`", text):
         assert (ROOT / "configs" / name).is_file(), name
+
+
+def commands(*verbs: str) -> list[str]:
+    """Lines of the documents' shell blocks that start with one of the verbs; continued lines are joined."""
+    blocks = "\n".join(
+        block
+        for document in DOCUMENTS
+        for block in re.findall(r"```bash\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
+    )
+    lines = blocks.replace("\\\n", " ").splitlines()
+    return sorted({line for line in lines if line.startswith(verbs) and "$" not in line})
+
+
+PLANNED = [line for line in commands("gkd run ") if not line.startswith(("gkd run mine", "gkd run RECIPE"))]
+
+
+def test_there_is_something_to_plan() -> None:
+    assert sum(line.startswith("gkd run f2l/gtav") and "--set" in line for line in PLANNED) >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", PLANNED)
+def test_what_is_to_be_run_can_be_planned(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("GKD_DATA", "EFFICIENTNET_LITE2"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    words = shlex.split(line, comments=True)[1:]
+    status = main([*words, *["--dry-run"] * ("--dry-run" not in words), "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr()
+    assert status == 0, printed.err
+    assert "task" in printed.out
+    assert not (tmp_path / "out").exists()

@@ -49,6 +49,8 @@ def test_cells() -> None:
     assert str(Cell(50.04, 54.9)) == "50.0 / 54.9 (−4.9)"
     assert str(Cell(56.0, 54.9)) == "56.0 / 54.9 (+1.1)"
     assert str(Cell(56.0, math.nan)) == "56.0"
+    assert str(Cell(56.0, 54.9, 0.31)) == "56.0 ± 0.3 / 54.9 (+1.1)"
+    assert str(Cell(56.0, math.nan, 0.31)) == "56.0 ± 0.3"
 
 
 def test_missing_data_stop_before_the_first_stage(

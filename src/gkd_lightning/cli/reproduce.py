@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gkd_lightning.cli.options import Options
-from gkd_lightning.cli.run import Study, execute
+from gkd_lightning.cli.run import Study, add_tflops, execute
 from gkd_lightning.errors import UserError
 
 
@@ -21,28 +21,40 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument(
         "--profile", default="full", help="full (default), short (one GPU, a day) or smoke (CPU, minutes)"
     )
+    options.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="as in `gkd run`, for all recipes",
+    )
     options.add_argument("--seeds", help="such as 0,1,2: the table then holds means and deviations")
     options.add_argument("--out", type=Path, help="folder of stages and results (default: runs/FAMILY[-PROFILE])")
     options.add_argument("--jobs", type=int, default=1, metavar="N", help="run N stages at once")
     options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    add_tflops(options)
     found = options.read(arguments)
     from gkd_lightning.pipeline.benchmark import FULL, load_benchmark, load_profile
+    from gkd_lightning.pipeline.estimate import summary
     from gkd_lightning.pipeline.needs import data_needed
     from gkd_lightning.pipeline.outcome import write_tables
 
     profile = load_profile(found.profile)
     parts = load_benchmark(found.family, found.row)
     out = found.out or Path("runs") / (found.family if profile.name == FULL else f"{found.family}-{profile.name}")
+    settings = (*profile.settings, *found.settings)
     studies = [
         Study(
-            str(part.recipe.path), profile.settings, seeds=found.seeds, methods=",".join(part.methods),
+            str(part.recipe.path), settings, seeds=found.seeds, methods=",".join(part.methods),
             out=out / part.name, store=out / "stages",
         )
         for part in parts
     ]  # fmt: skip
     if not found.dry_run:
         profile.prepare(out / "data")
-    data = data_needed([study.plan() for study in studies])
+    plans = [study.plan() for study in studies]
+    data = data_needed(plans)
     for name, images in data.items():
         print(
             f"data: {name}: " + (f"MISSING: {images}" if isinstance(images, UserError) else f"{images} images"),
@@ -51,6 +63,7 @@ def run(verb: str, arguments: list[str]) -> int:
     missing = [images for images in data.values() if isinstance(images, UserError)]
     if missing and not found.dry_run:
         raise UserError(f"{len(missing)} of {len(data)} data sets are missing, first {missing[0]}")
+    print("\n".join(summary(plans, out, found.tflops)), flush=True)
     for study in studies:
         execute(study, dry_run=found.dry_run, jobs=found.jobs)
     if found.dry_run:

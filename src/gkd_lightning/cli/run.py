@@ -23,7 +23,8 @@ def run(verb: str, arguments: list[str]) -> int:
         default=[],
         metavar="KEY=VALUE",
         dest="settings",
-        help="on top of the recipe; STAGE:key=value for one stage, evaluate:key=value for the evaluation",
+        help="on top of the recipe; STAGE:key=value for one stage, evaluate:key=value for the evaluation; "
+        "teacher/a.yaml=teacher/b.yaml takes another fragment",
     )
     options.add_argument("--seeds", help="such as 0,1,2, instead of the recipe's")
     options.add_argument("--methods", help="only these rows of the recipe's table, such as gkd,mse")
@@ -47,16 +48,40 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument(
         "--sbatch", action="append", default=[], metavar="OPTION", help="of every job, such as --sbatch=--partition=gpu"
     )
-    options.add_argument("--dry-run", action="store_true", help="print the plan (and the jobs) and do nothing")
+    options.add_argument("--dry-run", action="store_true", help="print the plan, its cost (or the jobs), do nothing")
+    add_tflops(options)
     found = options.read(arguments)
     study = Study(
         found.recipe, tuple(found.settings), seeds=found.seeds, methods=found.methods, out=found.out, store=found.store
     )
     if found.submit is not None:
         return _submit(study, found.start, found.sbatch, found.dry_run)
-    return execute(
+    status = execute(
         study, start=found.start, dry_run=found.dry_run, jobs=found.jobs, only=found.only, launch=found.launch
     )
+    if found.dry_run:
+        from gkd_lightning.pipeline.estimate import summary
+
+        plan = study.plan()
+        print("\n".join(summary([plan], plan.out, found.tflops)))
+    return status
+
+
+def add_tflops(options: Options) -> None:
+    """`--tflops`, which turns a plan's operations into hours."""
+    options.add_argument(
+        "--tflops",
+        type=_positive,
+        metavar="N",
+        help="10**12 operations a second that one device sustains, for the plan",
+    )
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
 
 
 @dataclass(frozen=True)
@@ -146,7 +171,7 @@ def execute(
     check_plan(plan)
     again = stages_from(plan, start)
     print(f"{recipe.title}: {len(plan.stages)} stages for {len(plan.runs)} runs, in {plan.out}")
-    print("\n".join(describe(plan, again)), flush=True)
+    print("\n".join(describe(plan, again, costs=dry_run)), flush=True)
     if dry_run:
         return 0
     if jobs > 1:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -55,7 +56,7 @@ class QuerySoftDistillation(nn.Module):
         query, value = self._heads(self.proj_q(student)), self._heads(self.proj_v(student))
         key = self._heads(teacher)
         # Unscaled logits reach hundreds: bf16 would round them to whole numbers and fp16 overflow, so fp32.
-        with torch.autocast(device_type=student.device.type, enabled=False):
+        with _full_precision(student.device.type):
             logits = query.float() @ key.float().transpose(-2, -1)
             attention = torch.softmax(logits * self.scale, dim=-1)
         gathered = attention.to(value.dtype) @ value
@@ -64,6 +65,13 @@ class QuerySoftDistillation(nn.Module):
     def _heads(self, tokens: torch.Tensor) -> torch.Tensor:
         batch, count, _ = tokens.shape
         return tokens.view(batch, count, self.num_heads, -1).transpose(1, 2)
+
+
+def _full_precision(device_type: str) -> AbstractContextManager[Any]:
+    """No autocast inside; the meta device, on which costs are counted, has none to begin with."""
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 class Projection(nn.Module):

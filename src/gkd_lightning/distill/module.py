@@ -119,6 +119,17 @@ class DomainGeneralDistillation(L.LightningModule):
             self.log_dict(self.health.measure(terms, aligned, student, masked, teacher), sync_dist=True)
         return loss
 
+    def dry_step(self, images: torch.Tensor) -> torch.Tensor:
+        """The loss of a training step on (B, 3, H, W) images without content: to count what a step takes."""
+        mask = None
+        if self.objective.needs_masked_pass:
+            rows, columns = self.student.grid((images.shape[-2], images.shape[-1]))
+            chosen = masked_samples(len(images), self.hparams.mask_probability)
+            mask = torch.zeros(chosen, rows * columns, dtype=torch.bool, device=images.device)
+        teacher = self.teacher_tokens(images)
+        student, masked, mask = self.student_tokens(images, mask)
+        return self.objective.total(self.objective(student, teacher, masked, mask)[0])
+
     def teacher_tokens(self, images: torch.Tensor) -> Tokens:
         """The teacher's tokens, its patch map resized bilinearly to the student's grid where they differ."""
         tokens: Tokens = self.teacher(images)[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gkd_lightning.evaluate.results import Results
-from gkd_lightning.evaluate.tables import Row, grid, table, unseen_domains
+from gkd_lightning.evaluate.tables import Row, Spread, grid, table, unseen_domains
 
 MEAN = "mean"
 """Key of a published mean over the unseen domains."""
@@ -16,10 +16,17 @@ MEAN = "mean"
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of the table, in percent of mIoU; NaN where there is none."""
+    """One number of the table, in percent of mIoU; NaN where there is none.
+
+    Attributes:
+        ours: mean over our seeds.
+        published: the paper's.
+        std: sample standard deviation of ours; NaN for one seed.
+    """
 
     ours: float
     published: float
+    std: float = math.nan
 
     @property
     def difference(self) -> float:
@@ -27,9 +34,10 @@ class Cell:
         return self.ours - self.published
 
     def __str__(self) -> str:
+        ours = f"{self.ours:.1f}" + ("" if math.isnan(self.std) else f" ± {self.std:.1f}")
         if math.isnan(self.published):
-            return f"{self.ours:.1f}"
-        return f"{self.ours:.1f} / {self.published:.1f} ({self.difference:+.1f})".replace("-", "−")
+            return ours
+        return f"{ours} / {self.published:.1f} ({self.difference:+.1f})".replace("-", "−")
 
 
 def cells(row: Row, domains: list[str], published: Mapping[str, float]) -> dict[str, Cell]:
@@ -37,10 +45,14 @@ def cells(row: Row, domains: list[str], published: Mapping[str, float]) -> dict[
 
     A published mean that is not given is that of the published domains, if all of them are.
     """
-    found = {name: Cell(row.domains[name].mean, published.get(name, math.nan)) for name in domains}
+    found = {name: _cell(row.domains[name], published.get(name, math.nan)) for name in domains}
     whole = [cell.published for cell in found.values()]
     mean = published.get(MEAN, sum(whole) / len(whole) if whole else math.nan)
-    return {**found, MEAN: Cell(row.unseen.mean, mean)}
+    return {**found, MEAN: _cell(row.unseen, mean)}
+
+
+def _cell(ours: Spread, published: float) -> Cell:
+    return Cell(ours.mean, published, ours.std)
 
 
 def all_domains(row: Row) -> float:
@@ -75,7 +87,7 @@ def as_record(results: Results, published: Mapping[str, Mapping[str, float]]) ->
             "method": row.method,
             "seeds": list(row.seeds),
             "scores": {
-                name: {"ours": _plain(cell.ours), "published": _plain(cell.published)}
+                name: {"ours": _plain(cell.ours), "std": _plain(cell.std), "published": _plain(cell.published)}
                 for name, cell in cells(row, domains, published.get(row.method, {})).items()
             },
         }

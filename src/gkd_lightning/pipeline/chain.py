@@ -29,8 +29,10 @@ LOG = "stage.log"
 ARTEFACTS = ("segmenter.safetensors", "student.safetensors")
 
 
-def describe(plan: Plan, again: frozenset[str] = frozenset()) -> list[str]:
-    """One line per stage: what it is, where it goes, whether it exists, and who uses it."""
+def describe(plan: Plan, again: frozenset[str] = frozenset(), costs: bool = False) -> list[str]:
+    """One line per stage: what it is, where it goes, whether it exists, and who uses it; with `costs` what it takes."""
+    from gkd_lightning.pipeline.estimate import stage_cost
+
     lines = []
     for stage in plan.stages:
         state = "run" if stage.hash in again else stage.state()
@@ -43,6 +45,8 @@ def describe(plan: Plan, again: frozenset[str] = frozenset()) -> list[str]:
         start = f"after {stage.parent.directory.name}" if stage.parent else "from the start"
         users = ",".join(stage.users)
         lines.append(f"{stage.directory.name:<36} {what:<20} steps {steps!s:<8} {start:<40} for {users}")
+        if costs and (cost := stage_cost(stage)) is not None:
+            lines.append(f"  {cost}")
         manifest = stage.manifest() if state == "done" else None
         if manifest is not None and manifest.get("git_commit") != git_commit():
             lines.append(f"  note: made by commit {manifest.get('git_commit')}, the code is now at {git_commit()}")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.compose import Config, compose, content_hash, get_value, nearest, set_value, stage_hash
 from gkd_lightning.pipeline.recipe import EVALUATE, MethodRecipe, Recipe, StageRecipe, split_scope
+from gkd_lightning.pipeline.swap import FRAGMENT, Swap, require_used, swapped
 
 DONE = "done.json"
 STARTED = "started.json"
@@ -139,13 +140,15 @@ def make_plan(
     Args:
         recipe: what to do.
         out: folder of this recipe's stages and results.
-        settings: (key, value) on top of the recipe's own; ``STAGE:key`` or ``evaluate:key`` for one place.
+        settings: (key, value) on top of the recipe's own; ``STAGE:key`` or ``evaluate:key`` for one place. A key that
+            names a fragment, such as ``teacher/dinov2_b.yaml``, has it replaced by the fragment that is the value.
         seeds: instead of the recipe's.
         methods: ids of the rows that are wanted; None for all.
         store: folder of the stages, which recipes can share; default `out`/stages.
 
     Raises:
-        UserError: for a missing fragment, a key that cannot be set, or a method that the recipe has not.
+        UserError: for a missing fragment, one that is to be replaced but not used, a key that cannot be set, or a
+            method that the recipe has not.
     """
     known = [method.id for method in recipe.methods]
     for name in methods or ():
@@ -153,7 +156,8 @@ def make_plan(
             raise UserError(f"{recipe.path}: no method '{name}'{nearest(name, known)} (methods: {', '.join(known)})")
     wanted = [method for method in recipe.methods if methods is None or method.id in methods]
     store = store or out / "stages"
-    overrides = [*recipe.overrides.items(), *settings]
+    swaps = [Swap(*split_scope(key, recipe.stage_names), value) for key, value in settings if key.endswith(FRAGMENT)]
+    overrides = [*recipe.overrides.items(), *(item for item in settings if not item[0].endswith(FRAGMENT))]
     for key, _ in overrides:
         split_scope(key, recipe.stage_names)
     stages: dict[str, PlannedStage] = {}
@@ -163,13 +167,14 @@ def make_plan(
             made: dict[str, PlannedStage] = {}
             for stage in method.stages:
                 parent = made[stage.parent] if stage.parent else None
-                planned = _plan_stage(recipe, stage, parent, seed, overrides, store)
+                planned = _plan_stage(recipe, stage, parent, seed, swaps, overrides, store)
                 planned = stages.setdefault(planned.hash, planned)
                 if method.id not in planned.users:
                     planned.users.append(method.id)
                 made[stage.name] = planned
             runs.append(PlannedRun(method, seed, tuple(made.values())))
-    evaluation = compose(recipe.evaluate, beside=recipe.path.parent)
+    evaluation = compose(swapped(recipe.evaluate, swaps, EVALUATE), beside=recipe.path.parent)
+    require_used(swaps)
     _apply(evaluation, recipe.evaluate_set.items(), None, recipe)
     _apply(evaluation, overrides, EVALUATE, recipe, only_scoped=True)
     return Plan(recipe, out, tuple(stages.values()), tuple(runs), evaluation)
@@ -180,11 +185,13 @@ def _plan_stage(
     stage: StageRecipe,
     parent: PlannedStage | None,
     seed: int,
+    swaps: Sequence[Swap],
     overrides: Sequence[tuple[str, Any]],
     store: Path,
 ) -> PlannedStage:
     beside = recipe.path.parent
-    config = compose([*recipe.common, *stage.configs, *recipe.common_stages.get(stage.name, ())], beside)
+    fragments = [*recipe.common, *stage.configs, *recipe.common_stages.get(stage.name, ())]
+    config = compose(swapped(fragments, swaps, stage.name), beside)
     _apply(config, recipe.common_set.items(), stage.name, recipe)
     _apply(config, stage.set.items(), stage.name, recipe)
     _apply(config, overrides, stage.name, recipe)

@@ -88,6 +88,18 @@ class TaskLearning(L.LightningModule):
         self._log_training(loss, {**losses.sums(), **distillation})
         return loss
 
+    def dry_step(self, images: Tensor) -> Tensor:
+        """A scalar that depends on all that a training step computes but the matching and the task's losses.
+
+        Args:
+            images: (B, 3, H, W) without content: this counts what a step takes.
+        """
+        tokens, maps = self.segmenter.encoder(images, self.segmenter.blocks)
+        output = self.segmenter.head(self.segmenter.pyramid(maps))
+        distillation = self.distillation_loss({"image": images}, tokens)
+        scores = [output.classes, *output.masks, *distillation.values()]
+        return torch.stack([score.float().mean() for score in scores]).sum()
+
     def distillation_loss(self, batch: dict[str, Tensor], tokens: Tokens) -> dict[str, Tensor]:
         """Further loss terms by name, added to the task's; single-stage distillation overrides this.
 

@@ -84,7 +84,7 @@ class RunCosts(L.Callback):
         return {
             "steps": trainer.global_step,
             "images": self.images,
-            "tflops": round(self.flops_per_step * trainer.global_step / 1e12, 4) or None,
+            "tflops": float(f"{self.flops_per_step * trainer.global_step / 1e12:.6g}") or None,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images / self.seconds, 3) if self.seconds else None,
             "peak_memory_bytes": self.peak_bytes,

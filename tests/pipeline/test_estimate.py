@@ -1,0 +1,130 @@
+"""What a plan says about its cost is what a training then takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gkd_lightning.cli import main
+from gkd_lightning.cli.run import Study
+from gkd_lightning.pipeline.benchmark import load_benchmark, load_profile
+from gkd_lightning.pipeline.chain import run_stages
+from gkd_lightning.pipeline.estimate import ASSUMED_TFLOPS, _si, _time, stage_cost, summary
+from gkd_lightning.pipeline.plan import Plan
+from tests.pipeline.studies import plan_study, write_study
+
+F2L_GTAV = "f2l/gtav"
+
+
+def f2l_plan(tmp_path: Path, *settings: str, methods: str = "deit_s") -> Plan:
+    return Study(F2L_GTAV, settings, methods=methods, out=tmp_path / "out").plan()
+
+
+@pytest.fixture
+def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GKD_DATA", str(tmp_path / "none"))
+
+
+@pytest.mark.slow
+def test_the_count_is_what_the_training_measures(tmp_path: Path) -> None:
+    settings = {"trainer__max_steps": 3, "data__num_workers": 0}
+    plan = plan_study(write_study(tmp_path), tmp_path / "out", method=None, **settings)
+    estimates = [stage_cost(stage) for stage in plan.stages]
+    run_stages(plan)
+    for stage, estimate in zip(plan.stages, estimates, strict=True):
+        measured = json.loads((stage.directory / "costs.json").read_text())
+        assert estimate is not None
+        assert estimate.parameters == measured["parameters"]
+        # a stage without distillation freezes what its loss does not reach when it starts: the last norm
+        assert estimate.trainable == pytest.approx(measured["trainable_parameters"], rel=0.01)
+        assert estimate.images == measured["images"] == 12
+        assert estimate.flops == pytest.approx(measured["tflops"] * 1e12, rel=0.02 if "agnostic" in stage.name else 0.1)
+        assert estimate.artefact_bytes == pytest.approx(stage.artefact().stat().st_size, rel=0.05, abs=8192)
+    assert summary([plan], tmp_path, None)[0].startswith("left to train: 0 stages, 0 FLOPs")
+
+
+@pytest.mark.usefixtures("no_data")
+def test_the_official_chain(tmp_path: Path) -> None:
+    """By hand, forward: 2 operations a weight and token; a token's attention costs 4 x tokens x width a block."""
+    first, second, task = (stage_cost(stage) for stage in f2l_plan(tmp_path).stages)
+    assert first is not None
+    assert second is not None
+    assert task is not None
+
+    def vit(width: int, tokens: int, patch: int) -> float:
+        block = 12 * width**2 * 2 * tokens + 4 * tokens**2 * width
+        return 12 * block + 2 * tokens * width * 3 * patch**2
+
+    def heads(width: int, teacher: int, tokens: int) -> float:
+        lift = 2 * 2 * width * teacher
+        return lift * (2 * tokens + 1) + 2 * 4 * tokens**2 * teacher  # features, masked patches, class token
+
+    for cost, tokens, patch in ((first, 256, 14), (second, 1024, 16)):
+        by_hand = vit(768, tokens + 1, patch) + 3 * (1.5 * vit(384, tokens + 1, patch) + heads(384, 768, tokens))
+        assert cost.flops_per_image == pytest.approx(by_hand, rel=0.03)
+    assert first.images == 100 * 1_281_167
+    assert second.images == 300 * 24_966
+    assert task.images == 40_000 * 4
+    assert task.parameters / 1e6 == pytest.approx(41.9, abs=0.1)
+    lines = summary([f2l_plan(tmp_path)], tmp_path / "out", 50)
+    total = sum(cost.flops or 0 for cost in (first, second, task))
+    assert f"{_si(total)}FLOPs; {total / 50e12 / 3600:,.0f} hours on one device at 50 TFLOP/s (as given)" in lines[0]
+    assert lines[-1].startswith("devices: all asked for, ")
+
+
+@pytest.mark.usefixtures("no_data")
+def test_joined_sources_and_unknown_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Study("f2l/gtav_synthia_urbansyn", (), methods="deit_s", out=tmp_path / "out").plan()
+    cost = stage_cost(plan.stages[1])
+    assert cost is not None
+    assert cost.images == 300 * (24_966 + 9_400 + 7_539)
+    monkeypatch.delenv("GKD_DATA")
+    assert "not counted: 2 stages, the size of whose data nobody knows" in summary([plan], tmp_path, None)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_data")
+@pytest.mark.parametrize("family", ["f2l", "f2f"])
+def test_the_short_profile_fits_into_a_day_of_one_device(family: str, tmp_path: Path) -> None:
+    settings = load_profile("short").settings
+    plans = [
+        Study(str(part.recipe.path), settings, out=tmp_path / part.name, store=tmp_path / "stages").plan()
+        for part in load_benchmark(family)
+    ]
+    costs = [stage_cost(stage) for stage in {stage.hash: stage for plan in plans for stage in plan.stages}.values()]
+    assert all(cost is not None and cost.devices == 1 and cost.flops is not None for cost in costs)
+    hours = sum(cost.flops or 0 for cost in costs if cost is not None) / (ASSUMED_TFLOPS * 1e12) / 3600
+    assert 8 < hours < 20  # the rest of the day is for evaluation and reading
+
+
+@pytest.mark.usefixtures("no_data")
+def test_a_dry_run_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["run", F2L_GTAV, "--methods", "student_deit_s", "--out", str(tmp_path / "out"), "--dry-run"]
+    assert main([*command, "--tflops", "250"]) == 0
+    printed = capsys.readouterr().out
+    assert "  41.9 M parameters, 19.9 M of them learn; 330 GFLOPs an image, 160,000 images; 168 MB handed on" in printed
+    assert "minutes on one device at 250 TFLOP/s (as given), without evaluation" in printed
+    assert not (tmp_path / "out").exists()
+    assert main([*command, "--tflops", "-3"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--tflops" in line
+
+
+def test_amounts_and_times() -> None:
+    assert [_si(value) for value in (0, 999, 999.6, 1.2e9, 9.999e11, 4.5e20)] == [
+        "0 ",
+        "999 ",
+        "1 k",
+        "1.2 G",
+        "1 T",
+        "450 E",
+    ]
+    assert _si(1.5e21) == "1,500 E"
+    assert [_time(value) for value in (5, 90, 7200, 360000)] == [
+        "less than a minute",
+        "2 minutes",
+        "2.0 hours",
+        "100 hours",
+    ]
