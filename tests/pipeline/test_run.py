@@ -33,7 +33,8 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     text = capsys.readouterr().out
     assert not (tmp_path / "out").exists()
     assert "4 stages for 2 runs" in text
-    assert [line.split()[1] for line in text.splitlines()[1:5]] == ["run"] * 4
+    assert [line.split()[1] for line in text.splitlines()[1:9:2]] == ["run"] * 4
+    assert all(" parameters, " in line for line in text.splitlines()[2:9:2])
     assert "after task_agnostic-" in text
 
 
