@@ -9,7 +9,7 @@ import lightning as L
 import pytest
 import torch
 
-from gkd_lightning.baselines import DensePretraining, SingleStageDistillation
+from gkd_lightning.baselines import DensePretraining, FeatureMSE, SingleStageDistillation
 from gkd_lightning.data import MiniCity, SegmentAugmentation, SourceDataModule
 from gkd_lightning.encoders import EncoderSpec, encoder_state, load_student
 from gkd_lightning.segment import Mask2FormerConfig, load_segmenter
@@ -47,33 +47,35 @@ def test_single_stage_trains_the_encoder_with_both_losses(tmp_path: Path) -> Non
     L.seed_everything(0)
     module = single_stage()
     before = {key: value.clone() for key, value in encoder_state(module.segmenter.encoder).items()}
-    frozen = {key: value.clone() for key, value in encoder_state(module.teacher.module).items()}
+    frozen = {key: value.clone() for key, value in encoder_state(module.teacher_encoder).items()}
     trainer = fit(module, tmp_path, 2)
     logged = trainer.callback_metrics
     assert {"train/loss", "train/feature"} <= set(logged)
     assert torch.isfinite(logged["train/feature"])
     after = encoder_state(module.segmenter.encoder)
     assert not torch.equal(after["patch_embed.proj.weight"], before["patch_embed.proj.weight"])
-    for key, value in encoder_state(module.teacher.module).items():
+    for key, value in encoder_state(module.teacher_encoder).items():
         assert torch.equal(value, frozen[key])
     # the projection learns, too, and the teacher is neither saved nor optimised
     optimised = {id(p) for group in trainer.optimizers[0].param_groups for p in group["params"]}
-    assert {id(p) for p in module.alignment.parameters()} <= optimised
+    assert {id(p) for p in module.term.parameters()} <= optimised
     assert not {id(p) for p in module.teacher.parameters()} & optimised
     assert not [key for key in module.state_dict() if "teacher" in key]
 
 
 def test_weight_scales_the_feature_term() -> None:
     L.seed_everything(0)
-    one, ten = single_stage(), single_stage(distillation_weight=10.0)
+    one, ten = single_stage(), single_stage(term=FeatureMSE(weight=10.0))
     ten.load_state_dict(one.state_dict())
     ten.teacher.module.load_state_dict(one.teacher.module.state_dict())
-    batch = {"image": torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)}
-    terms = []
-    for module in (one, ten):
-        tokens = module.segmenter.encoder.tokens(batch["image"])
-        terms.append(module.distillation_loss(batch, tokens)["feature"])
-    assert terms[1].item() == pytest.approx(10 * terms[0].item(), rel=1e-5)
+    batch = {
+        "image": torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8),
+        "label": torch.zeros(2, 96, 96, dtype=torch.uint8),
+    }
+    terms = [
+        module.distillation_loss(batch, module.student_pass(batch["image"]))["feature"].item() for module in (one, ten)
+    ]
+    assert terms[1] == pytest.approx(10 * terms[0], rel=1e-5)
 
 
 def test_single_stage_exports_a_plain_segmenter(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ def test_single_stage_exports_a_plain_segmenter(tmp_path: Path) -> None:
     assert trainer.global_step == 1
     path = module.export(tmp_path / "artefact", {"seed": 0})
     loaded = load_segmenter(path)
-    assert not [name for name, _ in loaded.segmenter.named_parameters() if "teacher" in name or "alignment" in name]
+    assert not [name for name, _ in loaded.segmenter.named_parameters() if "teacher" in name or "term" in name]
 
 
 def test_dense_pretraining_learns_and_hands_on_half_precision(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def test_stages_fit_their_classes(name: str, tmp_path: Path) -> None:
         encoders.append({"model.student": "student/deit_s.yaml"})
         checked(tmp_path, name, *encoders, "data/minicity_proxy.yaml" if "task" in name else source)
     else:
-        checked(tmp_path, name, {"model.encoder": "student/deit_s.yaml"}, "data/segmentation_view.yaml", source)
+        base = ["stage/task.yaml"] if "joint" in name else []
+        checked(tmp_path, *base, name, {"model.encoder": "student/deit_s.yaml"}, "data/segmentation_view.yaml", source)
 
 
 @pytest.mark.parametrize("name", fragments("geometry"))
@@ -93,11 +94,14 @@ def test_trainers_fit_lightning(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", fragments("method"))
 def test_methods_fit_the_stages(name: str, tmp_path: Path) -> None:
-    if "none" in name:
-        base: tuple[str | dict[str, str], ...] = ("stage/task.yaml", {"model.encoder": "student/deit_s.yaml"})
+    kind = read_yaml(CONFIGS / name).get("model.class_path", "")
+    if ("Distillation" in kind and "Pre" not in kind) or "TaskLearning" in kind:
+        base: list[str | dict[str, str]] = ["stage/task.yaml", "stage/joint.yaml"]
+        base += [{"model.encoder": "student/deit_s.yaml"}, "data/segmentation_view.yaml"]
+        base += [] if "none" in name else [{"model.teacher": "teacher/dinov2_b.yaml"}]
     else:
-        encoders = ({"model.teacher": "teacher/dinov2_b.yaml"}, {"model.student": "student/deit_s.yaml"})
-        base = ("stage/domain_agnostic.yaml", *encoders)
+        base = ["stage/domain_agnostic.yaml", {"model.teacher": "teacher/dinov2_b.yaml"}]
+        base += [{"model.student": "student/deit_s.yaml"}]
     checked(tmp_path, *base, "data/minicity_source.yaml", name)
 
 

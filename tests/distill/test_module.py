@@ -12,8 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from gkd_lightning.data.keys import sample_key
-from gkd_lightning.distill import DomainGeneralDistillation
-from gkd_lightning.distill.module import resize_tokens
+from gkd_lightning.distill import DomainGeneralDistillation, resize_tokens
 from gkd_lightning.encoders import EncoderSpec, Tokens, encoder_state, load_student
 from gkd_lightning.errors import UserError
 

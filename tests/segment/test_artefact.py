@@ -36,8 +36,11 @@ def test_comes_back_as_it_was(saved: tuple[Segmenter, Path]) -> None:
         assert not loaded.training
         assert isinstance(loaded.encoder, Frozen)
     images = torch.randint(0, 256, (1, 3, 32, 48), dtype=torch.uint8)
+    segmenter.eval().requires_grad_(
+        False
+    )  # as the loaded one is: on some CPUs a matrix product asks, and rounds otherwise
     with torch.no_grad():
-        assert loaded.scores(images).equal(segmenter.eval().scores(images))
+        assert loaded.scores(images).equal(segmenter.scores(images))
     assert sorted(file.name for file in path.parent.iterdir()) == ["segmenter.json", "segmenter.safetensors"]
 
 

@@ -11,9 +11,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from gkd_lightning.data.types import CITYSCAPES_19
-from gkd_lightning.encoders import Tokens
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment import TaskLearning, load_segmenter
+from gkd_lightning.segment.module import StudentPass
 from tests.segment.fake import HEAD, SPACE, SPEC, FakeData
 
 
@@ -127,9 +127,9 @@ class WithDistillation(TaskLearning):
         super().__init__(**arguments)
         self.projection = torch.nn.Linear(self.encoder.embed_dim, 2)
 
-    def distillation_loss(self, batch: dict[str, torch.Tensor], tokens: Tokens) -> dict[str, torch.Tensor]:
+    def distillation_loss(self, batch: dict[str, torch.Tensor], student: StudentPass) -> dict[str, torch.Tensor]:
         assert batch["label"].shape[1:] == (32, 32)
-        return {"feature": self.projection(tokens.patches).square().mean()}
+        return {"feature": self.projection(student.tokens.patches).square().mean()}
 
 
 def test_distillation_hook_adds_terms_and_parameters(tmp_path: Path) -> None:

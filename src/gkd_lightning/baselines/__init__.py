@@ -1,6 +1,34 @@
-"""What GKD is compared with, and how the small teacher was made."""
+"""What GKD is compared with: single-stage terms, pre-distillation objectives; and how the small teacher was made."""
 
+from gkd_lightning.baselines.afdcd import AfDCD
+from gkd_lightning.baselines.cirkd import CIRKD
+from gkd_lightning.baselines.cwd import CWD
 from gkd_lightning.baselines.dense_pretraining import DensePretraining
+from gkd_lightning.baselines.feature_mse import FeatureMSE
+from gkd_lightning.baselines.g2sd import G2SD
+from gkd_lightning.baselines.logit_kd import LogitKD
+from gkd_lightning.baselines.objective import Objective
+from gkd_lightning.baselines.pre_distillation import PreDistillation
+from gkd_lightning.baselines.proteus import Proteus
 from gkd_lightning.baselines.single_stage import SingleStageDistillation
+from gkd_lightning.baselines.term import DistillationTerm, View
+from gkd_lightning.baselines.tinymim import TinyMIM
+from gkd_lightning.baselines.vitkd import ViTKD
 
-__all__ = ["DensePretraining", "SingleStageDistillation"]
+__all__ = [
+    "CIRKD",
+    "CWD",
+    "G2SD",
+    "AfDCD",
+    "DensePretraining",
+    "DistillationTerm",
+    "FeatureMSE",
+    "LogitKD",
+    "Objective",
+    "PreDistillation",
+    "Proteus",
+    "SingleStageDistillation",
+    "TinyMIM",
+    "ViTKD",
+    "View",
+]

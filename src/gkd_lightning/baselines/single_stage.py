@@ -1,4 +1,4 @@
-"""Single-stage distillation: task loss and feature MSE to the teacher in the same step, on source labels."""
+"""Single-stage distillation: the task's loss and a teacher's in the same step, on source labels."""
 
 from __future__ import annotations
 
@@ -6,38 +6,107 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from gkd_lightning.distill import Projection, resize_tokens
-from gkd_lightning.encoders import EncoderSpec, Frozen, Tokens, build_encoder
-from gkd_lightning.segment import TaskLearning
+from gkd_lightning.baselines.feature_mse import FeatureMSE
+from gkd_lightning.baselines.term import DistillationTerm, View, pixel_logits
+from gkd_lightning.distill import resize_tokens
+from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, build_encoder
+from gkd_lightning.errors import UserError
+from gkd_lightning.segment import TaskLearning, load_segmenter
+from gkd_lightning.segment.module import StudentPass
+from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 
 
 class SingleStageDistillation(TaskLearning):
-    """Vanilla KD of the paper's Table 1: ``L_task + weight * MSE(P(student), teacher)`` over patch tokens.
-
-    P is LayerNorm + Linear, as in two-stage MSE, so that only the staging differs. The encoder is trained.
+    """``L_task + the terms of a method``; the encoder is trained.
 
     Args:
-        teacher: the frozen vision foundation model.
-        distillation_weight: factor on the feature MSE.
+        teacher: the frozen vision foundation model; not together with `teacher_segmenter`.
+        term: the method; null is feature MSE, the paper's vanilla KD.
+        teacher_segmenter: a teacher whose head was trained on the source (`segmenter.safetensors`), for methods that
+            compare class scores; its encoder is the teacher for all else.
         kwargs: everything that `TaskLearning` takes.
     """
 
-    def __init__(self, teacher: EncoderSpec, distillation_weight: float = 1.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        teacher: EncoderSpec | None = None,
+        term: DistillationTerm | None = None,
+        teacher_segmenter: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.save_hyperparameters({"teacher": asdict(teacher), "distillation_weight": distillation_weight})
-        self.teacher = Frozen(build_encoder(teacher))
-        self.alignment = Projection(self.encoder.embed_dim, self.teacher.module.embed_dim)
+        self.save_hyperparameters({"teacher": None if teacher is None else asdict(teacher)})
+        self.term = FeatureMSE() if term is None else term
+        if (teacher is None) == (teacher_segmenter is None):
+            raise UserError("teacher, teacher_segmenter: give one of them")
+        if self.term.wants_logits and teacher_segmenter is None:
+            raise UserError(f"teacher_segmenter: {type(self.term).__name__} compares class scores, which need a head")
+        if teacher_segmenter is not None:
+            self.teacher: Frozen[Any] = Frozen(_trained(teacher_segmenter, kwargs["num_classes"]))
+        else:
+            assert teacher is not None
+            self.teacher = Frozen(_Bare(build_encoder(teacher)))
+        for who, encoder in (("teacher", self.teacher_encoder), ("encoder", self.encoder)):
+            if self.term.blocks and (encoder.hierarchical or max(self.term.blocks) >= encoder.depth):
+                raise UserError(
+                    f"{who}: {encoder.spec.name} has no blocks {list(self.term.blocks)}, which are compared"
+                )
+        self.term.attach(self.encoder.embed_dim, self.teacher_encoder.embed_dim, kwargs["num_classes"])
 
-    def distillation_loss(self, batch: dict[str, torch.Tensor], tokens: Tokens) -> dict[str, torch.Tensor]:
-        """The feature term, weighted.
+    @property
+    def teacher_encoder(self) -> Encoder:
+        """The teacher's encoder, out of its wrappers."""
+        return unfrozen(self.teacher.module.encoder)
 
-        Args:
-            batch: the labelled batch.
-            tokens: the student's tokens of its images, from the same pass that feeds the head.
-        """
-        teacher = resize_tokens(self.teacher(batch["image"])[0], tokens.grid)
-        aligned = self.alignment(tokens.patches, teacher.patches).tokens
-        error = F.mse_loss(aligned.float(), teacher.patches.float())
-        return {"feature": self.hparams.distillation_weight * error}
+    @property
+    def further_blocks(self) -> tuple[int, ...]:
+        """Blocks that the method looks at."""
+        return self.term.blocks
+
+    def distillation_loss(self, batch: dict[str, Tensor], student: StudentPass) -> dict[str, Tensor]:
+        """The method's terms, weighted; arguments as in `TaskLearning.distillation_loss`."""
+        classes, masks = student.output.classes[-1], student.output.masks[-1]
+        size = (masks.shape[-2], masks.shape[-1])
+        logits = pixel_logits(classes, masks, size) if self.term.wants_logits else None
+        with torch.no_grad():
+            teacher = self._teacher(batch["image"], student.tokens.grid, size)
+        terms: dict[str, Tensor] = self.term(View(student.tokens, student.maps, logits), teacher, batch["label"])
+        return terms
+
+    def _teacher(self, images: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> View:
+        segmenter = self.teacher.module
+        heads_blocks = segmenter.blocks if self.term.wants_logits else []
+        tokens, maps = segmenter.encoder(images, [*heads_blocks, *self.term.blocks])
+        logits = None
+        if self.term.wants_logits:
+            output = segmenter.head(segmenter.pyramid(maps if segmenter.hierarchical else maps[: len(heads_blocks)]))
+            logits = pixel_logits(output.classes[-1], output.masks[-1], size)
+        blocks = maps[len(maps) - len(self.term.blocks) :]
+        return View(resize_tokens(tokens, grid), tuple(_resized(block, grid) for block in blocks), logits)
+
+
+class _Bare(nn.Module):
+    """A teacher without a head, looking like a segmenter."""
+
+    blocks: tuple[int, ...] = ()
+    hierarchical = False
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+
+def _trained(path: str, num_classes: int) -> Segmenter:
+    loaded = load_segmenter(path)
+    if len(loaded.label_space) != num_classes:
+        raise UserError(f"teacher_segmenter: {path} tells {len(loaded.label_space)} classes apart, not {num_classes}")
+    return loaded.segmenter
+
+
+def _resized(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    if maps.shape[-2:] == grid:
+        return maps
+    return F.interpolate(maps.float(), size=grid, mode="bilinear", align_corners=False)

@@ -1,12 +1,14 @@
 """Stage 1: the module, QSD heads, the objective, patch masking."""
 
+from gkd_lightning.distill.base import Distillation, resize_tokens
 from gkd_lightning.distill.heads import Aligned, Projection, QuerySoftDistillation, attention_entropy
 from gkd_lightning.distill.masking import batch_masks, masked_samples, random_token_mask
-from gkd_lightning.distill.module import DomainGeneralDistillation, resize_tokens
+from gkd_lightning.distill.module import DomainGeneralDistillation
 from gkd_lightning.distill.objective import DistillationObjective
 
 __all__ = [
     "Aligned",
+    "Distillation",
     "DistillationObjective",
     "DomainGeneralDistillation",
     "Projection",

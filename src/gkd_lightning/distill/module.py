@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import lightning as L
 import torch
-import torch.nn.functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gkd_lightning.distill.ema import ExponentialMovingAverage
+from gkd_lightning.distill.base import Distillation
 from gkd_lightning.distill.health import DistillationHealth
 from gkd_lightning.distill.masking import batch_masks, masked_samples
 from gkd_lightning.distill.objective import Alignment, DistillationObjective, Variant
-from gkd_lightning.distill.optim import adamw, cosine_factor, parameter_groups, scaled_learning_rate
-from gkd_lightning.encoders import (
-    Encoder,
-    EncoderSpec,
-    Frozen,
-    Tokens,
-    TransformerEncoder,
-    build_encoder,
-    export_encoder,
-)
+from gkd_lightning.encoders import EncoderSpec, Tokens, TransformerEncoder
 from gkd_lightning.errors import UserError
 
 
-class DomainGeneralDistillation(L.LightningModule):
+class DomainGeneralDistillation(Distillation):
     """GKD's stage 1 (CVPR 2026, arXiv 2603.02554): a frozen teacher's tokens into a small student.
 
     The defaults are the official settings of stage 1a.
@@ -83,28 +70,21 @@ class DomainGeneralDistillation(L.LightningModule):
         stage: str = "task_agnostic",
         health_every_n_steps: int = 50,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters(ignore=["teacher", "student"])
-        self.save_hyperparameters({"teacher": asdict(teacher), "student": asdict(student)})
         if min(alpha, beta, gamma) < 0 or alpha + beta + gamma == 0:
             raise UserError(f"alpha={alpha}, beta={beta}, gamma={gamma}: weights must be >= 0 and not all 0")
-        if hand_on == "ema" and ema_decay is None:
-            raise UserError("hand_on=ema needs ema_decay (the official value is 0.99996)")
-        self.teacher = Frozen(build_encoder(teacher))
-        self.student = build_encoder(student)
+        super().__init__(
+            teacher, student, lr, reference_batch_size, min_lr, weight_decay, schedule, warmup_steps, ema_decay,
+            hand_on, stage,
+        )  # fmt: skip
+        self.official_groups = variant == "official"
         self.objective = DistillationObjective(
             self.student.embed_dim, self.teacher.module.embed_dim, alpha, beta, gamma,
             variant, alignment, num_heads, attention_scale,
         )  # fmt: skip
-        self.ema = ExponentialMovingAverage(self.student, ema_decay) if ema_decay is not None else None
         self.health = DistillationHealth(health_every_n_steps)
         self._mixes_images = any(isinstance(module, _BatchNorm) for module in self.student.modules())
         if not self.objective.needs_masked_pass and isinstance(self.student, TransformerEncoder):
             self.student.mask_token.requires_grad_(False)  # no term reaches it: unused under DDP
-
-    def forward(self, images: torch.Tensor) -> Tokens:
-        """The student's tokens of (B, 3, H, W) images."""
-        return self.student.tokens(images)
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """One step of the paper's algorithm."""
@@ -129,12 +109,6 @@ class DomainGeneralDistillation(L.LightningModule):
         teacher = self.teacher_tokens(images)
         student, masked, mask = self.student_tokens(images, mask)
         return self.objective.total(self.objective(student, teacher, masked, mask)[0])
-
-    def teacher_tokens(self, images: torch.Tensor) -> Tokens:
-        """The teacher's tokens, its patch map resized bilinearly to the student's grid where they differ."""
-        tokens: Tokens = self.teacher(images)[0]
-        grid = self.student.grid((images.shape[-2], images.shape[-1]))
-        return resize_tokens(tokens, grid)
 
     def draw_mask(self, images: torch.Tensor, keys: torch.Tensor) -> torch.Tensor | None:
         """(M, N) bool masks of the batch's first M images, each drawn from its sample's key; None without them."""
@@ -170,56 +144,3 @@ class DomainGeneralDistillation(L.LightningModule):
         whole = Tokens(both.cls[:batch], both.patches[:batch], both.grid)
         masked = torch.cat([both.patches[batch:], whole.patches[chosen:]])
         return whole, masked, torch.cat([mask, unmasked[chosen:]])
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with the official groups, linear learning-rate rule and cosine schedule."""
-        hparams = self.hparams
-        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
-        if batch_size is None and hparams.reference_batch_size is not None:
-            raise UserError("reference_batch_size needs a data module that states its global batch_size")
-        base = scaled_learning_rate(hparams.lr, batch_size or 1, hparams.reference_batch_size)
-        official = hparams.variant == "official"
-        groups = parameter_groups(self.named_parameters(), hparams.weight_decay, decay_tokens=official)
-        optimizer = adamw(groups, base, clipped=bool(self.trainer.gradient_clip_val))
-        if hparams.schedule == "epoch":
-            total = self.trainer.max_epochs or 1
-            if total < 0:
-                raise UserError("schedule=epoch needs trainer.max_epochs; with max_steps use schedule=step")
-            factor = cosine_factor(total, base, hparams.min_lr, late=1 if official else 0)
-        else:
-            total = int(self.trainer.estimated_stepping_batches)
-            factor = cosine_factor(total, base, hparams.min_lr, warmup=hparams.warmup_steps)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": hparams.schedule},
-        }
-
-    def on_fit_start(self) -> None:
-        """Keep the teacher's weights in bf16 when the run is in bf16: half the memory, no cast per step."""
-        if str(self.trainer.precision).startswith("bf16"):
-            self.teacher.module.model.to(torch.bfloat16)  # its input statistics stay in fp32
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then move the average."""
-        super().optimizer_step(*args, **kwargs)
-        if self.ema is not None:
-            self.ema.update(self.student)
-
-    def export(self, directory: str | Path, provenance: dict[str, Any]) -> Path:
-        """Write the student's artefact (`student.safetensors`, `student.json`); see `export_encoder`."""
-        encoder: Encoder = self.student
-        if self.hparams.hand_on == "ema":
-            assert self.ema is not None
-            encoder = self.ema.module  # type: ignore[assignment]
-        provenance = {**provenance, "handed_on": self.hparams.hand_on}
-        return export_encoder(encoder, directory, stage=self.hparams.stage, provenance=provenance)
-
-
-def resize_tokens(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
-    """Bring a patch map to another grid bilinearly; the class token stays."""
-    if tokens.grid == grid:
-        return tokens
-    maps = tokens.patches.transpose(1, 2).reshape(len(tokens.patches), -1, *tokens.grid)
-    maps = F.interpolate(maps.float(), size=grid, mode="bilinear", align_corners=False)
-    return Tokens(tokens.cls, maps.flatten(2).transpose(1, 2).to(tokens.patches.dtype), grid)

@@ -115,14 +115,26 @@ def find_fragment(name: str, beside: Path | None = None) -> Path:
 
 
 def compose(fragments: Iterable[Fragment], beside: Path | None = None, base: Config | None = None) -> Config:
-    """Merge fragments in order; a later one wins."""
+    """Merge fragments in order; a later one wins.
+
+    A dotted key at the top of a fragment is set as on the command line, after the rest of the fragment:
+    ``model.class_path: …`` keeps the arguments that are there.
+    """
     config: Config = copy.deepcopy(base) if base else {}
     for fragment in fragments:
         if isinstance(fragment, str):
-            config = merge(config, read_yaml(find_fragment(fragment, beside)))
+            config = _laid_on(config, read_yaml(find_fragment(fragment, beside)))
         else:
             for key, name in fragment.items():
                 mount(config, key, read_yaml(find_fragment(name, beside)))
+    return config
+
+
+def _laid_on(config: Config, fragment: Mapping[str, Any]) -> Config:
+    config = merge(config, {key: value for key, value in fragment.items() if "." not in key})
+    for key, value in fragment.items():
+        if "." in key:
+            set_value(config, key, value)
     return config
 
 

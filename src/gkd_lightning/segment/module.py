@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -18,12 +18,21 @@ from gkd_lightning.evaluate.scores import DomainScore, from_confusion
 from gkd_lightning.segment.artefact import save_segmenter
 from gkd_lightning.segment.criterion import Mask2FormerCriterion, mean_over_ranks
 from gkd_lightning.segment.digest import weights_digest
-from gkd_lightning.segment.head import OFFICIAL_HEAD, Mask2FormerConfig
+from gkd_lightning.segment.head import OFFICIAL_HEAD, HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
 from gkd_lightning.segment.points import KeyedPoints
 from gkd_lightning.segment.pyramid import SCALES
 from gkd_lightning.segment.reach import freeze_unreached
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
+
+
+class StudentPass(NamedTuple):
+    """Encoder and head on one batch."""
+
+    tokens: Tokens
+    maps: tuple[Tensor, ...]
+    """Raw outputs (B, D, h, w) of `TaskLearning.further_blocks`."""
+    output: HeadOutput
 
 
 class TaskLearning(L.LightningModule):
@@ -80,10 +89,9 @@ class TaskLearning(L.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """One step: frozen features, pyramid, head, matching, losses."""
-        tokens, maps = self.segmenter.encoder(batch["image"], self.segmenter.blocks)
-        output = self.segmenter.head(self.segmenter.pyramid(maps))
-        losses = self.criterion(output, batch["label"], KeyedPoints(batch["key"].tolist()))
-        distillation = self.distillation_loss(batch, tokens)
+        student = self.student_pass(batch["image"])
+        losses = self.criterion(student.output, batch["label"], KeyedPoints(batch["key"].tolist()))
+        distillation = self.distillation_loss(batch, student)
         loss: Tensor = losses.total + sum(distillation.values())
         self._log_training(loss, {**losses.sums(), **distillation})
         return loss
@@ -94,18 +102,30 @@ class TaskLearning(L.LightningModule):
         Args:
             images: (B, 3, H, W) without content: this counts what a step takes.
         """
-        tokens, maps = self.segmenter.encoder(images, self.segmenter.blocks)
-        output = self.segmenter.head(self.segmenter.pyramid(maps))
-        distillation = self.distillation_loss({"image": images}, tokens)
-        scores = [output.classes, *output.masks, *distillation.values()]
+        student = self.student_pass(images)
+        labels = images.new_zeros((len(images), *images.shape[-2:]), dtype=torch.uint8)
+        distillation = self.distillation_loss({"image": images, "label": labels}, student)
+        scores = [student.output.classes, *student.output.masks, *distillation.values()]
         return torch.stack([score.float().mean() for score in scores]).sum()
 
-    def distillation_loss(self, batch: dict[str, Tensor], tokens: Tokens) -> dict[str, Tensor]:
+    @property
+    def further_blocks(self) -> tuple[int, ...]:
+        """Encoder blocks whose outputs are wanted besides those of the pyramid."""
+        return ()
+
+    def student_pass(self, images: Tensor) -> StudentPass:
+        """Encoder and head on (B, 3, H, W) images."""
+        blocks = self.segmenter.blocks
+        tokens, maps = self.segmenter.encoder(images, [*blocks, *self.further_blocks])
+        pyramid = self.segmenter.pyramid(maps[: len(blocks)] if blocks else maps)
+        return StudentPass(tokens, tuple(maps[len(blocks) :]) if blocks else (), self.segmenter.head(pyramid))
+
+    def distillation_loss(self, batch: dict[str, Tensor], student: StudentPass) -> dict[str, Tensor]:
         """Further loss terms by name, added to the task's; single-stage distillation overrides this.
 
         Args:
             batch: `image` (B, 3, H, W) uint8, `label` (B, H, W) uint8, `key` (B,) on the host.
-            tokens: the encoder's tokens of these images.
+            student: what encoder and head have made of these images.
         """
         return {}
 
@@ -153,7 +173,7 @@ class TaskLearning(L.LightningModule):
             raise UserError(f"data.view: {self._data.view!r} gives no labels, task learning needs view: segmentation")
         if not self.hparams.freeze_encoder:
             distills = type(self).distillation_loss is not TaskLearning.distillation_loss
-            freeze_unreached(self.encoder, self.segmenter.blocks, with_tokens=distills)
+            freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], with_tokens=distills)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note which frozen encoder the head was trained on: its weights are in no checkpoint."""
