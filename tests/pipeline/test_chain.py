@@ -63,7 +63,7 @@ def test_stages_run_once_and_hand_their_artefact_on(folder: Path) -> None:
     assert config["model"]["init_args"]["student"]["weights"] == str(first.directory / "student.safetensors")
     manifest = second.manifest()
     assert manifest is not None
-    assert manifest["parent_sha256"] == (first.manifest() or {})["sha256"]
+    assert manifest["starts_from"] == {"model.student.weights": (first.manifest() or {})["sha256"]}
     assert manifest["costs"]["steps"] == 13
     assert not (second.directory / "resume.ckpt").exists()
     before = {path: path.stat().st_mtime_ns for path in sorted((folder / "out").rglob("*")) if path.name != "lock"}

@@ -127,9 +127,10 @@ class G2SD(Objective):
         return {"generic": self.weight * generic_loss(predicted, whole)}
 
     def _positions(self, rows: int, columns: int, like: Tensor) -> Tensor:
-        grid = build_sincos2d_pos_embed([rows, columns], self.size["dim"], interleave_sin_cos=False)
-        positions = torch.cat([torch.zeros(1, self.size["dim"]), grid.float().cpu()])
-        return positions.unsqueeze(0).to(like.device)
+        grid = build_sincos2d_pos_embed(
+            [rows, columns], self.size["dim"], interleave_sin_cos=False, dtype=torch.float32, device=like.device
+        )
+        return torch.cat([grid.new_zeros(1, self.size["dim"]), grid]).unsqueeze(0)
 
 
 def shuffles(keys: Tensor, count: int) -> tuple[Tensor, Tensor]:

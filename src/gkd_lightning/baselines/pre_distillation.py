@@ -40,7 +40,7 @@ class PreDistillation(Distillation):
 
     def dry_step(self, images: Tensor) -> Tensor:
         """See `Distillation.dry_step`."""
-        keys = torch.zeros(len(images), dtype=torch.int64)
+        keys = torch.zeros(len(images), dtype=torch.int64, device="cpu")
         return torch.stack(list(self.objective(self.student, self.teacher, images, keys).values())).sum()
 
 

@@ -82,7 +82,7 @@ class SingleStageDistillation(TaskLearning):
         tokens, maps = segmenter.encoder(images, [*heads_blocks, *self.term.blocks])
         logits = None
         if self.term.wants_logits:
-            output = segmenter.head(segmenter.pyramid(maps if segmenter.hierarchical else maps[: len(heads_blocks)]))
+            output = segmenter.head(segmenter.pyramid(maps[: len(maps) - len(self.term.blocks)]))
             logits = pixel_logits(output.classes[-1], output.masks[-1], size)
         blocks = maps[len(maps) - len(self.term.blocks) :]
         return View(resize_tokens(tokens, grid), tuple(_resized(block, grid) for block in blocks), logits)
@@ -92,7 +92,6 @@ class _Bare(nn.Module):
     """A teacher without a head, looking like a segmenter."""
 
     blocks: tuple[int, ...] = ()
-    hierarchical = False
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,14 @@ def describe(plan: Plan, again: frozenset[str] = frozenset(), costs: bool = Fals
     lines = []
     for stage in plan.stages:
         state = "run" if stage.hash in again else stage.state()
-        if stage.parent is not None and stage.parent.hash in again:
+        if any(parent.hash in again for parent in stage.parents):
             state = "run"
         what = {"done": "finished, skip", "resume": "interrupted, resume", "run": "run"}[state]
         steps = (
             get_value(stage.config, "trainer.max_steps") or f"{get_value(stage.config, 'trainer.max_epochs')} epochs"
         )
-        start = f"after {stage.parent.directory.name}" if stage.parent else "from the start"
+        parents = " and ".join(parent.directory.name for parent in stage.parents)
+        start = f"after {parents}" if parents else "from the start"
         users = ",".join(stage.users)
         lines.append(f"{stage.directory.name:<36} {what:<20} steps {steps!s:<8} {start:<40} for {users}")
         if costs and (cost := stage_cost(stage)) is not None:
@@ -59,7 +60,7 @@ def stages_from(plan: Plan, name: str | None) -> frozenset[str]:
         return frozenset()
     chosen: set[str] = set()
     for stage in plan.stages:
-        if stage.name == name or (stage.parent is not None and stage.parent.hash in chosen):
+        if stage.name == name or any(parent.hash in chosen for parent in stage.parents):
             chosen.add(stage.hash)
     return frozenset(chosen)
 
@@ -107,8 +108,8 @@ def run_stage(stage: PlannedStage, again: bool = False, launch: str | None = Non
         launch: a command that starts its arguments once per device, such as ``srun`` or
             ``torchrun --nproc-per-node 8``; None leaves that to Lightning.
     """
-    if stage.parent is not None:
-        stage.parent.artefact()  # or a complaint, before anything is touched
+    for parent in stage.parents:
+        parent.artefact()  # or a complaint, before anything is touched
     fresh = not stage.directory.exists()
     with locked(stage.directory):
         try:
@@ -141,12 +142,12 @@ def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
     if state == "done":
         print(f"{stage.title}: finished before, skipped ({stage.directory})", flush=True)
         return
-    parent = None if stage.parent is None else (stage.parent.manifest() or {}).get("sha256")
+    start = stage.start()
     resume = stage.directory / RESUME
     if state == "run":
         for path in (stage.directory / DONE, resume):
             path.unlink(missing_ok=True)
-        write_json(stage.directory / STARTED, {"hash": stage.hash, "parent_sha256": parent})
+        write_json(stage.directory / STARTED, {"hash": stage.hash, "starts_from": start})
     config_path = stage.directory / STAGE_CONFIG
     with atomic_write(config_path) as temporary:
         temporary.write_text(dump_yaml(stage.final_config()), encoding="utf-8")
@@ -160,7 +161,7 @@ def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
         _fit_in_processes(stage, arguments, [sys.executable])
     else:
         _fit_here(stage, arguments)
-    _finish(stage, parent)
+    _finish(stage, start)
 
 
 def _fit_here(stage: PlannedStage, arguments: list[str]) -> None:
@@ -221,7 +222,7 @@ def failure(stage: PlannedStage, status: int, errors: str) -> Exception:
     return UserError(text) if mistake else RuntimeError(text)
 
 
-def _finish(stage: PlannedStage, parent: str | None) -> None:
+def _finish(stage: PlannedStage, start: Mapping[str, str | None]) -> None:
     names = [name for name in ARTEFACTS if (stage.directory / name).is_file()]
     if not names:
         raise UserError(f"stage {stage.name}: {stage.directory} holds no artefact, does the model have `export`?")
@@ -232,7 +233,7 @@ def _finish(stage: PlannedStage, parent: str | None) -> None:
         "hash": stage.hash,
         "artefact": names[0],
         "sha256": file_sha256(stage.directory / names[0]),
-        "parent_sha256": parent,
+        "starts_from": dict(start),
         "costs": costs,
         "git_commit": git_commit(),
         "versions": versions(),

@@ -17,7 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.pipeline.compose import get_value
+from gkd_lightning.pipeline.compose import get_value, set_value
 from gkd_lightning.pipeline.datasets import build_dataset, dataset_specs
 from gkd_lightning.pipeline.explain import explain
 from gkd_lightning.pipeline.plan import Plan, PlannedStage
@@ -67,12 +67,17 @@ class StageCost:
 
 
 def stage_cost(stage: PlannedStage) -> StageCost | None:
-    """Count one stage; None if its model has no `dry_step`.
+    """Count one stage; None if its model has no `dry_step`, or needs a segmenter that is not trained yet.
 
     Raises:
         UserError: arguments that the model does not take.
     """
     config = interpolate(stage.config)
+    for key, parent in stage.inputs.items():
+        if not key.endswith(".weights"):  # an architecture that is known to its artefact alone
+            if parent.state() != "done":
+                return None
+            set_value(config, key, str(parent.artefact()))
     size = get_value(config, "data.init_args.image_size")
     if not isinstance(size, int) or not isinstance(config.get("model"), Mapping):
         return None
@@ -104,7 +109,10 @@ def summary(plans: Iterable[Plan], folder: Path, tflops: float | None) -> list[s
         f"{rate:g} TFLOP/s ({why}), without evaluation"
     ]
     if len(known) < len(costs):
-        lines.append(f"not counted: {len(costs) - len(known)} stages, the size of whose data nobody knows")
+        lines.append(
+            f"not counted: {len(costs) - len(known)} stages, which start from a segmenter not trained yet, or the size "
+            "of whose data nobody knows"
+        )
     counted = [cost for cost in costs.values() if cost is not None]
     if counted:
         kept, passing = sum(c.artefact_bytes for c in counted), max(c.checkpoint_bytes for c in counted)

@@ -83,7 +83,7 @@ class _Pool:
         for stage in list(self.waiting):
             if not self.free:
                 return
-            if stage.parent is None or stage.parent.state() == "done":
+            if all(parent.state() == "done" for parent in stage.parents):
                 self.waiting.remove(stage)
                 slot = self.free.pop(0)
                 self.running[threads.submit(self._carry_out, stage, slot)] = (stage, slot)

@@ -27,11 +27,10 @@ class PlannedStage:
     Attributes:
         name: the stage's name in the recipe.
         seed: its seed.
-        config: composed configuration, without output paths and with `artefact:<hash>` where the parent's goes.
-        hash: SHA-256 of the configuration, the files it names and (through it) the parent.
+        config: composed configuration, without output paths and with `artefact:<hash>` where a parent's goes.
+        hash: SHA-256 of the configuration, the files it names and (through it) the parents.
         directory: ``<store>/<name>-<first 12 digits of the hash>``.
-        parent: the stage whose artefact this one starts from.
-        to: dotted key that receives the parent's artefact.
+        inputs: the stages whose artefacts this one starts from, by the dotted key that receives the path.
         users: ``method`` ids that use this stage.
     """
 
@@ -40,9 +39,13 @@ class PlannedStage:
     config: Config
     hash: str
     directory: Path
-    parent: PlannedStage | None
-    to: str | None
+    inputs: Mapping[str, PlannedStage] = field(default_factory=dict)
     users: list[str] = field(default_factory=list)
+
+    @property
+    def parents(self) -> list[PlannedStage]:
+        """The stages that have to be finished before this one."""
+        return list(self.inputs.values())
 
     @property
     def title(self) -> str:
@@ -68,19 +71,23 @@ class PlannedStage:
             raise UserError(f"{self.directory}: the stage '{self.name}' is not finished")
         return self.directory / str(found["artefact"])
 
+    def start(self) -> dict[str, str | None]:
+        """SHA-256 of the artefacts that this stage starts from, by the key that receives them."""
+        return {key: (parent.manifest() or {}).get("sha256") for key, parent in self.inputs.items()}
+
     def state(self) -> State:
         """Whether the stage is finished, can be resumed, or has to run; a parent that changed voids both."""
-        if self.parent is not None and self.parent.state() != "done":
+        if any(parent.state() != "done" for parent in self.parents):
             return "run"
-        parent = None if self.parent is None else (self.parent.manifest() or {}).get("sha256")
+        start = self.start()
         found = self.manifest()
-        if found is not None and found.get("parent_sha256") == parent:
+        if found is not None and found.get("starts_from") == start:
             return "done"
         try:
             started = json.loads((self.directory / STARTED).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return "run"
-        same = started.get("parent_sha256") == parent
+        same = started.get("starts_from") == start
         return "resume" if same and (self.directory / RESUME).is_file() else "run"
 
     def final_config(self) -> Config:
@@ -88,8 +95,8 @@ class PlannedStage:
         config = compose([], base=self.config)
         set_value(config, "trainer.default_root_dir", str(self.directory))
         config["title"] = self.title
-        if self.parent is not None and self.to is not None:
-            set_value(config, self.to, str(self.parent.artefact()))
+        for key, parent in self.inputs.items():
+            set_value(config, key, str(parent.artefact()))
         return config
 
 
@@ -104,9 +111,12 @@ class PlannedRun:
     @property
     def chain(self) -> list[PlannedStage]:
         """The last stage and its ancestors, oldest first: what the method's result has cost."""
-        found = [self.stages[-1]]
-        while (parent := found[0].parent) is not None:
-            found.insert(0, parent)
+        wanted = {self.stages[-1].hash}
+        found: list[PlannedStage] = []
+        for stage in reversed(self.stages):  # children before parents
+            if stage.hash in wanted:
+                found.insert(0, stage)
+                wanted |= {parent.hash for parent in stage.parents}
         return found
 
 
@@ -166,8 +176,8 @@ def make_plan(
         for method in wanted:
             made: dict[str, PlannedStage] = {}
             for stage in method.stages:
-                parent = made[stage.parent] if stage.parent else None
-                planned = _plan_stage(recipe, stage, parent, seed, swaps, overrides, store)
+                inputs = {key: made[name] for key, name in stage.inputs.items()}
+                planned = _plan_stage(recipe, stage, inputs, seed, swaps, overrides, store)
                 planned = stages.setdefault(planned.hash, planned)
                 if method.id not in planned.users:
                     planned.users.append(method.id)
@@ -183,7 +193,7 @@ def make_plan(
 def _plan_stage(
     recipe: Recipe,
     stage: StageRecipe,
-    parent: PlannedStage | None,
+    inputs: Mapping[str | None, PlannedStage],
     seed: int,
     swaps: Sequence[Swap],
     overrides: Sequence[tuple[str, Any]],
@@ -196,12 +206,11 @@ def _plan_stage(
     _apply(config, stage.set.items(), stage.name, recipe)
     _apply(config, overrides, stage.name, recipe)
     config["seed_everything"] = seed
-    to = None
-    if parent is not None:
-        to = stage.to or _default_target(config)
-        set_value(config, to, f"artefact:{parent.hash}")
+    named = {key or _default_target(config): parent for key, parent in inputs.items()}
+    for key, parent in named.items():
+        set_value(config, key, f"artefact:{parent.hash}")
     digest = stage_hash(config)
-    return PlannedStage(stage.name, seed, config, digest, store / f"{stage.name}-{digest[:12]}", parent, to)
+    return PlannedStage(stage.name, seed, config, digest, store / f"{stage.name}-{digest[:12]}", named)
 
 
 def _apply(

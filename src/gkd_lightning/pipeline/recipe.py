@@ -14,7 +14,8 @@ from gkd_lightning.pipeline.yaml_text import parse_yaml
 Role = Literal["method", "none", "teacher", "oracle"]
 """What a row stands for in the table, see `gkd_lightning.evaluate.results.Role`."""
 PREVIOUS = "previous"
-"""`from` of a stage that starts from the stage above it; ``none`` starts fresh."""
+"""`from` of a stage that starts from the stage above it; ``none`` starts fresh, and a mapping from dotted keys to
+stages fills several keys."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,14 @@ class StageRecipe:
         name: such as ``task_agnostic``; unique within its method.
         configs: fragments, in order, on top of the recipe's common ones.
         set: values by dotted key, on top of the fragments.
-        parent: name of the stage whose artefact this one starts from, or None.
-        to: dotted key that receives the artefact's path; None picks ``model.student.weights`` where the model
-            has a student and ``model.encoder.weights`` otherwise.
+        inputs: names of the stages whose artefacts this one starts from, by the dotted key that receives the path.
+            The key None picks ``model.student.weights`` where the model has a student, else ``model.encoder.weights``.
     """
 
     name: str
     configs: tuple[Fragment, ...] = ()
     set: Mapping[str, Any] = field(default_factory=dict)
-    parent: str | None = None
-    to: str | None = None
+    inputs: Mapping[str | None, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

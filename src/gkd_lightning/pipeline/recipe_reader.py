@@ -173,20 +173,29 @@ class _Reader:
         if name in earlier:
             raise self.wrong(f"{where}.name", f"the method has two stages named '{name}'")
         configs, values = self.contents(value, where)
-        parent = "none" if value.get("from", "") is None else self.text(value, where, "from", PREVIOUS)
-        if parent == PREVIOUS:
-            start = earlier[-1] if earlier else None
-        elif parent == "none":
-            start = None
-        elif parent in earlier:
-            start = parent
-        else:
-            known = [*earlier, "none"]
-            raise self.wrong(f"{where}.from", f"'{parent}' is no stage above this one{nearest(parent, known)}")
+        return StageRecipe(name, configs, values, self.inputs(where, value, earlier))
+
+    def inputs(self, where: str, value: dict[str, Any], earlier: list[str]) -> dict[str | None, str]:
         to = value.get("to")
         if to is not None and not isinstance(to, str):
             raise self.wrong(f"{where}.to", "expected a dotted key such as model.student.weights")
-        return StageRecipe(name, configs, values, start, to)
+        start = value.get("from", PREVIOUS)
+        if isinstance(start, dict):
+            if to is not None:
+                raise self.wrong(f"{where}.to", "the keys of `from` say it already")
+            return {key: self.earlier(f"{where}.from.{key}", name, earlier) for key, name in start.items()}
+        if start == PREVIOUS:
+            return {to: earlier[-1]} if earlier else {}
+        if start is None or start == "none":
+            return {}
+        return {to: self.earlier(f"{where}.from", start, earlier)}
+
+    def earlier(self, where: str, name: Any, earlier: list[str]) -> str:
+        if not isinstance(name, str):
+            raise self.wrong(where, "expected the name of a stage")
+        if name not in earlier:
+            raise self.wrong(where, f"'{name}' is no stage above this one{nearest(name, [*earlier, 'none'])}")
+        return name
 
     def section(self, value: dict[str, Any], key: str, *more: str) -> tuple[tuple[Fragment, ...], dict[str, Any]]:
         section = self.mapping(value.get(key), key)

@@ -57,7 +57,7 @@ def jobs_of(plan: Plan, recipe: str, options: Sequence[str], sbatch: Sequence[st
     for stage in waiting:
         nodes, devices = _layout(stage)
         command = ["run", recipe, *options, "--only", stage.directory.name, "--launch", "srun"]
-        after = (names[stage.parent.hash],) if stage.parent is not None and stage.parent.hash in names else ()
+        after = tuple(names[parent.hash] for parent in stage.parents if parent.hash in names)
         jobs.append(
             Job(stage.directory.name, _script(plan, stage.directory.name, nodes, devices, sbatch, command), after)
         )
