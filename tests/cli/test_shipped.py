@@ -71,7 +71,7 @@ def test_stages_fit_their_classes(name: str, tmp_path: Path) -> None:
         encoders.append({"model.student": "student/deit_s.yaml"})
         checked(tmp_path, name, *encoders, "data/minicity_proxy.yaml" if "task" in name else source)
     else:
-        base = ["stage/task.yaml"] if "joint" in name else []
+        base = ["stage/task.yaml"] if "joint" in name or "coupled" in name else []
         checked(tmp_path, *base, name, {"model.encoder": "student/deit_s.yaml"}, "data/segmentation_view.yaml", source)
 
 

@@ -50,10 +50,26 @@ def run(verb: str, arguments: list[str]) -> int:
     )
     options.add_argument("--dry-run", action="store_true", help="print the plan, its cost (or the jobs), do nothing")
     add_tflops(options)
+    options.add_argument(
+        "--grid",
+        action="append",
+        default=[],
+        metavar="KEY=V1,V2,…",
+        help="every combination of these settings up to --stage, ranked by --objective; several --grid multiply",
+    )
+    options.add_argument("--stage", default="task_agnostic", help="of --grid: the stage that is judged")
+    options.add_argument("--objective", default="val/probe/miou", help="of --grid: what that stage logs, the larger")
+    options.add_argument(
+        "--then-run", action="store_true", help="of --grid: then the whole recipe with the best values"
+    )
     found = options.read(arguments)
     study = Study(
         found.recipe, tuple(found.settings), seeds=found.seeds, methods=found.methods, out=found.out, store=found.store
     )
+    if found.grid:
+        from gkd_lightning.cli.grid import run_grid
+
+        return run_grid(study, found)
     if found.submit is not None:
         return _submit(study, found.start, found.sbatch, found.dry_run)
     status = execute(

@@ -4,6 +4,7 @@ from gkd_lightning.pipeline.callbacks.checkpoint import RESUME_CHECKPOINT, Atomi
 from gkd_lightning.pipeline.callbacks.costs import RunCosts
 from gkd_lightning.pipeline.callbacks.export import ExportArtefact
 from gkd_lightning.pipeline.callbacks.interrupt import StopWithCheckpoint
+from gkd_lightning.pipeline.callbacks.probe import ProbeStudent
 from gkd_lightning.pipeline.callbacks.progress import Progress
 from gkd_lightning.pipeline.callbacks.selection import BestOnSource, Selection
 from gkd_lightning.pipeline.callbacks.steps import KeyedSteps
@@ -14,6 +15,7 @@ __all__ = [
     "BestOnSource",
     "ExportArtefact",
     "KeyedSteps",
+    "ProbeStudent",
     "Progress",
     "RunCosts",
     "Selection",

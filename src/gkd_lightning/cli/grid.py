@@ -1,0 +1,70 @@
+"""`gkd run RECIPE --grid …`: a sweep without any account."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gkd_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from gkd_lightning.cli.run import Study
+
+
+def run_grid(study: Study, found: argparse.Namespace) -> int:
+    """Train every combination up to the judged stage, rank them, say (or do) what comes next.
+
+    Raises:
+        UserError: options that do not go with a sweep, or any of those of `gkd_lightning.pipeline.grid`.
+    """
+    from gkd_lightning.cli.run import execute
+    from gkd_lightning.pipeline.chain import check_plan, describe, run_stages
+    from gkd_lightning.pipeline.grid import (
+        check_objective,
+        combinations,
+        needed,
+        ranked,
+        scored,
+        trial_of,
+        write_trials,
+    )
+    from gkd_lightning.pipeline.jobs import run_jobs, stage_command
+
+    for name in ("submit", "only", "start"):
+        if getattr(found, name) is not None:
+            raise UserError(f"--grid: not together with --{'from' if name == 'start' else name}")
+    if found.jobs < 1:
+        raise UserError(f"--jobs {found.jobs}: give 1 or more")
+    check_objective(found.objective)
+    method = None if found.methods is None else found.methods.split(",")[0]
+    first = study.plan()
+    store = study.store or first.out / "stages"
+    trials, options, stages = [], {}, {}
+    for settings in combinations(found.grid):
+        variant = replace(study, settings=(*study.settings, *settings), store=store)
+        trial = trial_of(variant.plan(), settings, found.stage, method)
+        for stage in needed(trial.stages):
+            stages.setdefault(stage.hash, stage)
+            options.setdefault(stage.hash, variant.options())
+        trials.append(trial)
+    plan = replace(first, stages=tuple(stages.values()), evaluation={})
+    check_plan(plan)
+    print(f"{plan.recipe.title}: {len(trials)} combinations, {len(plan.stages)} stages, in {plan.out}")
+    print("\n".join(describe(plan, costs=found.dry_run)), flush=True)
+    if found.dry_run:
+        return 0
+    if found.jobs > 1:
+        run_jobs(plan, found.jobs, lambda stage: stage_command(study.recipe, options[stage.hash])(stage))
+    else:
+        run_stages(plan, launch=found.launch)
+    order = ranked(scored(trial, found.objective) for trial in trials)
+    facts = {"recipe": study.recipe, "stage": found.stage, "objective": found.objective}
+    print(write_trials(order, plan.out / "sweep", facts), end="")
+    winner = replace(study, settings=(*study.settings, *order[0].settings), store=store)
+    print(f"best: {' '.join(order[0].settings)}  {found.objective} {order[0].spread}  (all in {plan.out / 'sweep'})")
+    if not found.then_run:
+        print(f"the whole chain with it: {shlex.join(['gkd', 'run', study.recipe, *winner.options()])}")
+        return 0
+    return execute(winner, jobs=found.jobs, launch=found.launch)
