@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -120,16 +122,31 @@ def test_recipes_plan_and_every_stage_is_valid(name: str, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
-def test_a_sweep_is_a_command_that_parses(monkeypatch: pytest.MonkeyPatch) -> None:
+def expansions(sweep: dict[str, Any]) -> list[dict[str, float]]:
+    """Every trial of a grid; the corners of a range."""
+    axes = {
+        key: item["values"] if "values" in item else [item["min"], item["max"]]
+        for key, item in sweep["parameters"].items()
+    }
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+@pytest.mark.parametrize("name", fragments("sweep"))
+def test_every_trial_of_a_sweep_is_a_command_that_parses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from gkd_lightning.pipeline.stage import StageCLI
 
     monkeypatch.chdir(shipped_root())
-    sweep = yaml.safe_load((CONFIGS / "sweep/alpha_beta_gamma.yaml").read_text())
+    sweep = yaml.safe_load((CONFIGS / name).read_text())
+    assert sweep["method"] in name
+    assert sweep["metric"] == {"name": "val/probe/miou", "goal": "maximize"}
     environment, program, verb, *options, arguments = sweep["command"]
     assert (environment, program, verb, arguments) == ("${env}", "gkd", "fit", "${args}")
-    options += [f"--{key}={item['values'][0]}" for key, item in sweep["parameters"].items()]
-    stage = StageCLI(options, build=False)
-    for key, item in sweep["parameters"].items():
-        assert stage.config[key.replace("model.", "model.init_args.")] == item["values"][0]
+    for trial in expansions(sweep):
+        assert sum(trial.values()) > 0  # all weights 0 is refused
+        stage = StageCLI([*options, *(f"--{key}={value}" for key, value in trial.items())], build=False)
+        for key, value in trial.items():
+            assert stage.config[key.replace("model.", "model.init_args.")] == value
     assert stage.config["model.init_args.teacher.weights"] == "asset:minicity_teacher"
     assert stage.config["data.init_args.dataset.class_path"].endswith("MiniCityShapes")
+    (probe,) = stage.config["trainer.callbacks"]
+    assert {probe.init_args["val"][domain].init_args["style"] for domain in probe.init_args["val"]} == {"game", "val"}

@@ -11,6 +11,8 @@ from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
     from gkd_lightning.cli.run import Study
+    from gkd_lightning.pipeline.grid import Trial
+    from gkd_lightning.pipeline.plan import PlannedStage
 
 
 def run_grid(study: Study, found: argparse.Namespace) -> int:
@@ -41,7 +43,9 @@ def run_grid(study: Study, found: argparse.Namespace) -> int:
     method = None if found.methods is None else found.methods.split(",")[0]
     first = study.plan()
     store = study.store or first.out / "stages"
-    trials, options, stages = [], {}, {}
+    trials: list[Trial] = []
+    stages: dict[str, PlannedStage] = {}
+    options: dict[str, list[str]] = {}
     for settings in combinations(found.grid):
         variant = replace(study, settings=(*study.settings, *settings), store=store)
         trial = trial_of(variant.plan(), settings, found.stage, method)

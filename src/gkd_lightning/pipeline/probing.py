@@ -20,7 +20,8 @@ BATCH = 16
 
 def spread(dataset: ImageDataset, count: int) -> list[int]:
     """At most `count` indices, evenly over the data set."""
-    return np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int).tolist()
+    places = np.linspace(0, len(dataset) - 1, min(count, len(dataset)))
+    return [int(place) for place in places.round()]
 
 
 def encoder_images(encoder: Encoder, dataset: ImageDataset, indices: list[int]) -> Iterator[Tensor]:

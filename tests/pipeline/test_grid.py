@@ -1,0 +1,106 @@
+"""A sweep without an account: combinations, ranking, what is refused, and a real one of two tiny trials."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from gkd_lightning.cli import main
+from gkd_lightning.errors import UserError
+from gkd_lightning.pipeline.grid import Trial, check_objective, combinations, ranked, scored
+from gkd_lightning.pipeline.logger import read_metrics
+from gkd_lightning.pipeline.plan import PlannedStage
+from gkd_lightning.pipeline.stage import StageCLI
+from tests.pipeline.studies import FILES, write_study
+from tests.pipeline.test_probe import PROBE
+
+
+def test_combinations() -> None:
+    assert combinations(["a=1,2", "b=x"]) == [("a=1", "b=x"), ("a=2", "b=x")]
+    for axis in ("a", "a=", "=1", "a=1,,2"):
+        with pytest.raises(UserError, match=r"--grid .*expected key=value"):
+            combinations([axis])
+    with pytest.raises(UserError, match="twice"):
+        combinations(["a=1", "a=2"])
+
+
+@pytest.mark.parametrize("objective", ["train/loss", "test/night/miou", "night"])
+def test_what_must_not_choose(objective: str) -> None:
+    with pytest.raises(UserError, match="val/probe/miou"):
+        check_objective(objective)
+
+
+def fake_stage(folder: Path, seed: int, *rows: dict[str, float]) -> PlannedStage:
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text("".join(json.dumps({"step": i, **row}) + "\n" for i, row in enumerate(rows)))
+    return PlannedStage("task_agnostic", seed, {}, str(folder), folder)
+
+
+def test_the_last_score_of_every_seed_counts(tmp_path: Path) -> None:
+    key = "val/probe/miou"
+    one = Trial(("a=1",), (fake_stage(tmp_path / "1", 0, {key: 90}, {key: 10}),))
+    two = Trial(("a=2",), tuple(fake_stage(tmp_path / f"2{seed}", seed, {key: 20 + seed}) for seed in range(2)))
+    order = ranked(scored(trial, key) for trial in (one, two))
+    assert [trial.settings for trial in order] == [("a=2",), ("a=1",)]
+    assert order[0].scores == (20, 21)
+    with pytest.raises(UserError, match="never logged it, did you mean 'val/probe/miou'"):
+        scored(one, "val/probe/mioo")
+
+
+@pytest.mark.slow
+def test_a_real_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_study(tmp_path)
+    (tmp_path / "probe.yaml").write_text(PROBE)
+    recipe.write_text(
+        recipe.read_text().replace("[distill.yaml, proxy.yaml]", "[distill.yaml, proxy.yaml, probe.yaml]")
+    )
+    arguments = ["run", str(recipe), "--out", str(tmp_path / "out"), "--set", "trainer.max_steps=3"]
+    axes = ["--grid", "task_agnostic:model.lr=1e-3,1e-9", "--grid", "task_agnostic:model.alpha=1"]
+    assert main([*arguments, *axes]) == 0
+    said = capsys.readouterr().out
+    found = json.loads((tmp_path / "out/sweep/sweep.json").read_text())
+    means = [trial["mean"] for trial in found["trials"]]
+    assert means == sorted(means, reverse=True)
+    assert f"best: {' '.join(found['trials'][0]['set'])}" in said
+    rows = list(csv.DictReader((tmp_path / "out/sweep/sweep.csv").open()))
+    assert list(rows[0]) == ["task_agnostic:model.lr", "task_agnostic:model.alpha", "seed", "val/probe/miou"]
+    assert (tmp_path / "out/sweep/sweep.md").read_text() in said
+    # again: everything is there already; then the winner through the whole chain, with its first stage shared
+    assert main([*arguments, *axes, "--then-run", "--methods", "gkd"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("task_agnostic seed 0: finished before") == 3
+    assert (tmp_path / "out/report.html").is_file()
+    assert main([*arguments, *axes, "--stage", "task"]) == 2
+    assert main([*arguments, "--grid", "task_agnostic:model.alfa=1"]) == 2
+    assert "did you mean 'alpha'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_wandb_gets_the_objective_and_the_whole_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    logger = "trainer: {logger: [{class_path: lightning.pytorch.loggers.WandbLogger, init_args: {save_dir: logs}}]}"
+    arguments = []
+    for name, text in {**FILES, "probe.yaml": PROBE, "wandb.yaml": logger}.items():
+        if name in ("trainer.yaml", "distill.yaml", "proxy.yaml", "probe.yaml", "wandb.yaml"):
+            Path(name).write_text(text)
+            arguments += ["--config", name]
+    Path("logs").mkdir()
+    stage = StageCLI([*arguments, "--model.alpha=0.5", "--trainer.max_steps=3", "--trainer.default_root_dir=run"])
+    stage.run()
+    run = stage.trainer.loggers[1].experiment
+    assert run.summary["val/probe/miou"] == read_metrics("run/metrics.jsonl")[-1]["val/probe/miou"]
+    config = dict(run.config)
+    assert config["model"]["init_args"]["alpha"] == 0.5
+    assert config["model"]["init_args"]["teacher"]["name"] == "vit_tiny_patch16_224"
+    assert config["trainer"]["max_steps"] == 3
+    assert config["data"]["class_path"].endswith("ProxyDataModule")
+    wandb.finish()
+    (log,) = Path("logs").rglob("*.wandb")
+    assert b"val/probe/miou" in log.read_bytes()
