@@ -17,12 +17,12 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.contact_sheet import _font, overlay
+from gkd_lightning.data.contact_sheet import overlay, text_font
 from gkd_lightning.data.fakes import write_fake
 from gkd_lightning.data.types import SegmentationDataset
 from gkd_lightning.evaluate.tables import grid
 from gkd_lightning.pipeline.datasets import datasets_of
-from gkd_lightning.pipeline.recipe import Recipe
+from gkd_lightning.pipeline.recipe import Basis, Recipe
 from gkd_lightning.pipeline.recipe_reader import load_recipe
 
 FOLDER = Path(__file__).parent / "benchmarks"
@@ -85,7 +85,7 @@ def picture(domains: dict[str, SegmentationDataset], path: Path) -> None:
     drawn = Pillow.fromarray(sheet)
     pen = ImageDraw.Draw(drawn)
     for index, name in enumerate(domains):
-        pen.text((index * (CELL + 6), 3), name, fill=(31, 35, 40), font=_font(14))
+        pen.text((index * (CELL + 6), 3), name, fill=(31, 35, 40), font=text_font(14))
     drawn.quantize(128).save(path, optimize=True)
 
 
@@ -141,23 +141,30 @@ def _protocol(domains: dict[str, SegmentationDataset]) -> str:
 
 
 def _published(family: str, recipe: Recipe) -> str:
+    said = f"{family.upper()}: {_basis(recipe)}"
     rows = [method for method in recipe.methods if method.published]
-    basis = {f"{method.title}: {method.basis.source}, {method.basis.why}" for method in recipe.methods if method.basis}
-    general = {method.basis for method in recipe.methods if method.basis}
-    said = (
-        f"Settings of the {family.upper()} rows: "
-        + " ".join(sorted(f"*{basis.source}*, {basis.why}." for basis in general))
-        if len(general) <= 3
-        else " ".join(sorted(basis))
-    )
     if not rows:
-        return f"{said} Nothing is published for them."
+        return f"{said} Nothing is published for these rows."
     columns = list(dict.fromkeys(domain for method in rows for domain in method.published))
     lines = [
         [method.title, *(f"{method.published[c]:.1f}" if c in method.published else "–" for c in columns)]
         for method in rows
     ]
     return f"{said} mIoU in percent, {recipe.published_in}:\n\n{grid([family.upper(), *columns], lines)}"
+
+
+def _basis(recipe: Recipe) -> str:
+    """Where the settings come from: what holds for most rows, then the rows that differ."""
+    rows: dict[Basis, list[str]] = {}
+    for method in recipe.methods:
+        if method.basis is not None:
+            rows.setdefault(method.basis, []).append(method.title)
+    order = sorted(rows, key=lambda basis: -len(rows[basis]))
+    parts = [
+        f"{'settings' if index == 0 else ' and '.join(rows[basis])}: *{basis.source}*, {basis.why}."
+        for index, basis in enumerate(order)
+    ]
+    return " ".join(parts)
 
 
 if __name__ == "__main__":

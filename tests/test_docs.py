@@ -14,7 +14,7 @@ from gkd_lightning.pipeline.plan import make_plan
 from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_recipe_for_own_data_composes(tmp_path: Path) -> None:
@@ -37,6 +37,20 @@ def test_recipes_and_files_that_documents_name_exist(document: Path) -> None:
         assert (document.parent / name).exists(), name
     for name in re.findall(r"`((?:stage|geometry|data|teacher|student|method|trainer)/\w+\.yaml)`", text):
         assert (ROOT / "configs" / name).is_file(), name
+
+
+def test_the_benchmarks_pages_say_what_recipes_and_data_sets_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GKD_DATA", str(tmp_path))
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import benchmark_pages
+
+    recipes = {name.partition("/")[2] for name in shipped_recipes() if name.startswith(("f2l/", "f2f/"))}
+    assert set(benchmark_pages.BENCHMARKS) == recipes
+    for name in benchmark_pages.BENCHMARKS:
+        text = (benchmark_pages.FOLDER / f"{name}.md").read_text(encoding="utf-8")
+        assert text == benchmark_pages.page(name), f"{name}.md is old: python docs/benchmark_pages.py"
 
 
 def commands(*verbs: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,19 @@ import lightning as L
 import pytest
 import torch
 
-from gkd_lightning.baselines import DensePretraining, FeatureMSE, SingleStageDistillation
+from gkd_lightning.baselines import (
+    AfDCD,
+    DensePretraining,
+    DistillationTerm,
+    FeatureMSE,
+    PreDistillation,
+    Proteus,
+    SingleStageDistillation,
+    View,
+    ViTKD,
+)
 from gkd_lightning.data import MiniCity, SegmentAugmentation, SourceDataModule
-from gkd_lightning.encoders import EncoderSpec, encoder_state, load_student
+from gkd_lightning.encoders import EncoderSpec, Tokens, encoder_state, load_student
 from gkd_lightning.segment import Mask2FormerConfig, load_segmenter
 
 STUDENT = EncoderSpec("vit_tiny_patch16_224", None, 96, 12, options={"embed_dim": 32, "depth": 4, "num_heads": 2})
@@ -28,12 +39,18 @@ def source() -> SourceDataModule:
     )  # fmt: skip
 
 
-def fit(module: L.LightningModule, folder: Path, steps: int, data: SourceDataModule | None = None) -> L.Trainer:
+def fit(
+    module: L.LightningModule,
+    folder: Path,
+    steps: int,
+    data: SourceDataModule | None = None,
+    resume: Path | None = None,
+) -> L.Trainer:
     trainer = L.Trainer(
         max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False, default_root_dir=folder, use_distributed_sampler=False,
     )  # fmt: skip
-    trainer.fit(module, data or source())
+    trainer.fit(module, data or source(), ckpt_path=resume, weights_only=True)
     return trainer
 
 
@@ -71,11 +88,53 @@ def test_weight_scales_the_feature_term() -> None:
     batch = {
         "image": torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8),
         "label": torch.zeros(2, 96, 96, dtype=torch.uint8),
+        "key": torch.tensor([1, 2]),
     }
     terms = [
         module.distillation_loss(batch, module.student_pass(batch["image"]))["feature"].item() for module in (one, ten)
     ]
     assert terms[1] == pytest.approx(10 * terms[0], rel=1e-5)
+
+
+def pre_distillation() -> PreDistillation:
+    return PreDistillation(TEACHER, STUDENT, Proteus(), schedule="step", reference_batch_size=None)
+
+
+@pytest.mark.parametrize("build", [lambda: single_stage(term=ViTKD()), pre_distillation], ids=["single", "pre"])
+def test_a_checkpoint_holds_plain_values_and_resumes(build: Callable[[], L.LightningModule], tmp_path: Path) -> None:
+    data = source()
+    if build is pre_distillation:
+        data = SourceDataModule(MiniCity("game", 8), view="distillation", image_size=96, batch_size=4)
+    trainer = fit(build(), tmp_path, 1, data)
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    names = torch.load(tmp_path / "one.ckpt", weights_only=True)["state_dict"]  # nothing but tensors and plain values
+    assert not [name for name in names if name.startswith("teacher.")]
+    again = fit(build(), tmp_path, 2, data, resume=tmp_path / "one.ckpt")
+    assert again.global_step == 2
+
+
+@pytest.mark.parametrize("term", [ViTKD(), AfDCD(logit_weight=0, groups=4, pool=2, patch=2)], ids=["vitkd", "afdcd"])
+def test_what_is_hidden_of_a_sample_follows_its_key_alone(term: DistillationTerm) -> None:
+    generator = torch.Generator().manual_seed(0)
+    term.attach(8, 16, 3)
+
+    def network(width: int) -> View:
+        tokens = Tokens(torch.zeros(2, width), torch.randn(2, 16, width, generator=generator), (4, 4))
+        maps = tuple(torch.randn(2, width, 4, 4, generator=generator) for _ in term.blocks)
+        return View(tokens, maps)
+
+    def swapped(view: View) -> View:
+        tokens = Tokens(view.tokens.cls.flip(0), view.tokens.patches.flip(0), view.tokens.grid)
+        return View(tokens, tuple(part.flip(0) for part in view.blocks))
+
+    student, teacher, labels = network(8), network(16), torch.zeros(2, 4, 4, dtype=torch.uint8)
+    keys = torch.tensor([11, 12])
+    first = {name: value.item() for name, value in term(student, teacher, labels, keys).items()}
+    torch.manual_seed(1)  # no generator of the process takes part
+    again = term(swapped(student), swapped(teacher), labels, keys.flip(0))
+    other = term(student, teacher, labels, keys + 5)
+    assert {name: value.item() for name, value in again.items()} == pytest.approx(first, rel=1e-5)
+    assert any(value.item() != pytest.approx(first[name], rel=1e-3) for name, value in other.items())
 
 
 def test_single_stage_exports_a_plain_segmenter(tmp_path: Path) -> None:

@@ -48,8 +48,9 @@ def attached(term: Any, student: Tensor, teacher: Tensor, classes: int = 4) -> A
     return term
 
 
-def no_labels() -> Tensor:
-    return torch.zeros(0, dtype=torch.uint8)
+def nothing() -> tuple[Tensor, Tensor]:
+    """Labels and keys, for terms that look at neither."""
+    return torch.zeros(0, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)
 
 
 LOGIT_KD: dict[str, tuple[Reduction, bool]] = {
@@ -77,7 +78,7 @@ def test_feature_mse() -> None:
     term = attached(FeatureMSE(alignment="linear"), student, teacher)
     weight = golden.input("weight.conv.weight")
     term.head.weight.data = weight[:, :, 0, 0]
-    loss = term(view(student), view(teacher), no_labels())["feature"]
+    loss = term(view(student), view(teacher), *nothing())["feature"]
     same(golden, "loss", loss)
     gradients(golden, loss, grad_student_feature=student)
     (gradient,) = torch.autograd.grad(loss, [term.head.weight])
@@ -99,12 +100,12 @@ def test_cwd_of_features() -> None:
     student, teacher = golden.input("student_feature").requires_grad_(), golden.input("teacher_feature")
     term = attached(CWD(weight=1.0, variant="official"), student, teacher)
     term.lift.weight.data = golden.input("weight.conv.weight")
-    loss = term(view(student), view(teacher), no_labels())["cwd"]
+    loss = term(view(student), view(teacher), *nothing())["cwd"]
     same(golden, "loss", loss)
     gradients(golden, loss, grad_student_feature=student, **{"grad_weight.conv.weight": term.lift.weight})
     ours = CWD(weight=1.0)
     ours.lift = term.lift
-    assert ours(view(student), view(teacher), no_labels())["cwd"].item() == pytest.approx(loss.item() * 12 / 16)
+    assert ours(view(student), view(teacher), *nothing())["cwd"].item() == pytest.approx(loss.item() * 12 / 16)
 
 
 @pytest.mark.parametrize(("name", "pool"), [("cirkd_minibatch", 1), ("cirkd_minibatch_v1_pool2", 2)])
@@ -169,8 +170,8 @@ def afdcd(golden: Golden, **settings: Any) -> tuple[AfDCD, Tensor, Tensor]:
     return term, student, teacher
 
 
-def check_afdcd(golden: Golden, term: AfDCD, student: Tensor, teacher: Tensor, noise: Tensor | None) -> None:
-    made = term.complete(student, term.kept(student, noise))
+def check_afdcd(golden: Golden, term: AfDCD, student: Tensor, teacher: Tensor, noise: Tensor) -> None:
+    made = term.complete(student, term.kept(noise))
     squared = (made - teacher).square().sum() / len(made)
     contrast = term.contrast(made, teacher)
     same(golden, "loss_fd", squared)
@@ -194,7 +195,7 @@ def test_afdcd_centre_mask_and_large_generator() -> None:
         ("first", "block_1.0"), ("second", "block_2.0"), ("out_first", "adpator_1"), ("out_second", "adpator_2"),
     ):  # fmt: skip
         getattr(term.generator, ours).load_state_dict(golden.inputs(f"weight.projetor.{theirs}."))
-    check_afdcd(golden, term, student, teacher, None)
+    check_afdcd(golden, term, student, teacher, torch.zeros_like(student[:, :1]))
 
 
 @pytest.mark.parametrize("name", ["vitkd_align", "vitkd_samedim"])

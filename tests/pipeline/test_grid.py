@@ -33,6 +33,19 @@ def test_what_must_not_choose(objective: str) -> None:
         check_objective(objective)
 
 
+def test_options_that_say_nothing_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = str(write_study(tmp_path))
+    for options, culprit in (
+        (["--objective", "val/probe/miou"], "--objective"),
+        (["--then-run"], "--then-run"),
+        (["--grid", "task_agnostic:model.alpha=1", "--methods", "gkd,none"], "--methods gkd,none"),
+        (["--grid", "task_agnostic:model.alpha=1", "--jobs", "2", "--launch", "srun"], "--jobs"),
+    ):
+        assert main(["run", recipe, "--out", str(tmp_path / "out"), *options]) == 2
+        assert culprit in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def fake_stage(folder: Path, seed: int, *rows: dict[str, float]) -> PlannedStage:
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("".join(json.dumps({"step": i, **row}) + "\n" for i, row in enumerate(rows)))

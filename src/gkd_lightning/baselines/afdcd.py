@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gkd_lightning.baselines.logit_kd import pixel_kl
-from gkd_lightning.baselines.term import DistillationTerm, View
+from gkd_lightning.baselines.term import DistillationTerm, View, keyed_noise
 from gkd_lightning.errors import UserError
 
 
@@ -118,12 +118,13 @@ class AfDCD(DistillationTerm):
         self.lift = nn.Conv2d(student_dim, teacher_dim, 1)
         self.generator = Generator(teacher_dim, self.enhanced)
 
-    def forward(self, student: View, teacher: View, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, student: View, teacher: View, labels: Tensor, keys: Tensor) -> dict[str, Tensor]:
         """See `DistillationTerm.forward`."""
         height, width = student.tokens.grid
         if height % (self.pool * self.patch) or width % (self.pool * self.patch):
             raise UserError(f"pool x patch: {self.pool} x {self.patch} does not divide the {height}x{width} tokens")
-        made = self.complete(student.map, self.kept(student.map))
+        noise = keyed_noise(keys, (1, height, width), student.map.device)
+        made = self.complete(student.map, self.kept(noise))
         terms = {
             "generation": self.c * F.mse_loss(made.float(), teacher.map.float()),
             "contrast": self.contrast_weight * self.contrast(made, teacher.map),
@@ -132,13 +133,12 @@ class AfDCD(DistillationTerm):
             terms["logits"] = self.logit_weight * pixel_kl(student.scores(), teacher.scores())
         return terms
 
-    def kept(self, maps: Tensor, noise: Tensor | None = None) -> Tensor:
-        """(B, 1, h, w) bool, False where the map (B, D, h, w) is to be hidden; `noise` in [0, 1] may be given."""
-        batch, _, height, width = maps.shape
+    def kept(self, noise: Tensor) -> Tensor:
+        """(B, 1, h, w) bool, False where the map is to be hidden: by `noise` in [0, 1] of that shape, or the centre."""
         if self.mask == "random":
-            noise = torch.rand(batch, 1, height, width, device=maps.device) if noise is None else noise
             return noise <= 1 - self.mask_ratio
-        kept = torch.ones(batch, 1, height, width, dtype=torch.bool, device=maps.device)
+        kept = torch.ones_like(noise, dtype=torch.bool)
+        height, width = noise.shape[-2:]
         kept[:, :, height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = False
         return kept
 

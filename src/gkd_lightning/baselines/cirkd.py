@@ -176,7 +176,7 @@ class CIRKD(DistillationTerm):
             min(count // num_classes + 1, places) for count, places in zip(self.samples, self.places, strict=True)
         )
 
-    def forward(self, student: View, teacher: View, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, student: View, teacher: View, labels: Tensor, keys: Tensor) -> dict[str, Tensor]:
         """See `DistillationTerm.forward`."""
         ours, theirs = student.map, teacher.map
         pixel, region = self.memory_terms(ours, theirs, labels, torch.randperm)

@@ -59,7 +59,7 @@ class CWD(DistillationTerm):
         if self.where == "feature":
             self.lift = nn.Conv2d(student_dim, teacher_dim, 1, bias=False)
 
-    def forward(self, student: View, teacher: View, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, student: View, teacher: View, labels: Tensor, keys: Tensor) -> dict[str, Tensor]:
         """See `DistillationTerm.forward`."""
         if self.where == "logits":
             return {"cwd": self.weight * channel_wise_kl(student.scores(), teacher.scores(), self.tau)}

@@ -41,7 +41,7 @@ class FeatureMSE(DistillationTerm):
         else:
             self.head = Projection(student_dim, teacher_dim)
 
-    def forward(self, student: View, teacher: View, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, student: View, teacher: View, labels: Tensor, keys: Tensor) -> dict[str, Tensor]:
         """See `DistillationTerm.forward`."""
         ours, theirs = student.tokens.patches, teacher.tokens.patches
         aligned = self.head(ours) if self.alignment == "linear" else self.head(ours, theirs)

@@ -51,6 +51,6 @@ class LogitKD(DistillationTerm):
         super().__init__()
         self.weight, self.tau, self.reduction = weight, tau, reduction
 
-    def forward(self, student: View, teacher: View, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, student: View, teacher: View, labels: Tensor, keys: Tensor) -> dict[str, Tensor]:
         """See `DistillationTerm.forward`."""
         return {"logits": self.weight * pixel_kl(student.scores(), teacher.scores(), self.tau, self.reduction)}

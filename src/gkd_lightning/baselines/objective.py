@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from gkd_lightning.distill import batch_masks, masked_samples, resize_tokens
 from gkd_lightning.encoders import Encoder, Frozen, Tokens
+from gkd_lightning.encoders.reach import unreached
 from gkd_lightning.errors import UserError
 
 
@@ -56,8 +56,6 @@ def first_masks(images: Tensor, keys: Tensor, tokens: int, ratio: float, share: 
 def freeze_without_gradient(student: nn.Module, step: nn.Module, size: tuple[int, int], batch: int = 4) -> list[str]:
     """Freeze the student's parameters that no loss reaches: left to learn, they would stop distributed training.
 
-    Found out by one step on the meta device, which computes nothing.
-
     Args:
         student: part of `step`.
         step: gives the loss of (B, 3, H, W) images.
@@ -65,20 +63,12 @@ def freeze_without_gradient(student: nn.Module, step: nn.Module, size: tuple[int
         batch: B.
 
     Returns:
-        Names of the parameters that were frozen.
+        Their names in `step`.
     """
-    shadow = {name: value.detach().to("meta") for name, value in step.named_parameters()}
-    shadow |= {name: value.detach().to("meta") for name, value in step.named_buffers()}
-    learning = {name for name, value in step.named_parameters() if value.requires_grad}
-    for name in learning:
-        shadow[name].requires_grad_()
-    loss = functional_call(step, shadow, (torch.zeros(batch, 3, *size, dtype=torch.uint8, device="meta"),))
-    wanted = {id(value): name for name, value in student.named_parameters()}
-    ours = [
-        (name, wanted[id(value)]) for name, value in step.named_parameters() if id(value) in wanted and name in learning
-    ]
-    gradients = torch.autograd.grad(loss, [shadow[name] for name, _ in ours], allow_unused=True)
-    unreached = [name for (_, name), gradient in zip(ours, gradients, strict=True) if gradient is None]
-    for name in unreached:
-        student.get_parameter(name).requires_grad_(False)
-    return unreached
+    ours = {id(value) for value in student.parameters() if value.requires_grad}
+    names = [name for name, value in step.named_parameters() if id(value) in ours]
+    images = torch.zeros(batch, 3, *size, dtype=torch.uint8, device="meta")
+    found = unreached(step, names, (images,), lambda loss: loss)
+    for name in found:
+        step.get_parameter(name).requires_grad_(False)
+    return found

@@ -73,7 +73,9 @@ class SingleStageDistillation(TaskLearning):
         logits = pixel_logits(classes, masks, size) if self.term.wants_logits else None
         with torch.no_grad():
             teacher = self._teacher(batch["image"], student.tokens.grid, size)
-        terms: dict[str, Tensor] = self.term(View(student.tokens, student.maps, logits), teacher, batch["label"])
+        terms: dict[str, Tensor] = self.term(
+            View(student.tokens, student.maps, logits), teacher, batch["label"], batch["key"]
+        )
         return terms
 
     def _teacher(self, images: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> View:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,9 @@ from gkd_lightning.segment.segmenter import semantic_scores
 
 Variant = Literal["official", "paper"]
 """``official`` repeats a mistake of a method's released code that changes numbers, ``paper`` does what is written."""
+
+_STREAM = 0x7465726D
+"""Keeps these draws apart from the augmentation's, which start from the same key."""
 
 
 class View(NamedTuple):
@@ -59,14 +63,21 @@ class DistillationTerm(nn.Module, ABC):
         """Make what depends on the widths of both encoders' tokens or on the number of classes; called once."""
 
     @abstractmethod
-    def forward(self, student: View, teacher: View, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, student: View, teacher: View, labels: Tensor, keys: Tensor) -> dict[str, Tensor]:
         """Weighted terms by name; their sum joins the task's loss.
 
         Args:
             student: with gradients.
             teacher: without; on the student's token grid and at the size of its logits.
             labels: (B, H, W) uint8 train ids, 255 without truth.
+            keys: (B,) int64 on the host: whatever is random about a sample is drawn from its key, see `keyed_noise`.
         """
+
+
+def keyed_noise(keys: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """(B, *shape) float32, uniform in [0, 1), each sample's from its key alone: the same on any rank, in any batch."""
+    draws = [np.random.default_rng((key, _STREAM)).random(shape, dtype=np.float32) for key in keys.tolist()]
+    return torch.from_numpy(np.stack(draws)).to(device, non_blocking=True)
 
 
 def token_map(tokens: Tokens) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gkd_lightning.baselines.term import DistillationTerm, View
+from gkd_lightning.baselines.term import DistillationTerm, View, keyed_noise
 from gkd_lightning.errors import UserError
 
 OFFICIAL_TOKENS = 196
@@ -67,10 +67,10 @@ class ViTKD(DistillationTerm):
             nn.Conv2d(teacher_dim, teacher_dim, 3, padding=1),
         )
 
-    def forward(self, student: View, teacher: View, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, student: View, teacher: View, labels: Tensor, keys: Tensor) -> dict[str, Tensor]:
         """See `DistillationTerm.forward`."""
         patches = student.tokens.patches
-        noise = torch.rand(patches.shape[:2], device=patches.device)
+        noise = keyed_noise(keys, (patches.shape[1],), patches.device)
         scale = OFFICIAL_TOKENS / patches.shape[1] if self.resolution_invariant else 1.0
         mimic = self.mimic([_tokens(block) for block in student.blocks], [_tokens(block) for block in teacher.blocks])
         generation = self.generation(patches, teacher.tokens.patches, student.tokens.grid, noise)

@@ -21,26 +21,28 @@ def run_grid(study: Study, found: argparse.Namespace) -> int:
     Raises:
         UserError: options that do not go with a sweep, or any of those of `gkd_lightning.pipeline.grid`.
     """
-    from gkd_lightning.cli.run import execute
+    from gkd_lightning.cli.run import check_jobs, execute
     from gkd_lightning.pipeline.chain import check_plan, describe, run_stages
     from gkd_lightning.pipeline.grid import (
+        OBJECTIVE,
         check_objective,
         combinations,
-        needed,
         ranked,
         scored,
         trial_of,
         write_trials,
     )
     from gkd_lightning.pipeline.jobs import run_jobs, stage_command
+    from gkd_lightning.pipeline.plan import with_parents
 
     for name in ("submit", "only", "start"):
         if getattr(found, name) is not None:
             raise UserError(f"--grid: not together with --{'from' if name == 'start' else name}")
-    if found.jobs < 1:
-        raise UserError(f"--jobs {found.jobs}: give 1 or more")
-    check_objective(found.objective)
-    method = None if found.methods is None else found.methods.split(",")[0]
+    check_jobs(found.jobs, found.launch)
+    stage_name, objective = found.stage or "task_agnostic", found.objective or OBJECTIVE
+    check_objective(objective)
+    if found.methods is not None and "," in found.methods:
+        raise UserError(f"--methods {found.methods}: a sweep is about one row, name one")
     first = study.plan()
     store = study.store or first.out / "stages"
     trials: list[Trial] = []
@@ -48,8 +50,8 @@ def run_grid(study: Study, found: argparse.Namespace) -> int:
     options: dict[str, list[str]] = {}
     for settings in combinations(found.grid):
         variant = replace(study, settings=(*study.settings, *settings), store=store)
-        trial = trial_of(variant.plan(), settings, found.stage, method)
-        for stage in needed(trial.stages):
+        trial = trial_of(variant.plan(), settings, stage_name, found.methods)
+        for stage in with_parents(trial.stages):
             stages.setdefault(stage.hash, stage)
             options.setdefault(stage.hash, variant.options())
         trials.append(trial)
@@ -63,11 +65,11 @@ def run_grid(study: Study, found: argparse.Namespace) -> int:
         run_jobs(plan, found.jobs, lambda stage: stage_command(study.recipe, options[stage.hash])(stage))
     else:
         run_stages(plan, launch=found.launch)
-    order = ranked(scored(trial, found.objective) for trial in trials)
-    facts = {"recipe": study.recipe, "stage": found.stage, "objective": found.objective}
+    order = ranked(scored(trial, objective) for trial in trials)
+    facts = {"recipe": study.recipe, "stage": stage_name, "objective": objective}
     print(write_trials(order, plan.out / "sweep", facts), end="")
     winner = replace(study, settings=(*study.settings, *order[0].settings), store=store)
-    print(f"best: {' '.join(order[0].settings)}  {found.objective} {order[0].spread}  (all in {plan.out / 'sweep'})")
+    print(f"best: {' '.join(order[0].settings)}  {objective} {order[0].spread}  (all in {plan.out / 'sweep'})")
     if not found.then_run:
         print(f"the whole chain with it: {shlex.join(['gkd', 'run', study.recipe, *winner.options()])}")
         return 0

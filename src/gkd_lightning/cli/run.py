@@ -57,10 +57,12 @@ def run(verb: str, arguments: list[str]) -> int:
         metavar="KEY=V1,V2,…",
         help="every combination of these settings up to --stage, ranked by --objective; several --grid multiply",
     )
-    options.add_argument("--stage", default="task_agnostic", help="of --grid: the stage that is judged")
-    options.add_argument("--objective", default="val/probe/miou", help="of --grid: what that stage logs, the larger")
+    options.add_argument("--stage", help="of --grid: the stage that is judged (default: task_agnostic)")
     options.add_argument(
-        "--then-run", action="store_true", help="of --grid: then the whole recipe with the best values"
+        "--objective", help="of --grid: a number that this stage logs, larger is better (default: val/probe/miou)"
+    )
+    options.add_argument(
+        "--then-run", action="store_true", help="of --grid: then the whole recipe, once, with the best values"
     )
     found = options.read(arguments)
     study = Study(
@@ -70,6 +72,9 @@ def run(verb: str, arguments: list[str]) -> int:
         from gkd_lightning.cli.grid import run_grid
 
         return run_grid(study, found)
+    for name in ("stage", "objective", "then_run"):
+        if getattr(found, name):
+            raise UserError(f"--{name.replace('_', '-')}: only together with --grid")
     if found.submit is not None:
         return _submit(study, found.start, found.sbatch, found.dry_run)
     status = execute(
@@ -180,10 +185,7 @@ def execute(
             raise UserError(f"--only {only}: no such stage in the plan{nearest(only, stages)} (see --dry-run)")
         run_stage(stages[only], again=stages[only].hash in stages_from(plan, start), launch=launch)
         return 0
-    if jobs > 1 and launch is not None:
-        raise UserError("--jobs: not together with --launch, which has one stage's processes share the devices")
-    if jobs < 1:
-        raise UserError(f"--jobs {jobs}: give 1 or more")
+    check_jobs(jobs, launch)
     check_plan(plan)
     again = stages_from(plan, start)
     print(f"{recipe.title}: {len(plan.stages)} stages for {len(plan.runs)} runs, in {plan.out}")
@@ -201,6 +203,14 @@ def execute(
 
         report_plan(plan, again=start is not None)
     return 0
+
+
+def check_jobs(jobs: int, launch: str | None) -> None:
+    """Refuse a number of jobs below 1, and several of them under a launcher."""
+    if jobs > 1 and launch is not None:
+        raise UserError("--jobs: not together with --launch, which has one stage's processes share the devices")
+    if jobs < 1:
+        raise UserError(f"--jobs {jobs}: give 1 or more")
 
 
 def _seeds(text: str | None) -> list[int] | None:

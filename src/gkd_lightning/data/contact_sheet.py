@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from gkd_lightning.data.types import Image, ImageDataset, Label, LabelSpace, SegmentationDataset
+from gkd_lightning.data.types import Image, ImageDataset, Label, LabelSpace, SegmentationDataset, evenly
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
 
@@ -78,28 +78,28 @@ def contact_sheet(
     legend_lines = 1 + max((line for _, _, _, line in legend), default=-1)
     sheet = Pillow.new("RGB", (width, top + sum(heights) + legend_lines * LINE + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN), title, fill=INK, font=_font(TITLE_SIZE))
+    draw.text((MARGIN, MARGIN), title, fill=INK, font=text_font(TITLE_SIZE))
     shown = f"{len(cells)} of {len(dataset)} images"
     if labels is not None:
         shown += ", above as they are, below under their labels (hatched: ignored)"
-    draw.text((MARGIN, MARGIN + 1.5 * LINE), shown, fill=MUTED, font=_font(TEXT_SIZE))
+    draw.text((MARGIN, MARGIN + 1.5 * LINE), shown, fill=MUTED, font=text_font(TEXT_SIZE))
     for row, height in zip(rows, heights, strict=True):
         for column, (picture, name) in enumerate(row):
             left = MARGIN + column * (CELL_WIDTH + GAP)
             sheet.paste(picture, (left, top))
-            draw.text((left, top + picture.height + 4), _shortened(name), fill=MUTED, font=_font(TEXT_SIZE))
+            draw.text((left, top + picture.height + 4), _shortened(name), fill=MUTED, font=text_font(TEXT_SIZE))
         top += height
     for text, colour, left, line in legend:
         y = top + line * LINE
         draw.rounded_rectangle((left, y + 1, left + 22, y + 17), radius=3, fill=colour, outline=RULE)
-        draw.text((left + 30, y), text, fill=INK, font=_font(TEXT_SIZE))
+        draw.text((left + 30, y), text, fill=INK, font=text_font(TEXT_SIZE))
     with atomic_write(path) as temporary:
         sheet.save(temporary, format="PNG")
 
 
 def _cells(dataset: ImageDataset, labels: SegmentationDataset | None, count: int) -> list[tuple[Pillow.Image, str]]:
     cells = []
-    for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int).tolist():
+    for index in evenly(dataset, count):
         try:
             image = dataset.image(index)
             pictures = [_cell(image)]
@@ -132,7 +132,7 @@ def _legend(
     left, line = MARGIN, 0
     for index, (name, colour) in enumerate(zip(space.names, space.palette, strict=True)):
         text = name if shares is None else f"{name}  {shares[index]:.1%}"
-        step = 30 + int(_font(TEXT_SIZE).getlength(text)) + 24
+        step = 30 + int(text_font(TEXT_SIZE).getlength(text)) + 24
         if left > MARGIN and left + step > width - MARGIN:
             left, line = MARGIN, line + 1
         entries.append((text, colour, left, line))
@@ -142,13 +142,14 @@ def _legend(
 
 def _shortened(name: str) -> str:
     """The end of a name that fits below a cell."""
-    font = _font(TEXT_SIZE)
+    font = text_font(TEXT_SIZE)
     while font.getlength(name) > CELL_WIDTH and len(name) > 4:
         name = "…" + name[2:]
     return name
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def text_font(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own scalable font, the same on every machine."""
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise UserError("Pillow was built without FreeType, so the contact sheet cannot be lettered; reinstall pillow")

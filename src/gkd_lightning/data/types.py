@@ -59,6 +59,12 @@ class SegmentationDataset(ImageDataset, Protocol):
         ...
 
 
+def evenly(dataset: ImageDataset, count: int) -> list[int]:
+    """At most `count` indices, from the first image to the last at equal distances."""
+    places = np.linspace(0, len(dataset) - 1, min(count, len(dataset)))
+    return [int(place) for place in places.round()]
+
+
 CITYSCAPES_19 = LabelSpace(
     names=(
         "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -34,16 +34,8 @@ class DomainGeneralDistillation(Distillation):
         attention_scale: factor on QSD's attention logits; 1.0 is official, null means 1/sqrt(d).
         mask_ratio: share of masked tokens in a masked image.
         mask_probability: share of masked images in a batch.
-        lr: learning rate for the reference batch size.
-        reference_batch_size: global batch size that `lr` is meant for (linear rule); null takes `lr` as it is.
-        min_lr: where the cosine ends.
-        weight_decay: AdamW's decay.
-        schedule: ``epoch`` changes the rate between epochs (official), ``step`` after every step.
-        warmup_steps: linear ramp at the start, ``step`` schedule only.
-        ema_decay: keep a moving average of the student (official: 0.99996, saved but never used).
-        hand_on: which weights the next stage gets, ``student`` (official) or ``ema``.
-        stage: name written into the artefact.
         health_every_n_steps: how often cosine, entropy and gradient norms are logged; 0 never.
+        kwargs: everything else that `Distillation` takes: rate, schedule, moving average, name of the stage.
     """
 
     def __init__(
@@ -59,23 +51,12 @@ class DomainGeneralDistillation(Distillation):
         attention_scale: float | None = 1.0,
         mask_ratio: float = 0.5,
         mask_probability: float = 0.5,
-        lr: float = 5e-4,
-        reference_batch_size: int | None = 512,
-        min_lr: float = 1e-5,
-        weight_decay: float = 0.05,
-        schedule: Literal["epoch", "step"] = "epoch",
-        warmup_steps: int = 0,
-        ema_decay: float | None = None,
-        hand_on: Literal["student", "ema"] = "student",
-        stage: str = "task_agnostic",
         health_every_n_steps: int = 50,
+        **kwargs: Any,
     ) -> None:
         if min(alpha, beta, gamma) < 0 or alpha + beta + gamma == 0:
             raise UserError(f"alpha={alpha}, beta={beta}, gamma={gamma}: weights must be >= 0 and not all 0")
-        super().__init__(
-            teacher, student, lr, reference_batch_size, min_lr, weight_decay, schedule, warmup_steps, ema_decay,
-            hand_on, stage,
-        )  # fmt: skip
+        super().__init__(teacher, student, **kwargs)
         self.official_groups = variant == "official"
         self.objective = DistillationObjective(
             self.student.embed_dim, self.teacher.module.embed_dim, alpha, beta, gamma,

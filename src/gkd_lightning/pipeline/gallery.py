@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from gkd_lightning.data.types import Image
+from gkd_lightning.data.types import Image, evenly
 from gkd_lightning.encoders import Encoder, EncoderSpec, build_encoder
 from gkd_lightning.evaluate import Gallery, Sample
 from gkd_lightning.evaluate.features import patch_maps, pca_pictures
@@ -34,7 +34,7 @@ def sample_gallery(segmenter: Segmenter, data: Any, method: str, count: int) -> 
     device = next(segmenter.parameters()).device
     samples = []
     for domain, dataset in data.domains.items():
-        for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int).tolist():
+        for index in evenly(dataset, count):
             image, label = dataset.image(index), dataset.label(index)
             resized = torch.from_numpy(np.ascontiguousarray(data.protocol_of(domain).resized(image).transpose(2, 0, 1)))
             with torch.no_grad():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,14 @@ from typing import Any
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.tables import Spread, grid
 from gkd_lightning.files import atomic_write, write_json
+from gkd_lightning.pipeline.callbacks.probe import PROBE
 from gkd_lightning.pipeline.compose import nearest
 from gkd_lightning.pipeline.logger import METRICS_JSONL, read_metrics
 from gkd_lightning.pipeline.plan import Plan, PlannedStage
 from gkd_lightning.pipeline.recipe import parse_setting
 
-OBJECTIVE = "val/probe/miou"
+OBJECTIVE = PROBE
+"""What trials are ranked by unless the user names another number."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +102,6 @@ def trial_of(plan: Plan, settings: tuple[str, ...], stage: str, method: str | No
     return Trial(settings, tuple(found))
 
 
-def needed(stages: Iterable[PlannedStage]) -> list[PlannedStage]:
-    """These stages and all they start from, each once, parents first."""
-    found: dict[str, PlannedStage] = {}
-
-    def add(stage: PlannedStage) -> None:
-        for parent in stage.parents:
-            add(parent)
-        found.setdefault(stage.hash, stage)
-
-    for stage in stages:
-        add(stage)
-    return list(found.values())
-
-
 def scored(trial: Trial, objective: str) -> Trial:
     """The trial with its scores: the last that each stage has logged.
 
@@ -137,7 +124,7 @@ def scored(trial: Trial, objective: str) -> Trial:
 
 def ranked(trials: Iterable[Trial]) -> list[Trial]:
     """The best first."""
-    return sorted(trials, key=lambda trial: -statistics.fmean(trial.scores))
+    return sorted(trials, key=lambda trial: -trial.spread.mean)
 
 
 def write_trials(trials: Sequence[Trial], folder: Path, facts: Mapping[str, Any]) -> str:

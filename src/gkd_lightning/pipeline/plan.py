@@ -100,6 +100,20 @@ class PlannedStage:
         return config
 
 
+def with_parents(stages: Iterable[PlannedStage]) -> list[PlannedStage]:
+    """These stages and all that they start from, each once, parents first."""
+    found: dict[str, PlannedStage] = {}
+
+    def add(stage: PlannedStage) -> None:
+        for parent in stage.parents:
+            add(parent)
+        found.setdefault(stage.hash, stage)
+
+    for stage in stages:
+        add(stage)
+    return list(found.values())
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """A method with one seed: its stages in order, the last of which makes the segmenter."""
@@ -111,13 +125,7 @@ class PlannedRun:
     @property
     def chain(self) -> list[PlannedStage]:
         """The last stage and its ancestors, oldest first: what the method's result has cost."""
-        wanted = {self.stages[-1].hash}
-        found: list[PlannedStage] = []
-        for stage in reversed(self.stages):  # children before parents
-            if stage.hash in wanted:
-                found.insert(0, stage)
-                wanted |= {parent.hash for parent in stage.parents}
-        return found
+        return with_parents(self.stages[-1:])
 
 
 @dataclass(frozen=True)

@@ -9,29 +9,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gkd_lightning.data.types import ImageDataset, SegmentationDataset
+from gkd_lightning.data.types import SegmentationDataset, evenly
 from gkd_lightning.encoders import Encoder
-from gkd_lightning.evaluate import DomainScore, from_confusion
-from gkd_lightning.evaluate.confusion import confusion_matrix
+from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, from_confusion
 from gkd_lightning.evaluate.linear_probe import LinearProbe, class_shares
 
 BATCH = 16
 
 
-def spread(dataset: ImageDataset, count: int) -> list[int]:
-    """At most `count` indices, evenly over the data set."""
-    places = np.linspace(0, len(dataset) - 1, min(count, len(dataset)))
-    return [int(place) for place in places.round()]
+def labelled_tokens(
+    encoder: Encoder, dataset: SegmentationDataset, count: int
+) -> Iterator[tuple[Tensor, tuple[int, int], Tensor]]:
+    """Patch tokens (1, N, D), their grid, and the label (H, W) uint8 on their device, of at most `count` images.
 
-
-def encoder_images(encoder: Encoder, dataset: ImageDataset, indices: list[int]) -> Iterator[Tensor]:
-    """Batches (B, 3, H, W) uint8 on the encoder's device, every image stretched to the encoder's own size."""
+    Every image is stretched to the encoder's own size; labels keep theirs.
+    """
     height, width = encoder.image_size
     device = next(encoder.parameters()).device
+    indices = evenly(dataset, count)
     for start in range(0, len(indices), BATCH):
-        images = [dataset.image(index) for index in indices[start : start + BATCH]]
-        resized = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images]
-        yield torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).to(device)
+        chosen = indices[start : start + BATCH]
+        images = [cv2.resize(dataset.image(index), (width, height), interpolation=cv2.INTER_AREA) for index in chosen]
+        tokens = encoder.tokens(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(device))
+        for index, patches in zip(chosen, tokens.patches, strict=True):
+            yield patches[None], tokens.grid, torch.from_numpy(dataset.label(index)).to(device)
 
 
 @torch.no_grad()
@@ -59,25 +60,16 @@ def probe_scores(
     try:
         space = train.label_space
         probe = LinearProbe(encoder.embed_dim, len(space), ridge)
-        indices = spread(train, images)
-        for start, batch in enumerate(encoder_images(encoder, train, indices)):
-            tokens = encoder.tokens(batch)
-            for place, patches in enumerate(tokens.patches):
-                label = torch.from_numpy(train.label(indices[start * BATCH + place]))[None].to(patches.device)
-                probe.add(patches[None], class_shares(label, tokens.grid, len(space), space.ignore))
+        for tokens, grid, label in labelled_tokens(encoder, train, images):
+            probe.add(tokens, class_shares(label[None], grid, len(space), space.ignore))
         readout = probe.solve()
         scores = {}
         for name, dataset in domains.items():
-            matrix = torch.zeros(len(space), len(space), dtype=torch.int64)
-            indices = spread(dataset, images)
-            for start, batch in enumerate(encoder_images(encoder, dataset, indices)):
-                tokens = encoder.tokens(batch)
-                for place, patches in enumerate(tokens.patches):
-                    label = torch.from_numpy(dataset.label(indices[start * BATCH + place]))
-                    size = (label.shape[0], label.shape[1])
-                    predicted = readout.predict(patches[None], tokens.grid, size)[0].cpu()
-                    matrix += confusion_matrix(predicted, label, len(space), space.ignore)
-            scores[name] = from_confusion(name, matrix, space.names, len(indices))
+            matrix = ConfusionMatrix(len(space), space.ignore)
+            for tokens, grid, label in labelled_tokens(encoder, dataset, images):
+                predicted = readout.predict(tokens, grid, (label.shape[0], label.shape[1]))[0]
+                matrix.update(predicted.cpu(), label.cpu())
+            scores[name] = from_confusion(name, matrix.matrix, space.names, int(matrix.images))
         return scores
     finally:
         encoder.train(was_training)

@@ -68,7 +68,9 @@ class TaskLearning(L.LightningModule):
         scales: tuple[float, float, float, float] = SCALES,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["encoder", "head", "scales"])
+        self.save_hyperparameters(
+            ignore=["encoder", "head", "scales", "teacher", "term"]
+        )  # plain types, of subclasses too
         self.save_hyperparameters({"encoder": asdict(encoder), "head": asdict(head), "scales": list(scales)})
         network = build_encoder(encoder)
         self.segmenter = Segmenter.for_encoder(
@@ -104,7 +106,8 @@ class TaskLearning(L.LightningModule):
         """
         student = self.student_pass(images)
         labels = images.new_zeros((len(images), *images.shape[-2:]), dtype=torch.uint8)
-        distillation = self.distillation_loss({"image": images, "label": labels}, student)
+        keys = torch.zeros(len(images), dtype=torch.int64, device="cpu")
+        distillation = self.distillation_loss({"image": images, "label": labels, "key": keys}, student)
         scores = [student.output.classes, *student.output.masks, *distillation.values()]
         return torch.stack([score.float().mean() for score in scores]).sum()
 
@@ -115,10 +118,9 @@ class TaskLearning(L.LightningModule):
 
     def student_pass(self, images: Tensor) -> StudentPass:
         """Encoder and head on (B, 3, H, W) images."""
-        blocks = self.segmenter.blocks
-        tokens, maps = self.segmenter.encoder(images, [*blocks, *self.further_blocks])
-        pyramid = self.segmenter.pyramid(maps[: len(blocks)] if blocks else maps)
-        return StudentPass(tokens, tuple(maps[len(blocks) :]) if blocks else (), self.segmenter.head(pyramid))
+        tokens, maps = self.segmenter.encoder(images, [*self.segmenter.blocks, *self.further_blocks])
+        own = len(maps) - len(self.further_blocks)
+        return StudentPass(tokens, tuple(maps[own:]), self.segmenter.head(self.segmenter.pyramid(maps[:own])))
 
     def distillation_loss(self, batch: dict[str, Tensor], student: StudentPass) -> dict[str, Tensor]:
         """Further loss terms by name, added to the task's; single-stage distillation overrides this.
