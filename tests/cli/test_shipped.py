@@ -41,7 +41,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_every_fragment_belongs_to_a_tested_folder() -> None:
-    tested = {"teacher", "student", "stage", "data", "trainer", "method", "sweep", "geometry", "profile"}
+    tested = {"teacher", "student", "stage", "data", "trainer", "method", "sweep", "geometry", "profile", "probe"}
     assert {path.parent.name for path in CONFIGS.rglob("*.yaml")} == tested
 
 
@@ -92,6 +92,20 @@ def test_geometries_fit_the_stages(name: str, tmp_path: Path) -> None:
 def test_trainers_fit_lightning(name: str, tmp_path: Path) -> None:
     base = ("stage/task.yaml", {"model.encoder": "student/deit_s.yaml"}, "data/minicity_source.yaml")
     checked(tmp_path, *base, name)
+
+
+@pytest.mark.parametrize("name", fragments("probe"))
+def test_probes_fit_a_stage_and_never_look_at_a_target(name: str, tmp_path: Path) -> None:
+    encoders = [{"model.teacher": "teacher/minicity.yaml"}, {"model.student": "student/minicity_tiny.yaml"}]
+    checked(tmp_path, "stage/task_agnostic_small.yaml", *encoders, "data/minicity_proxy.yaml", name)
+    (probe,) = read_yaml(CONFIGS / name)["trainer"]["callbacks"]
+    train, val = probe["init_args"]["train"]["init_args"], probe["init_args"]["val"]
+    targets = read_yaml(CONFIGS / "data/minicity_targets.yaml")["data"]["init_args"]["domains"]
+    held_out = val["game"]["init_args"]
+    assert train["style"] == held_out["style"] == "game"
+    assert abs(train["offset"] - held_out["offset"]) >= 200  # other streets
+    assert not {item["init_args"]["style"] for item in val.values()} & (set(targets) - {"game"})
+    assert all(item["init_args"]["offset"] != targets["game"]["init_args"]["offset"] for item in val.values())
 
 
 @pytest.mark.parametrize("name", fragments("method"))

@@ -98,22 +98,30 @@ def test_wandb_gets_the_objective_and_the_whole_configuration(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    logger = "trainer: {logger: [{class_path: lightning.pytorch.loggers.WandbLogger, init_args: {save_dir: logs}}]}"
+    place = f"init_args: {{save_dir: {tmp_path / 'logs'}}}"  # W&B's service keeps the folder that the first test was in
+    logger = f"trainer: {{logger: [{{class_path: lightning.pytorch.loggers.WandbLogger, {place}}}]}}"
     arguments = []
     for name, text in {**FILES, "probe.yaml": PROBE, "wandb.yaml": logger}.items():
         if name in ("trainer.yaml", "distill.yaml", "proxy.yaml", "probe.yaml", "wandb.yaml"):
             Path(name).write_text(text)
             arguments += ["--config", name]
     Path("logs").mkdir()
-    stage = StageCLI([*arguments, "--model.alpha=0.5", "--trainer.max_steps=3", "--trainer.default_root_dir=run"])
-    stage.run()
-    run = stage.trainer.loggers[1].experiment
-    assert run.summary["val/probe/miou"] == read_metrics("run/metrics.jsonl")[-1]["val/probe/miou"]
-    config = dict(run.config)
-    assert config["model"]["init_args"]["alpha"] == 0.5
-    assert config["model"]["init_args"]["teacher"]["name"] == "vit_tiny_patch16_224"
-    assert config["trainer"]["max_steps"] == 3
-    assert config["data"]["class_path"].endswith("ProxyDataModule")
-    wandb.finish()
-    (log,) = Path("logs").rglob("*.wandb")
-    assert b"val/probe/miou" in log.read_bytes()
+    said: list[dict[str, float]] = []
+    end = wandb.finish
+    monkeypatch.setattr(wandb, "finish", lambda: (said.append(dict(wandb.run.summary)), end()))
+    arguments += ["--model.alpha=0.5", "--trainer.max_steps=3"]
+    configs = []
+    for name in ("first", "second"):  # as two stages of a chain, in one process
+        stage = StageCLI([*arguments, f"--trainer.default_root_dir={name}"])
+        run = stage.trainer.loggers[1].experiment
+        stage.run()
+        assert wandb.run is None
+        configs.append(dict(run.config))
+        assert said[-1]["val/probe/miou"] == read_metrics(f"{name}/metrics.jsonl")[-1]["val/probe/miou"]
+    assert [config["trainer"]["default_root_dir"] for config in configs] == ["first", "second"]
+    assert configs[0]["model"]["init_args"]["alpha"] == 0.5
+    assert configs[0]["model"]["init_args"]["teacher"]["name"] == "vit_tiny_patch16_224"
+    assert configs[0]["trainer"]["max_steps"] == 3
+    logs = list(Path("logs").rglob("*.wandb"))
+    assert len(logs) == 2
+    assert all(b"val/probe/miou" in log.read_bytes() for log in logs)

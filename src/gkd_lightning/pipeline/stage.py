@@ -8,6 +8,7 @@ import pickle
 import signal
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ import lightning as L
 import torch
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from gkd_lightning.errors import UserError
@@ -245,6 +247,16 @@ class StageCLI(LightningCLI):
             if checkpoint is None or problem is None:
                 raise
             raise UserError(f"ckpt_path: {checkpoint}: {problem}") from error
+        finally:
+            finish_wandb(self.trainer.loggers)
+
+
+def finish_wandb(loggers: Sequence[Logger]) -> None:
+    """End the W&B run, if there is one: the next stage of the same process would log into it."""
+    if any(isinstance(logger, WandbLogger) for logger in loggers):
+        import wandb
+
+        wandb.finish()
 
 
 def check_config(path: str | Path) -> None:
