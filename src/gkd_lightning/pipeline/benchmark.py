@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gkd_lightning.data.fakes import write_fake
+from gkd_lightning.data.fakes import FAKES, write_fake
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import shipped_root
 from gkd_lightning.pipeline.compose import nearest
@@ -19,6 +19,9 @@ from gkd_lightning.pipeline.yaml_text import read_yaml
 
 FULL = "full"
 """The profile that changes nothing."""
+
+_FAKE = ("images", "width", "height")
+"""What a profile says of each imitation."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,30 @@ def load_profile(name: str) -> Profile:
     if not path.is_file():
         known = [FULL, *sorted(found.stem for found in folder.glob("*.yaml"))]
         raise UserError(f"profile {name}: no such profile{nearest(name, known)} (one of {', '.join(known)})")
+    return read_profile(path)
+
+
+def read_profile(path: Path) -> Profile:
+    """A profile's file.
+
+    Raises:
+        UserError: an unknown key, or an imitation without its number and size of images.
+    """
     value = read_yaml(path)
+    _known(path, "", value, ("set", "fakes"))
+    fakes = value.get("fakes") or {}
+    _known(path, "fakes.", fakes, FAKES)
+    for name, arguments in fakes.items():
+        _known(path, f"fakes.{name}.", arguments, _FAKE)
+        if absent := [key for key in _FAKE if key not in arguments]:
+            raise UserError(f"{path}: fakes.{name}.{absent[0]}: is missing")
     settings = tuple(f"{key}={json.dumps(setting)}" for key, setting in (value.get("set") or {}).items())
-    return Profile(name, settings, value.get("fakes") or {})
+    return Profile(path.stem, settings, fakes)
+
+
+def _known(path: Path, where: str, value: Any, known: Iterable[str]) -> None:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{path}: {where.rstrip('.') or 'the file'}: expected keys and values")
+    for key in value:
+        if key not in known:
+            raise UserError(f"{path}: {where}{key}: unknown key{nearest(str(key), known)}")
