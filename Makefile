@@ -30,8 +30,10 @@ demo: setup ## distil, compare and report on MiniCity (CPU, no downloads, about 
 demo-quick: setup ## the same with a few steps only; its numbers mean nothing
 	$(BIN)/gkd demo --quick
 
-# What the two below take from the command line: ROW=deit-s-gtav, PROFILE=smoke|short, SEEDS=0,1,2, OUT=folder
-REPRODUCE = $(if $(ROW),--row $(ROW)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(OUT),--out $(OUT))
+# What the two below take from the command line: ROW=deit-s-gtav, PROFILE=smoke|short, SEEDS=0,1,2, OUT=folder,
+# TFLOPS=250 (what one device sustains: the plan then says how many hours), DRY_RUN=1 (the plan alone)
+REPRODUCE = $(if $(ROW),--row $(ROW)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) \
+	$(if $(OUT),--out $(OUT)) $(if $(TFLOPS),--tflops $(TFLOPS)) $(if $(DRY_RUN),--dry-run)
 
 reproduce-f2l: setup ## Table 1, foundation model to local model: all rows, or ROW=deit-s-gtav; PROFILE=smoke tries it out
 	$(BIN)/gkd reproduce f2l $(REPRODUCE)

@@ -16,15 +16,13 @@ import lightning as L
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from gkd_lightning.data.sampling import steps_per_epoch
 from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.compose import get_value, set_value
 from gkd_lightning.pipeline.datasets import build_dataset, dataset_specs
 from gkd_lightning.pipeline.explain import explain
 from gkd_lightning.pipeline.plan import Plan, PlannedStage
 from gkd_lightning.pipeline.yaml_text import interpolate
-
-ASSUMED_TFLOPS = 100.0
-"""10**12 operations a second that one device is assumed to sustain in training, unless the user knows better."""
 
 _BATCH = 4
 """Images of the counted step; half of them are masked in stage 1, as in any even batch."""
@@ -96,18 +94,17 @@ def summary(plans: Iterable[Plan], folder: Path, tflops: float | None) -> list[s
     Args:
         plans: of one or several recipes; shared stages count once.
         folder: where the artefacts will lie.
-        tflops: 10**12 operations a second that one device sustains; None takes `ASSUMED_TFLOPS` and says so.
+        tflops: 10**12 operations a second that one device sustains; None leaves the hours unknown: nobody
+            but the user can tell.
     """
     left = {stage.hash: stage for plan in plans for stage in plan.stages if stage.state() != "done"}
     costs = {key: stage_cost(stage) for key, stage in left.items()}
     known = [cost for cost in costs.values() if cost is not None and cost.flops is not None]
     flops = sum(cost.flops or 0.0 for cost in known)
-    rate = ASSUMED_TFLOPS if tflops is None else tflops
-    why = "an assumption, --tflops says what yours sustain" if tflops is None else "as given"
-    lines = [
-        f"left to train: {len(left)} stages, {_si(flops)}FLOPs; {_time(flops / (rate * 1e12))} on one device at "
-        f"{rate:g} TFLOP/s ({why}), without evaluation"
-    ]
+    time = "GPU hours unknown: --tflops N says how many TFLOP/s one device sustains"
+    if tflops is not None:
+        time = f"{_time(flops / (tflops * 1e12))} on one device at {tflops:g} TFLOP/s (as given), without evaluation"
+    lines = [f"left to train: {len(left)} stages, {_si(flops)}FLOPs; {time}"]
     if len(known) < len(costs):
         lines.append(
             f"not counted: {len(costs) - len(known)} stages, which start from a segmenter not trained yet, or the size "
@@ -191,7 +188,10 @@ def _images(config: Mapping[str, Any]) -> int | None:
         length = _length(build_dataset("data", "dataset", spec))
     except UserError:  # it does not know where to look: no root, no GKD_DATA
         return None
-    return None if length is None else int(epochs * length * (1.0 if limit is None else float(limit)))
+    if length is None:
+        return None
+    steps = steps_per_epoch(length, batch, int(get_value(config, "data.init_args.repeats", 1)))
+    return epochs * int(steps * (1.0 if limit is None else float(limit))) * batch
 
 
 def _length(dataset: Any) -> int | None:
