@@ -24,7 +24,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## distil, compare and report on MiniCity (CPU, no downloads, about eight minutes)
+demo: setup ## distil, compare and report on MiniCity (CPU, no downloads, 8 to 10 minutes)
 	$(BIN)/gkd demo
 
 demo-quick: setup ## the same with a few steps only; its numbers mean nothing

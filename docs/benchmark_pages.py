@@ -1,6 +1,6 @@
 """Write docs/benchmarks/: a page for every benchmark, from its recipes and data sets, with a picture of imitations.
 
-    python docs/benchmark_pages.py
+    .venv/bin/python docs/benchmark_pages.py
 
 A test compares the pages with what this would write.
 """
