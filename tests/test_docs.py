@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
 from gkd_lightning.cli import main
+from gkd_lightning.evaluate import Results
 from gkd_lightning.pipeline.chain import check_plan
 from gkd_lightning.pipeline.plan import make_plan
 from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
@@ -26,6 +28,36 @@ def test_the_recipe_for_own_data_composes(tmp_path: Path) -> None:
     plan = make_plan(load_recipe(str(tmp_path / "mine.yaml")), tmp_path / "out")
     assert [stage.name for stage in plan.stages] == ["task_agnostic", "domain_agnostic", "task"]
     check_plan(plan)
+
+
+@pytest.mark.slow
+def test_a_method_of_thirty_lines_trains_and_hands_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs/new_method.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", text, re.DOTALL))
+    assert list(blocks) == ["my_methods.py", "attention_transfer.yaml", "relations.yaml", "mine.yaml"]
+    for name, content in blocks.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    settings = ["trainer.log_every_n_steps=1", "trainer.limit_val_batches=1"]
+    for stage in ("task_agnostic", "task", "joint"):
+        settings += [f"{stage}:trainer.max_steps=2", f"{stage}:data.dataset.size=16"]
+    settings += [f"evaluate:data.domains.{name}.size=2" for name in ("game", "day", "night", "fog", "rain", "snow")]
+    options = [f"--set={setting}" for setting in settings]
+    assert main(["run", "mine.yaml", "--methods", "attention_transfer,relations", *options]) == 0
+    for stage, term in (("joint", "attention"), ("task_agnostic", "relations")):
+        (log,) = tmp_path.glob(f"runs/mine/stages/{stage}-*/metrics.jsonl")
+        assert f'"train/{term}"' in log.read_text(encoding="utf-8")
+    results = Results.load(tmp_path / "runs/mine/results.json")
+    assert [run.method for run in results.runs] == ["attention_transfer", "relations"]
+
+
+def test_the_methods_of_the_example_have_thirty_lines() -> None:
+    text = (ROOT / "docs/new_method.md").read_text(encoding="utf-8")
+    code = text.partition("# my_methods.py\n")[2].partition("```")[0]
+    first, second = code.split("class Relations", 1)
+    assert sum(bool(line.strip()) for line in first.splitlines()) <= 30
+    assert sum(bool(line.strip()) for line in second.splitlines()) <= 30
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -53,6 +53,7 @@ class CWD(DistillationTerm):
         self.where, self.tau, self.variant = where, tau, variant
         self.weight = weight if weight is not None else {"feature": 50.0, "logits": 3.0}[where]
         self.wants_logits = where == "logits"
+        self.wants_tokens = where == "feature"
 
     def attach(self, student_dim: int, teacher_dim: int, num_classes: int) -> None:
         """Make the convolution."""

@@ -46,6 +46,7 @@ class LogitKD(DistillationTerm):
     """
 
     wants_logits = True
+    wants_tokens = False
 
     def __init__(self, weight: float = 1.0, tau: float = 1.0, reduction: Reduction = "pixel") -> None:
         super().__init__()

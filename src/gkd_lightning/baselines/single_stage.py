@@ -66,6 +66,11 @@ class SingleStageDistillation(TaskLearning):
         """Blocks that the method looks at."""
         return self.term.blocks
 
+    @property
+    def compares_tokens(self) -> bool:
+        """Whether the method does."""
+        return self.term.wants_tokens
+
     def distillation_loss(self, batch: dict[str, Tensor], student: StudentPass) -> dict[str, Tensor]:
         """The method's terms, weighted; arguments as in `TaskLearning.distillation_loss`."""
         classes, masks = student.output.classes[-1], student.output.masks[-1]

@@ -49,13 +49,15 @@ class View(NamedTuple):
 class DistillationTerm(nn.Module, ABC):
     """One loss, or several, beside the task's in single-stage distillation.
 
-    To add a method, derive from this class: name what you look at in `blocks` and `wants_logits`, make the layers that
-    need widths in `attach`, and return weighted scalars from `forward`. The layers learn with the student and are
-    thrown away with the teacher.
+    To add a method, derive from this class: name what you look at in `blocks`, `wants_tokens` and `wants_logits`, make
+    the layers that need widths in `attach`, and return weighted scalars from `forward`. The layers learn with the
+    student and are thrown away with the teacher.
     """
 
     blocks: tuple[int, ...] = ()
     """Indices of the encoder blocks whose raw outputs are wanted, of the student and of the teacher."""
+    wants_tokens: bool = True
+    """Whether the tokens after the final norm are looked at; otherwise that norm learns nothing and is frozen."""
     wants_logits: bool = False
     """Whether class scores of every pixel are wanted; the teacher then needs a trained head."""
 

@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     traceback = "--traceback" in arguments or TRACEBACK in os.environ
     arguments = [argument for argument in arguments if argument != "--traceback"]
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # where users keep their own classes; installed packages come first
     try:
         with _for_children(traceback):
             return _dispatch(arguments)

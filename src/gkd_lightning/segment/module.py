@@ -116,6 +116,11 @@ class TaskLearning(L.LightningModule):
         """Encoder blocks whose outputs are wanted besides those of the pyramid."""
         return ()
 
+    @property
+    def compares_tokens(self) -> bool:
+        """Whether a loss term looks at the tokens after the final norm."""
+        return False
+
     def student_pass(self, images: Tensor) -> StudentPass:
         """Encoder and head on (B, 3, H, W) images."""
         tokens, maps = self.segmenter.encoder(images, [*self.segmenter.blocks, *self.further_blocks])
@@ -174,8 +179,7 @@ class TaskLearning(L.LightningModule):
         if getattr(self._data, "view", "segmentation") != "segmentation":
             raise UserError(f"data.view: {self._data.view!r} gives no labels, task learning needs view: segmentation")
         if not self.hparams.freeze_encoder:
-            distills = type(self).distillation_loss is not TaskLearning.distillation_loss
-            freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], with_tokens=distills)
+            freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], self.compares_tokens)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note which frozen encoder the head was trained on: its weights are in no checkpoint."""
