@@ -132,7 +132,7 @@ def _check(arguments: list[str]) -> int:
             print(f"{name}: contact sheet {sheet}")
     write_json(found.out / "check.json", record)
     if problems:
-        raise UserError(f"{len(problems)} problems, first: {problems[0]}")
+        raise UserError(f"{len(problems)} problem{'s' * (len(problems) > 1)}, first: {problems[0]}")
     return 0
 
 
