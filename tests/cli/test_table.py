@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,14 +22,23 @@ ACCURACY = {"none": 0.6, "mse": 0.74, "gkd": 0.75}
 FEW = ["--resamples", "100"]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seeds 0 and 1 in one run, seed 2 in another, the same without counts in a third."""
+    folder = tmp_path_factory.mktemp("runs")
+    write(folder / "first", judged(ACCURACY))
+    last = judged(ACCURACY, seeds=(2,))
+    write(folder / "second", last)
+    write(folder / "old", last, counts=False)
+    return folder
+
+
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Seeds 0 and 1 in one run, seed 2 in another, the same without counts in a third; the working folder."""
-    write(tmp_path / "first", judged(ACCURACY))
-    write(tmp_path / "second", judged(ACCURACY, seeds=(2,)))
-    write(tmp_path / "old", judged(ACCURACY, seeds=(2,)), counts=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def runs(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copies of them; the working folder."""
+    shutil.copytree(made, tmp_path / "runs")
+    monkeypatch.chdir(tmp_path / "runs")
+    return tmp_path / "runs"
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
