@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from gkd_lightning.cli import _resume_command, main
+from tests.evaluate.builders import results, run
 
 STUDENT = (
     "{name: vit_tiny_patch16_224, image_size: 32, patch_size: 8, options: {embed_dim: 32, depth: 4, num_heads: 2}}"
@@ -121,6 +122,21 @@ def other_checkpoint(folder: Path) -> None:
     torch.save({"state_dict": {"x": torch.zeros(1)}, "pytorch-lightning_version": "2.6.6"}, folder / "other.ckpt")
 
 
+def judged(folder: Path) -> None:
+    """`results.json` of three methods, one of them judged differently in `other.json`."""
+    results(seeds=1).save(folder / "results.json")
+    results({}, runs=[run("cwd", protocol={"resize": "fit"})]).save(folder / "other.json")
+
+
+def without_runs(folder: Path) -> None:
+    results({}).save(folder / "results.json")
+
+
+def damaged_counts(folder: Path) -> None:
+    judged(folder)
+    (folder / "per_image.npz").write_bytes(b"PK")
+
+
 def nothing(folder: Path) -> None:
     """No preparation."""
 
@@ -130,6 +146,7 @@ PREDICT = ["predict", "--out", "out"]
 CHECK = ["data", "check", "--out", "out"]
 RUN = ["run", "study.yaml", "--out", "out"]
 DATA = ["--images", "images", "--labels", "labels"]
+TABLE = ["table", "results.json"]
 
 CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     # files and folders
@@ -223,6 +240,20 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "report of nothing": (nothing, ["report", "nowhere", "--out", "out"], ["nowhere"]),
     "report of something else": (write("results.json", "[]"), ["report", "results.json", "--out", "out"],
                                  ["results.json"]),
+    "table of nothing": (nothing, ["table"], ["runs"]),
+    "table of a missing folder": (nothing, ["table", "nowhere"], ["nowhere: cannot be read"]),
+    "table of a folder without results": (nothing, ["table", "images"], ["images/results.json: cannot be read"]),
+    "table of something else": (write("results.json", "{}"), TABLE, ["results.json: schema None"]),
+    "table without a run": (without_runs, TABLE, ["no run"]),
+    "table of an unknown method": (judged, [*TABLE, "--methods", "gkd,mes"], ["--methods mes", "'mse'"]),
+    "table against an unknown method": (judged, [*TABLE, "--against", "tacher"], ["--against tacher", "'teacher'"]),
+    "table of different protocols": (judged, [*TABLE, "other.json"], ["different protocols", "cwd seed 0"]),
+    "table of damaged counts": (damaged_counts, TABLE, ["per_image.npz: no counts per image"]),
+    "table in an unknown format": (judged, [*TABLE, "--format", "word"], ["--format", "word", "latex"]),
+    "table over a folder": (judged, [*TABLE, "--out", "out"], ["--out out"]),
+    "table with a share as percent": (judged, [*TABLE, "--confidence", "0.95"], ["--confidence 0.95", "95"]),
+    "table of too few resamples": (judged, [*TABLE, "--resamples", "39"], ["--resamples 39", "40"]),
+    "table of many resamples": (judged, [*TABLE, "--resamples", "many"], ["--resamples", "many"]),
     "unknown list": (nothing, ["list", "teacher"], ["teacher"]),
     "unknown verb": (nothing, ["trian"], ["trian: no such verb"]),
     "unknown data action": (nothing, ["data", "chek"], ["data chek", "'check'"]),

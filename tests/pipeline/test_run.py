@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from gkd_lightning.cli import main
+from gkd_lightning.evaluate import PerImage, Results
+from gkd_lightning.evaluate.pairing import pair
 from tests.pipeline.studies import write_study
 
 SHORT = ["--set", "trainer.max_steps=6", "--set", "data.num_workers=0"]
@@ -72,6 +74,39 @@ def test_a_second_run_trains_and_judges_nothing(study: Path, capsys: pytest.Capt
     assert capsys.readouterr().out.count("finished before, skipped") == 4
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
     assert judged == {path: path.stat().st_mtime_ns for path in judged}
+
+
+def test_what_each_image_contributed_lies_beside_the_results(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results, kept = Results.load(study / "out/results.json"), PerImage.load(study / "out/per_image.npz")
+    assert list(kept.runs) == [("gkd", 0), ("none", 0)]
+    assert kept.runs["gkd", 0]["night"].names == tuple(f"night-0-{number:06d}" for number in (100, 101, 102))
+    for run in results.runs:
+        for score in run.domains:
+            counts = kept.runs[run.method, run.seed][score.domain]
+            assert counts.sums()[1].tolist() == score.matrix.sum(0).tolist()
+            (own,) = (study / "out/evaluations").glob(f"{run.method}-*/per_image.npz")
+            alone = PerImage.load(own).runs[run.method, run.seed][score.domain]
+            np.testing.assert_array_equal(alone.counts, counts.counts)
+    assert pair(results, kept).images == {"night": 3}
+    assert main(["table", str(study / "out"), "--resamples", "100"]) == 0
+    assert "over images (night 3)" in capsys.readouterr().out
+
+
+def test_an_older_evaluation_is_judged_again_only_when_asked_to(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", str(study / "study.yaml"), "--out", str(study / "out"), *SHORT]
+    judged = sorted((study / "out/evaluations").glob("*/per_image.npz"))
+    before = [path.read_bytes() for path in judged]
+    for path in judged:
+        path.unlink()
+    assert main(command) == 0
+    assert not any(path.exists() for path in judged)
+    capsys.readouterr()
+    assert main(["table", str(study / "out")]) == 0
+    assert "(gkd seed 0, none seed 0)" in capsys.readouterr().out
+    assert main([*command, "--from", "evaluate"]) == 0
+    assert [path.read_bytes() for path in judged] == before
 
 
 def test_the_report_can_be_written_again(study: Path, tmp_path: Path) -> None:

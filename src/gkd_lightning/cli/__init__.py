@@ -24,6 +24,7 @@ VERBS = {
     "data": "check or list datasets",
     "weights": "check published weights against a model, or convert them",
     "report": "write the report of finished runs again",
+    "table": "compare methods over seeds and over images, as Markdown, CSV, JSON or LaTeX",
     "list": "list teachers, students, methods, datasets or recipes",
 }
 

@@ -14,12 +14,19 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--out", type=Path, help="folder of the report (default: the first run's)")
     options.add_argument("--title", help="headline (default: the first run's)")
     found = options.read(arguments)
-    from gkd_lightning.evaluate import Gallery, Results, merge, merge_galleries
+    from gkd_lightning.evaluate import Gallery, Results, load_beside, merge, merge_galleries, merge_per_image
     from gkd_lightning.evaluate.report import write_report
 
     paths = [path / "results.json" if path.is_dir() else path for path in found.runs]
     results = merge([Results.load(path) for path in paths], found.title)
     pictures = [path.with_name("gallery.npz") for path in paths]
     galleries = [Gallery.load(path) for path in pictures if path.is_file()]
-    print(write_report(results, found.out or paths[0].parent, merge_galleries(galleries) if galleries else None))
+    counts = [part for part in map(load_beside, paths) if part is not None]
+    report = write_report(
+        results,
+        found.out or paths[0].parent,
+        merge_galleries(galleries) if galleries else None,
+        merge_per_image(counts) if counts else None,
+    )
+    print(report)
     return 0

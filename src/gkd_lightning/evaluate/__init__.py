@@ -15,6 +15,8 @@ from gkd_lightning.evaluate.confusion import (
 )
 from gkd_lightning.evaluate.findings import Comparison, compare, comparisons, headline
 from gkd_lightning.evaluate.gallery import Gallery, Sample, colourize, merge_galleries
+from gkd_lightning.evaluate.image_counter import ImageCounter
+from gkd_lightning.evaluate.per_image import ImageCounts, PerImage, load_beside, merge_per_image
 from gkd_lightning.evaluate.results import Cost, Results, RunResult, merge
 from gkd_lightning.evaluate.scores import (
     DomainScore,
@@ -33,6 +35,9 @@ __all__ = [
     "Cost",
     "DomainScore",
     "Gallery",
+    "ImageCounter",
+    "ImageCounts",
+    "PerImage",
     "Results",
     "Row",
     "RunResult",
@@ -51,11 +56,13 @@ __all__ = [
     "headline",
     "in_domain",
     "iou_per_class",
+    "load_beside",
     "markdown",
     "mean_iou",
     "mean_iou_present",
     "merge",
     "merge_galleries",
+    "merge_per_image",
     "self_test",
     "share_recovered",
     "table",

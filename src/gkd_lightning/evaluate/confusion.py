@@ -93,9 +93,13 @@ class ConfusionMatrix(Metric):
 
 def iou_per_class(matrix: Tensor) -> Tensor:
     """Intersection over union in percent, float64 (C,); NaN for a class in neither truth nor prediction."""
-    matrix = matrix.double()
-    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
-    return 100 * matrix.diagonal() / union  # 0 / 0 is the NaN that is meant
+    return iou(matrix.diagonal(), matrix.sum(0), matrix.sum(1))
+
+
+def iou(intersection: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
+    """Intersection over union in percent from pixel counts of any equal shapes, float64; NaN where all are 0."""
+    both = intersection.double()
+    return 100 * both / (predicted.double() + true.double() - both)  # 0 / 0 is the NaN that is meant
 
 
 def accuracy_per_class(matrix: Tensor) -> Tensor:
@@ -106,7 +110,12 @@ def accuracy_per_class(matrix: Tensor) -> Tensor:
 
 def mean_iou(matrix: Tensor) -> float:
     """mIoU in percent over the classes that occur in truth or prediction; NaN for an empty matrix."""
-    return float(iou_per_class(matrix).nanmean())
+    return float(mean_over_classes(iou_per_class(matrix)))
+
+
+def mean_over_classes(scores: Tensor) -> Tensor:
+    """Mean of (..., C) over the classes that have a score, float64 (...); NaN where none has."""
+    return scores.nanmean(-1)
 
 
 def mean_iou_present(matrix: Tensor) -> float:

@@ -19,6 +19,7 @@ from gkd_lightning.evaluate import views
 from gkd_lightning.evaluate.charts import curve_figure, curve_names
 from gkd_lightning.evaluate.findings import headline
 from gkd_lightning.evaluate.gallery import Gallery, Sample, colourize
+from gkd_lightning.evaluate.per_image import PER_IMAGE, PerImage
 from gkd_lightning.evaluate.results import Results
 from gkd_lightning.evaluate.style import style, themed_svg
 from gkd_lightning.evaluate.summary import summary
@@ -30,8 +31,13 @@ HEALTH = "health/"  # what stage 1 calls the curves that tell how distillation i
 WIDEST = 400  # pixels of an embedded picture
 
 
-def write_report(results: Results, directory: str | os.PathLike[str], gallery: Gallery | None = None) -> Path:
-    """Write `results.json`, `results.csv`, `summary.md`, `report.html` and, if given, `gallery.npz` into `directory`.
+def write_report(
+    results: Results,
+    directory: str | os.PathLike[str],
+    gallery: Gallery | None = None,
+    per_image: PerImage | None = None,
+) -> Path:
+    """Write `results.json`, `results.csv`, `summary.md`, `report.html` and, if given, the `.npz` into `directory`.
 
     Everything is made before the first file is written, and each file is replaced in one go.
 
@@ -48,6 +54,8 @@ def write_report(results: Results, directory: str | os.PathLike[str], gallery: G
     results.save_csv(folder / "results.csv")
     if gallery is not None:
         gallery.save(folder / "gallery.npz")
+    if per_image is not None:
+        per_image.save(folder / PER_IMAGE)
     target = folder / "report.html"
     for path, text in ((folder / "summary.md", tables), (target, page)):
         with atomic_write(path) as temporary:

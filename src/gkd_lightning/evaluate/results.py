@@ -181,7 +181,7 @@ class Results:
                     score.accuracy,
                     *(iou.get(name) for name in classes),
                 ]
-                writer.writerow(line + [_cell(value) for value in scores])
+                writer.writerow(line + [csv_cell(value) for value in scores])
         return text.getvalue()
 
     def save_csv(self, path: str | os.PathLike[str]) -> None:
@@ -210,5 +210,6 @@ def merge(parts: Iterable[Results], title: str | None = None) -> Results:
     )
 
 
-def _cell(value: float | None) -> str:
+def csv_cell(value: float | None) -> str:
+    """Four digits; empty for None and NaN."""
     return "" if value is None or math.isnan(value) else f"{value:.4f}"

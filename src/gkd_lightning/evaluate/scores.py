@@ -49,7 +49,7 @@ class DomainScore:
     @property
     def iou(self) -> list[float | None]:
         """Per class in percent; None for a class that is neither in the truth nor predicted."""
-        return [_number(value) for value in iou_per_class(self.matrix).tolist()]
+        return [number_or_none(value) for value in iou_per_class(self.matrix).tolist()]
 
     @property
     def miou(self) -> float:
@@ -72,9 +72,9 @@ class DomainScore:
             "domain": self.domain,
             "seen": self.seen,
             "images": self.images,
-            "miou": _number(self.miou),
-            "miou_present": _number(self.miou_present),
-            "accuracy": _number(self.accuracy),
+            "miou": number_or_none(self.miou),
+            "miou_present": number_or_none(self.miou_present),
+            "accuracy": number_or_none(self.accuracy),
             "classes": list(self.classes),
             "iou": self.iou,
             "confusion": [list(row) for row in self.confusion],
@@ -121,5 +121,6 @@ def _mean(values: Iterable[float]) -> float:
     return sum(numbers) / len(numbers) if numbers else math.nan
 
 
-def _number(value: float) -> float | None:
+def number_or_none(value: float) -> float | None:
+    """For JSON, which has no NaN."""
     return None if math.isnan(value) else value

@@ -8,7 +8,7 @@ import lightning as L
 from torch import nn
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, from_confusion
+from gkd_lightning.evaluate import DomainScore, ImageCounter, ImageCounts, from_confusion
 from gkd_lightning.segment import load_segmenter
 
 
@@ -20,6 +20,7 @@ class Evaluation(L.LightningModule):
 
     Attributes:
         domain_scores: score by domain, after `test` or `validate`.
+        image_counts: what each image contributed to it, by domain, on every rank.
     """
 
     def __init__(self, segmenter: str) -> None:
@@ -28,6 +29,7 @@ class Evaluation(L.LightningModule):
         self.segmenter, self.label_space, self.record = load_segmenter(segmenter)
         self.domain_metrics = nn.ModuleList()
         self.domain_scores: dict[str, DomainScore] = {}
+        self.image_counts: dict[str, ImageCounts] = {}
 
     def setup(self, stage: str) -> None:
         """A confusion matrix per domain.
@@ -40,7 +42,7 @@ class Evaluation(L.LightningModule):
         if found is None or found.names != own.names:
             names = "none" if found is None else ", ".join(found.names)
             raise UserError(f"data: its classes are {names}; the segmenter's are {', '.join(own.names)}")
-        self.domain_metrics = nn.ModuleList([ConfusionMatrix(len(own), found.ignore) for _ in data.domain_names])
+        self.domain_metrics = nn.ModuleList([ImageCounter(len(own), found.ignore) for _ in data.domain_names])
 
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count one batch of the domain at `dataloader_idx`."""
@@ -79,9 +81,9 @@ class Evaluation(L.LightningModule):
     def _data(self) -> Any:
         return self.trainer.datamodule
 
-    def _metric(self, index: int) -> ConfusionMatrix:
+    def _metric(self, index: int) -> ImageCounter:
         metric = self.domain_metrics[index]
-        assert isinstance(metric, ConfusionMatrix)
+        assert isinstance(metric, ImageCounter)
         return metric
 
     def _score(self, prefix: str) -> None:
@@ -90,6 +92,6 @@ class Evaluation(L.LightningModule):
             metric = self._metric(index)
             matrix = metric.compute()
             score = from_confusion(domain, matrix, self.label_space.names, metric.num_images, domain in data.seen)
-            self.domain_scores[domain] = score
+            self.domain_scores[domain], self.image_counts[domain] = score, metric.image_counts
             self.log(f"{prefix}/{domain}/miou", score.miou)
             metric.reset()

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Cost, Gallery, Results, RunResult, merge, merge_galleries
+from gkd_lightning.evaluate import (
+    Cost,
+    Gallery,
+    PerImage,
+    Results,
+    RunResult,
+    load_beside,
+    merge,
+    merge_galleries,
+    merge_per_image,
+)
+from gkd_lightning.evaluate.per_image import PER_IMAGE
 from gkd_lightning.evaluate.report import write_report
 from gkd_lightning.files import atomic_write, canonical_hash
 from gkd_lightning.pipeline.compose import Config, compose, get_value, set_value
@@ -51,10 +62,11 @@ def report_plan(plan: Plan, again: bool = False) -> Path:
     Returns:
         Path of `report.html`.
     """
-    parts, galleries = [], []
+    parts, galleries, counts = [], [], []
     for run in plan.runs:
         directory = _judge(plan, run, again)
         parts.append(Results.load(directory / "results.json"))
+        counts.append(load_beside(directory / "results.json") or PerImage())  # older evaluations have none
         if run.seed == plan.runs[0].seed:
             galleries.append(Gallery.load(directory / "gallery.npz"))
     recipe = plan.recipe
@@ -66,7 +78,7 @@ def report_plan(plan: Plan, again: bool = False) -> Path:
         highlight=recipe.highlight if recipe.highlight in judged else judged[0],
     )
     gallery = add_features(merge_galleries(galleries), plan)
-    report = write_report(results, plan.out, gallery)
+    report = write_report(results, plan.out, gallery, merge_per_image(counts))
     print(f"report: {report}", flush=True)
     return report
 
@@ -113,6 +125,7 @@ def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None
     Results(recipe=_recipe_name(plan.recipe.path), title=plan.recipe.title, runs=[result]).save(
         directory / "results.json"
     )
+    PerImage({(run.method.id, run.seed): module.image_counts}).save(directory / PER_IMAGE)
     sample_gallery(module.segmenter, data, run.method.id, SAMPLES_PER_DOMAIN).save(directory / "gallery.npz")
     unseen = "  ".join(f"{score.domain} {score.miou:.1f}" for score in result.domains)
     print(f"{run.method.id} seed {run.seed}: {unseen}", flush=True)
