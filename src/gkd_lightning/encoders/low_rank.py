@@ -102,6 +102,8 @@ def add_low_rank(module: nn.Module, settings: LowRank) -> list[str]:
         raise UserError(f"low_rank: rank={settings.rank}, alpha={settings.alpha}: both must be above 0")
     linear = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
     there = {name.rpartition(".")[2] for name in linear}
+    if settings.layers == []:
+        raise UserError("low_rank.layers: name at least one, or leave it out for those of attention")
     wanted = ATTENTION if settings.layers is None else settings.layers
     unknown = [name for name in wanted if name not in there]
     if len(unknown) == len(wanted) or (unknown and settings.layers is not None):
