@@ -45,8 +45,8 @@ def run(verb: str, arguments: list[str]) -> int:
     out = found.out or Path("runs") / (found.family if profile.name == FULL else f"{found.family}-{profile.name}")
     studies = [
         Study(
-            str(part.recipe.path), (*profile.settings_for(part.recipe), *found.settings), seeds=found.seeds, methods=",".join(part.methods),
-            out=out / part.name, store=out / "stages",
+            str(part.recipe.path), (*profile.settings_for(part.recipe), *found.settings), seeds=found.seeds,
+            methods=",".join(part.methods), out=out / part.name, store=out / "stages",
         )
         for part in parts
     ]  # fmt: skip

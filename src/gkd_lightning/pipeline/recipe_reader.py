@@ -18,7 +18,7 @@ from gkd_lightning.pipeline.recipe import (
     StageRecipe,
     split_scope,
 )
-from gkd_lightning.pipeline.rows import alike, kept
+from gkd_lightning.pipeline.rows import alike, forget_lost_stages, kept
 from gkd_lightning.pipeline.yaml_text import read_yaml
 
 
@@ -72,11 +72,12 @@ def _extended(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:
     for key in ("basis", "published", "published_in"):  # true of the base's own sources and targets alone
         inherited.pop(key, None)
     known = inherited.get("methods") or {}
-    inherited["methods"] = kept(known, keep, path)
-    result = merge(inherited, value)
-    if isinstance(result.get("methods"), dict):
-        result["methods"] = alike(result["methods"], {**known, **result["methods"]}, path)
-    return result
+    methods = merge({"methods": kept(known, keep, path)}, {"methods": value.pop("methods", None) or {}})["methods"]
+    if isinstance(methods, dict):
+        methods = alike(methods, {**known, **methods}, path)
+        if keep is not None:
+            forget_lost_stages(inherited, methods, value)
+    return {**merge(inherited, value), "methods": methods}
 
 
 class _Reader:

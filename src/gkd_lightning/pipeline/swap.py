@@ -54,7 +54,9 @@ def require_used(swaps: Iterable[Swap]) -> None:
     for swap in swaps:
         if swap.old not in swap.seen:
             used = ", ".join(sorted(swap.seen))
-            raise UserError(f"{swap.where}{swap.old}: not used by this recipe{nearest(swap.old, swap.seen)} (used: {used})")
+            raise UserError(
+                f"{swap.where}{swap.old}: not used by this recipe{nearest(swap.old, swap.seen)} (used: {used})"
+            )
 
 
 def _one(fragment: Fragment, swap: Swap) -> Fragment:
