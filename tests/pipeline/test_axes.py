@@ -32,6 +32,7 @@ TWO_STEPS = {
     "trainer.max_steps": 2,
     "trainer.limit_train_batches": 2,
     "trainer.limit_val_batches": 1,
+    "trainer.log_every_n_steps": 1,
     "data.batch_size": 4,
     "data.num_workers": 0,
     "task:trainer.check_val_every_n_epoch": 1,
