@@ -90,16 +90,16 @@ def test_one_seed_judged_where_recipes_may_be_chosen(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # fifty trainings
+@pytest.mark.timeout(1200)  # forty trainings
 def test_every_row_trains_two_steps_and_validates(tmp_path: Path) -> None:
-    """A stage whose settings another row has had is left out, unless a later one starts from it."""
+    """1b, which repeats what 1a tries, and what another row has tried are left out, unless a later stage needs them."""
     tried: set[str] = set()
     for name in AXES:
         plan = make_plan(load_recipe(name), tmp_path, list(TWO_STEPS.items()))
         wanted = []
         for stage in plan.stages:
             settings = json.dumps(sorted((k, str(v)) for k, v in leaves(stage.config).items() if "weights" not in k))
-            if settings not in tried:
+            if settings not in tried and stage.name != "domain_agnostic":
                 wanted.append(stage)
             tried.add(settings)
         assert wanted
