@@ -8,10 +8,10 @@ STAMP  := $(VENV)/.setup-stamp
 export NO_ALBUMENTATIONS_UPDATE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick reproduce-f2l reproduce-f2f test test-fast lint format lock clean
+.PHONY: help setup demo demo-quick reproduce-f2l reproduce-f2f reproduce-ablation test test-fast lint format lock clean
 
 help: ## show the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv and install the pinned dependencies and this package (again only when they change)
 
@@ -30,7 +30,7 @@ demo: setup ## distil, compare and report on MiniCity (CPU, no downloads, 8 to 1
 demo-quick: setup ## the same with a few steps only; its numbers mean nothing
 	$(BIN)/gkd demo --quick
 
-# What the two below take from the command line: ROW=deit-s-gtav, PROFILE=smoke|short, SEEDS=0,1,2, OUT=folder,
+# What the three below take from the command line: ROW=deit-s-gtav, PROFILE=smoke|short, SEEDS=0,1,2, OUT=folder,
 # TFLOPS=250 (what one device sustains: the plan then says how many hours), DRY_RUN=1 (the plan alone)
 REPRODUCE = $(if $(ROW),--row $(ROW)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	$(if $(OUT),--out $(OUT)) $(if $(TFLOPS),--tflops $(TFLOPS)) $(if $(DRY_RUN),--dry-run)
@@ -40,6 +40,9 @@ reproduce-f2l: setup ## Table 1, foundation model to local model: all rows, or R
 
 reproduce-f2f: setup ## the same, foundation model to smaller foundation model
 	$(BIN)/gkd reproduce f2f $(REPRODUCE)
+
+reproduce-ablation: setup ## the paper's ablation, eight ways from DINOv2-B to DeiT-S
+	$(BIN)/gkd reproduce ablation $(REPRODUCE)
 
 test: setup ## run all tests, two at a time, one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q

@@ -60,6 +60,25 @@ def test_the_methods_of_the_example_have_thirty_lines() -> None:
     assert sum(bool(line.strip()) for line in second.splitlines()) <= 30
 
 
+def test_the_recipe_for_another_axis_composes(tmp_path: Path) -> None:
+    text = (ROOT / "docs/ablation.md").read_text(encoding="utf-8")
+    ((name, content),) = re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", text, re.DOTALL)
+    (tmp_path / name).write_text(content)
+    plan = make_plan(load_recipe(str(tmp_path / name)), tmp_path / "out")
+    check_plan(plan)
+    assert len(plan.runs) == 4
+    assert len({run.stages[0].hash for run in plan.runs}) == 4  # every row differs in 1a
+
+
+def test_the_ablations_page_says_what_is_published() -> None:
+    text = (ROOT / "docs/ablation.md").read_text(encoding="utf-8")
+    said = {row: float(mean) for row, mean in re.findall(r"^\| `(\w+)` \|.* \| ([\d.]+) \|$", text, re.MULTILINE)}
+    methods = load_recipe("ablation/gtav").methods
+    assert said == {method.id: method.published["mean"] for method in methods}
+    axes = set(re.findall(r"^\| `(minicity/axes/\w+)` \|", text, re.MULTILINE))
+    assert axes == {name for name in shipped_recipes() if name.startswith("minicity/axes/")}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_recipes_and_files_that_documents_name_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")

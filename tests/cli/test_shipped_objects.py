@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
 from gkd_lightning.pipeline.stage import StageCLI, check_config
 from gkd_lightning.pipeline.yaml_text import dump_yaml, interpolate, read_yaml
 from gkd_lightning.segment import save_segmenter
-from tests.cli.test_shipped import CONFIGS, fragments
+from tests.cli.test_shipped import CONFIGS, fragments, on_top
 
 ENCODER = """
 name: vit_tiny_patch16_224
@@ -54,9 +55,8 @@ def surrounded(name: str, encoder: str) -> list[Fragment]:
     proxy, source = "data/minicity_proxy.yaml", "data/minicity_source.yaml"
     labelled: list[Fragment] = ["data/segmentation_view.yaml", source, {"model.encoder": encoder}]
     if kind == "stage":
-        base = ["stage/task.yaml"] if "joint" in name or "coupled" in name else []
         data = proxy if "task_agnostic" in name else source
-        return [name, *distill, data] if "agnostic" in name else [*base, name, *labelled]
+        return [name, *distill, data] if "agnostic" in name else [*on_top(name), name, *labelled]
     if kind == "data":
         if "proxy" in name:
             return ["stage/task_agnostic.yaml", *distill, name]
@@ -115,7 +115,8 @@ def built_module(data: Any) -> TargetDataModule:
 
 def planned(name: str) -> Plan:
     """A recipe's plan, that of a benchmark in the smoke profile's sizes."""
-    tiny = load_profile("smoke").settings if name.startswith(("f2l/", "f2f/")) else ()
+    benchmark = name.startswith(("f2l/", "f2f/", "ablation/"))
+    tiny = load_profile("smoke").settings_for(load_recipe(name)) if benchmark else ()
     return Study(name, tiny, seeds="0").plan()
 
 
@@ -132,8 +133,8 @@ def _parts(config: Config) -> list[str]:
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_stage_of_every_recipe(name: str, tmp_path: Path) -> None:
     plan, base = planned(name), read_yaml(shipped_recipes()[name]).get("extends")
-    folder = name.rpartition("/")[0]
-    known = described(planned(f"{folder}/{Path(base).stem}")) if base else set()  # built where that recipe's turn is
+    beside = posixpath.normpath(f"{name}/../{base}").removesuffix(".yaml")
+    known = described(planned(beside)) if base else set()  # built where that recipe's turn is
     starts = {parent.hash for stage in plan.stages for key, parent in stage.inputs.items() if "segmenter" in key}
     segmenters: dict[str, str] = {}
     for stage in plan.stages:

@@ -11,7 +11,7 @@ from gkd_lightning.cli import main
 from gkd_lightning.cli.run import Study
 from gkd_lightning.pipeline.benchmark import load_benchmark, load_profile
 from gkd_lightning.pipeline.chain import run_stages
-from gkd_lightning.pipeline.estimate import _si, _time, stage_cost, summary
+from gkd_lightning.pipeline.estimate import StageCost, _si, _time, stage_cost, summary
 from gkd_lightning.pipeline.plan import Plan
 from tests.pipeline.studies import plan_study, write_study
 
@@ -72,6 +72,23 @@ def test_the_official_chain(tmp_path: Path) -> None:
     total = sum(cost.flops or 0 for cost in (first, second, task))
     assert f"{_si(total)}FLOPs; {total / 50e12 / 3600:,.0f} hours on one device at 50 TFLOP/s (as given)" in lines[0]
     assert lines[-1].startswith("devices: all asked for, ")
+
+
+@pytest.mark.usefixtures("no_data")
+def test_an_encoder_that_learns_in_part(tmp_path: Path) -> None:
+    def task(*settings: str) -> StageCost:
+        cost = stage_cost(f2l_plan(tmp_path, *(f"task:model.{text}" for text in settings)).stages[-1])
+        assert cost is not None
+        return cost
+
+    frozen, full = task(), task("freeze_encoder=false")
+    last, low = task("last_blocks=2"), task("low_rank.rank=8")
+    block = 12 * 384**2 + 13 * 384  # weights and biases, two norms
+    assert last.trainable - frozen.trainable == 2 * block + 2 * 384  # and the final norm
+    assert low.trainable - frozen.trainable == 8 * 12 * (4 + 2) * 384  # rank, blocks, ends of qkv and proj
+    assert low.parameters - frozen.parameters == low.trainable - frozen.trainable
+    assert low.artefact_bytes == last.artefact_bytes == frozen.artefact_bytes  # merged
+    assert frozen.flops_per_image < last.flops_per_image < low.flops_per_image < full.flops_per_image
 
 
 @pytest.mark.usefixtures("no_data")

@@ -14,7 +14,7 @@ def run(verb: str, arguments: list[str]) -> int:
     options = Options(
         verb, "Run all recipes of a benchmark; what exists is skipped. Ends with a table beside the paper's."
     )
-    options.add_argument("family", help="a folder of shipped recipes: f2l or f2f")
+    options.add_argument("family", help="a folder of shipped recipes: f2l, f2f or ablation")
     options.add_argument(
         "--row", action="append", default=[], help="only this row, such as deit-s-gtav; may be repeated"
     )
@@ -43,11 +43,10 @@ def run(verb: str, arguments: list[str]) -> int:
     profile = load_profile(found.profile)
     parts = load_benchmark(found.family, found.row)
     out = found.out or Path("runs") / (found.family if profile.name == FULL else f"{found.family}-{profile.name}")
-    settings = (*profile.settings, *found.settings)
     studies = [
         Study(
-            str(part.recipe.path), settings, seeds=found.seeds, methods=",".join(part.methods),
-            out=out / part.name, store=out / "stages",
+            str(part.recipe.path), (*profile.settings_for(part.recipe), *found.settings), seeds=found.seeds,
+            methods=",".join(part.methods), out=out / part.name, store=out / "stages",
         )
         for part in parts
     ]  # fmt: skip

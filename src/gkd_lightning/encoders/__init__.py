@@ -11,7 +11,8 @@ from gkd_lightning.encoders.build import (
 )
 from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
 from gkd_lightning.encoders.files import STUDENT_WEIGHTS, read_safetensors, weights_path
-from gkd_lightning.encoders.frozen import Frozen
+from gkd_lightning.encoders.frozen import Frozen, PartlyFrozen
+from gkd_lightning.encoders.low_rank import LowRank, add_low_rank, merged
 from gkd_lightning.encoders.types import EncoderSpec, Tokens
 
 __all__ = [
@@ -19,14 +20,18 @@ __all__ = [
     "EncoderSpec",
     "FeatureMapEncoder",
     "Frozen",
+    "LowRank",
+    "PartlyFrozen",
     "STUDENT_RECORD",
     "STUDENT_WEIGHTS",
     "Tokens",
     "TransformerEncoder",
+    "add_low_rank",
     "build_encoder",
     "encoder_state",
     "export_encoder",
     "load_student",
+    "merged",
     "read_safetensors",
     "spec_of",
     "versions",

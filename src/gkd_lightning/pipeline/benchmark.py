@@ -13,7 +13,7 @@ from gkd_lightning.data.fakes import FAKES, write_fake
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import shipped_root
 from gkd_lightning.pipeline.compose import nearest
-from gkd_lightning.pipeline.recipe import Recipe
+from gkd_lightning.pipeline.recipe import EVALUATE, Recipe
 from gkd_lightning.pipeline.recipe_reader import load_recipe
 from gkd_lightning.pipeline.yaml_text import read_yaml
 
@@ -52,6 +52,12 @@ class Profile:
     name: str
     settings: tuple[str, ...] = ()
     fakes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def settings_for(self, recipe: Recipe) -> tuple[str, ...]:
+        """Its settings, without those for stages that the recipe has not: one profile serves all benchmarks."""
+        places = (*recipe.stage_names, EVALUATE)
+        scoped = {text: text.partition("=")[0].rpartition(":")[0] for text in self.settings}
+        return tuple(text for text, scope in scoped.items() if not scope or scope in places)
 
     def prepare(self, folder: Path) -> None:
         """Write the imitations that are not there yet below `folder` and let GKD_DATA name it, if there are any."""

@@ -17,6 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gkd_lightning.data.sampling import steps_per_epoch
+from gkd_lightning.encoders import merged
 from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.compose import get_value, set_value
 from gkd_lightning.pipeline.datasets import build_dataset, dataset_specs
@@ -167,7 +168,7 @@ def _counted(model_config: str, size: int) -> tuple[int, int, int, float] | None
     handed_on = getattr(model, "segmenter", None) or getattr(model, "student", None) or model.encoder
     with FlopCounterMode(display=False) as counter:
         model.dry_step(torch.empty(_BATCH, 3, size, size, dtype=torch.uint8, device="meta")).backward()
-    exported = sum(parameter.numel() for parameter in handed_on.parameters())
+    exported = sum(parameter.numel() for parameter in merged(handed_on).parameters())
     return parameters, trainable, exported, counter.get_total_flops() / _BATCH
 
 

@@ -174,7 +174,7 @@ def make_plan(
             raise UserError(f"{recipe.path}: no method '{name}'{nearest(name, known)} (methods: {', '.join(known)})")
     wanted = [method for method in recipe.methods if methods is None or method.id in methods]
     store = store or out / "stages"
-    swaps = [Swap(*split_scope(key, recipe.stage_names), value) for key, value in settings if key.endswith(FRAGMENT)]
+    swaps = _swaps(dict(settings), recipe)
     overrides = [*recipe.overrides.items(), *(item for item in settings if not item[0].endswith(FRAGMENT))]
     for key, _ in overrides:
         split_scope(key, recipe.stage_names)
@@ -183,19 +183,30 @@ def make_plan(
     for seed in recipe.seeds if seeds is None else seeds:
         for method in wanted:
             made: dict[str, PlannedStage] = {}
+            own = _swaps(method.set, recipe, f"{recipe.path}: methods.{method.id}.set.")
+            row = [*(item for item in method.set.items() if not item[0].endswith(FRAGMENT)), *overrides]
             for stage in method.stages:
                 inputs = {key: made[name] for key, name in stage.inputs.items()}
-                planned = _plan_stage(recipe, stage, inputs, seed, swaps, overrides, store)
+                planned = _plan_stage(recipe, stage, inputs, seed, [*own, *swaps], row, store)
                 planned = stages.setdefault(planned.hash, planned)
                 if method.id not in planned.users:
                     planned.users.append(method.id)
                 made[stage.name] = planned
+            require_used(own)
             runs.append(PlannedRun(method, seed, tuple(made.values())))
     evaluation = compose(swapped(recipe.evaluate, swaps, EVALUATE), beside=recipe.path.parent)
     require_used(swaps)
     _apply(evaluation, recipe.evaluate_set.items(), None, recipe)
     _apply(evaluation, overrides, EVALUATE, recipe, only_scoped=True)
     return Plan(recipe, out, tuple(stages.values()), tuple(runs), evaluation)
+
+
+def _swaps(settings: Mapping[str, Any], recipe: Recipe, where: str = "--set ") -> list[Swap]:
+    return [
+        Swap(*split_scope(key, recipe.stage_names), value, where)
+        for key, value in settings.items()
+        if key.endswith(FRAGMENT)
+    ]
 
 
 def _plan_stage(

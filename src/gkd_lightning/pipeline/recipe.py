@@ -51,7 +51,17 @@ class StageRecipe:
 
 @dataclass(frozen=True)
 class MethodRecipe:
-    """A row of the table: stages in order; the last one makes the segmenter that is judged."""
+    """A row of the table.
+
+    Attributes:
+        id: its key in the recipe.
+        title: its name in tables.
+        stages: in order; the last one makes the segmenter that is judged.
+        role: what it stands for.
+        basis: where its settings come from.
+        published: published mIoU by domain, in per cent; ``mean`` is that over the unseen domains.
+        set: what `--set` takes, for this row alone: ``STAGE:key``, ``key`` for all its stages, a fragment for another.
+    """
 
     id: str
     title: str
@@ -59,7 +69,7 @@ class MethodRecipe:
     role: Role = "method"
     basis: Basis | None = None
     published: Mapping[str, float] = field(default_factory=dict)
-    """Published mIoU by domain, in per cent."""
+    set: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,17 @@ from typing import Any, Literal, cast, get_args
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import shipped_root
 from gkd_lightning.pipeline.compose import Fragment, merge, nearest
-from gkd_lightning.pipeline.recipe import PREVIOUS, Basis, MethodRecipe, Recipe, Role, StageRecipe, split_scope
+from gkd_lightning.pipeline.recipe import (
+    EVALUATE,
+    PREVIOUS,
+    Basis,
+    MethodRecipe,
+    Recipe,
+    Role,
+    StageRecipe,
+    split_scope,
+)
+from gkd_lightning.pipeline.rows import alike, forget_lost_stages, kept
 from gkd_lightning.pipeline.yaml_text import read_yaml
 
 
@@ -47,8 +57,12 @@ def _extended(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in visited:
         raise UserError(f"{path}: extends itself")
     value = read_yaml(path)
-    base = value.pop("extends", None)
+    base, keep = value.pop("extends", None), value.pop("keep", None)
     if base is None:
+        if keep is not None:
+            raise UserError(f"{path}: keep: names rows of the recipe that is extended, and none is")
+        if isinstance(value.get("methods"), dict):
+            value["methods"] = alike(value["methods"], value["methods"], path)
         return value
     if not isinstance(base, str):
         raise UserError(f"{path}: extends: expected the name of a recipe")
@@ -57,7 +71,13 @@ def _extended(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:
     inherited = _extended(base_path, (*visited, path.resolve()))
     for key in ("basis", "published", "published_in"):  # true of the base's own sources and targets alone
         inherited.pop(key, None)
-    return merge(inherited, value)
+    known = inherited.get("methods") or {}
+    methods = merge({"methods": kept(known, keep, path)}, {"methods": value.pop("methods", None) or {}})["methods"]
+    if isinstance(methods, dict):
+        methods = alike(methods, {**known, **methods}, path)
+        if keep is not None:
+            forget_lost_stages(inherited, methods, value)
+    return {**merge(inherited, value), "methods": methods}
 
 
 class _Reader:
@@ -146,7 +166,7 @@ class _Reader:
         where = f"methods.{key}"
         if not isinstance(value, dict):
             raise self.wrong(where, "expected title and stages")
-        self.keys(value, where, "title", "stages", "role", "basis")
+        self.keys(value, where, "title", "stages", "role", "basis", "set")
         stages = value.get("stages")
         if not isinstance(stages, list) or not stages:
             raise self.wrong(f"{where}.stages", "expected a list with at least one stage")
@@ -156,6 +176,10 @@ class _Reader:
         read: list[StageRecipe] = []
         for index, item in enumerate(stages):
             read.append(self.stage(f"{where}.stages[{index}]", item, [stage.name for stage in read]))
+        settings = self.mapping(value.get("set"), f"{where}.set")
+        for setting in settings:
+            if split_scope(setting, [stage.name for stage in read])[0] == EVALUATE:
+                raise self.wrong(f"{where}.set.{setting}", "all rows are judged alike, see evaluate.set")
         return MethodRecipe(
             id=str(key),
             title=self.text(value, where, "title", str(key)),
@@ -163,6 +187,7 @@ class _Reader:
             role=cast(Role, role),
             basis=self.basis(value.get("basis"), f"{where}.basis") or basis,
             published=published.get(str(key), {}),
+            set=settings,
         )
 
     def stage(self, where: str, value: Any, earlier: list[str]) -> StageRecipe:

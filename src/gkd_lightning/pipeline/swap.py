@@ -21,17 +21,19 @@ class Swap:
         scope: name of the stage it is meant for, or ``evaluate``; None for all.
         old: a fragment, as the recipe names it.
         new: the one that takes its place.
+        where: who asks for it, for messages.
         seen: fragments that recipes named where it could have applied.
     """
 
     scope: str | None
     old: str
     new: Any
+    where: str = "--set "
     seen: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         if not isinstance(self.new, str) or not self.new.endswith(FRAGMENT):
-            raise UserError(f"--set {self.old}={self.new}: give another fragment, a file that ends in {FRAGMENT}")
+            raise UserError(f"{self.where}{self.old}={self.new}: give another fragment, a file that ends in {FRAGMENT}")
 
 
 def swapped(fragments: Iterable[Fragment], swaps: Sequence[Swap], place: str) -> list[Fragment]:
@@ -52,7 +54,9 @@ def require_used(swaps: Iterable[Swap]) -> None:
     for swap in swaps:
         if swap.old not in swap.seen:
             used = ", ".join(sorted(swap.seen))
-            raise UserError(f"--set {swap.old}: not used by this recipe{nearest(swap.old, swap.seen)} (used: {used})")
+            raise UserError(
+                f"{swap.where}{swap.old}: not used by this recipe{nearest(swap.old, swap.seen)} (used: {used})"
+            )
 
 
 def _one(fragment: Fragment, swap: Swap) -> Fragment:

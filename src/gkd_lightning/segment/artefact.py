@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gkd_lightning.data.types import LabelSpace
-from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder, read_safetensors, spec_of, versions
+from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder, merged, read_safetensors, spec_of, versions
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write, file_sha256, write_json
 from gkd_lightning.segment.head import Mask2FormerConfig
@@ -41,7 +41,7 @@ def save_segmenter(
     protocol: Mapping[str, Any],
     provenance: Mapping[str, Any],
 ) -> Path:
-    """Write the two files; existing ones are replaced atomically.
+    """Write the two files; existing ones are replaced atomically. Low-rank additions become part of the weights.
 
     Args:
         segmenter: encoder and head; weights are stored in their own precision.
@@ -110,7 +110,7 @@ def load_segmenter(path: str | Path) -> LoadedSegmenter:
 
 def _state(segmenter: Segmenter) -> dict[str, Tensor]:
     # The encoder may be frozen, and a frozen module adds nothing to its parent's state.
-    parts = {"encoder": unfrozen(segmenter.encoder), "head": segmenter.head}
+    parts = {"encoder": merged(unfrozen(segmenter.encoder)), "head": segmenter.head}
     return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
 
 

@@ -1,4 +1,4 @@
-"""Stage 2: a Mask2Former head learns the task on the source domain; the distilled encoder stays as it is."""
+"""Stage 2: a Mask2Former head learns the task on the source domain; the distilled encoder stays (nearly) as it is."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, Tokens, build_encoder
+from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, LowRank, Tokens, build_encoder
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.scores import DomainScore, from_confusion
 from gkd_lightning.segment.artefact import save_segmenter
 from gkd_lightning.segment.criterion import Mask2FormerCriterion, mean_over_ranks
 from gkd_lightning.segment.digest import weights_digest
+from gkd_lightning.segment.encoder_training import prepared_encoder
 from gkd_lightning.segment.head import OFFICIAL_HEAD, HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
 from gkd_lightning.segment.points import KeyedPoints
@@ -43,7 +44,12 @@ class TaskLearning(L.LightningModule):
         num_classes: K; the official base configuration says 11 for 19 classes, so it is checked against the data.
         head: size and loss of the Mask2Former head.
         freeze_encoder: False trains the encoder too (baselines without decoupling).
-        encoder_lr_scale: a trained encoder's learning rate in units of `lr` (official unfrozen baselines: 0.1).
+        last_blocks: of a frozen encoder this many blocks at the end learn all the same, and the final norm where the
+            loss depends on it.
+        low_rank: additions to a frozen encoder's linear layers learn; they start as nothing and become part of its
+            weights in the exported segmenter. Not together with `last_blocks`.
+        encoder_lr_scale: learning rate of what learns in the encoder, in units of `lr` (official unfrozen baselines:
+            0.1).
         lr: learning rate of the head, decaying to 0 with power 0.9.
         weight_decay: AdamW's decay.
         blocks: the four encoder blocks that form the pyramid; null takes those after a third, half, two thirds
@@ -59,6 +65,8 @@ class TaskLearning(L.LightningModule):
         num_classes: int,
         head: Mask2FormerConfig = OFFICIAL_HEAD,
         freeze_encoder: bool = True,
+        last_blocks: int = 0,
+        low_rank: LowRank | None = None,
         encoder_lr_scale: float = 1.0,
         lr: float = 1e-4,
         weight_decay: float = 0.05,
@@ -69,13 +77,12 @@ class TaskLearning(L.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(
-            ignore=["encoder", "head", "scales", "teacher", "term"]
+            ignore=["encoder", "head", "low_rank", "scales", "teacher", "term"]
         )  # plain types, of subclasses too
         self.save_hyperparameters({"encoder": asdict(encoder), "head": asdict(head), "scales": list(scales)})
-        network = build_encoder(encoder)
-        self.segmenter = Segmenter.for_encoder(
-            Frozen(network) if freeze_encoder else network, num_classes, head, blocks, window, stride, scales
-        )
+        self.save_hyperparameters({"low_rank": None if low_rank is None else asdict(low_rank)})
+        network = prepared_encoder(build_encoder(encoder), freeze_encoder, last_blocks, low_rank)
+        self.segmenter = Segmenter.for_encoder(network, num_classes, head, blocks, window, stride, scales)
         self.criterion = Mask2FormerCriterion(num_classes, head)
         self.domain_metrics = nn.ModuleList()
         self.domain_scores: dict[str, DomainScore] = {}
@@ -178,13 +185,13 @@ class TaskLearning(L.LightningModule):
             return
         if getattr(self._data, "view", "segmentation") != "segmentation":
             raise UserError(f"data.view: {self._data.view!r} gives no labels, task learning needs view: segmentation")
-        if not self.hparams.freeze_encoder:
+        if any(parameter.requires_grad for parameter in self.encoder.parameters()):
             freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], self.compares_tokens)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note which frozen encoder the head was trained on: its weights are in no checkpoint."""
-        if self.hparams.freeze_encoder:
-            checkpoint["frozen_encoder"] = self._encoder_digest
+        """Note which frozen weights the rest was trained beside: they are in no checkpoint."""
+        if self._frozen_digest is not None:
+            checkpoint["frozen_encoder"] = self._frozen_digest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to go on with another encoder.
@@ -192,14 +199,15 @@ class TaskLearning(L.LightningModule):
         Raises:
             UserError: the encoder's weights are not those of the checkpoint's run.
         """
-        if self.hparams.freeze_encoder and checkpoint.get("frozen_encoder") != self._encoder_digest:
+        if self._frozen_digest is not None and checkpoint.get("frozen_encoder") != self._frozen_digest:
             weights = self.hparams.encoder["weights"]
             where = self.trainer.ckpt_path or "checkpoint"
             raise UserError(f"{where}: its head was trained on another encoder than encoder.weights: {weights}")
 
     @cached_property
-    def _encoder_digest(self) -> str:
-        return weights_digest(self.encoder)
+    def _frozen_digest(self) -> str | None:
+        encoder = self.segmenter.encoder
+        return weights_digest(encoder.kept_state()) if isinstance(encoder, Frozen) else None
 
     def export(self, directory: str | Path, provenance: dict[str, Any]) -> Path:
         """Write `segmenter.safetensors` and `segmenter.json`; see `save_segmenter`."""

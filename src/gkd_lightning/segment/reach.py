@@ -28,9 +28,10 @@ def freeze_unreached(encoder: Encoder, blocks: Sequence[int], with_tokens: bool)
         outputs = [*maps, tokens.cls, tokens.patches] if with_tokens else maps
         return torch.stack([each.sum() for each in outputs]).sum()
 
-    training = encoder.training
+    modes = {module: module.training for module in encoder.modules()}
     found = unreached(encoder.eval(), names, (images, blocks), total)
-    encoder.train(training)
+    for module, mode in modes.items():  # `train` would give all of them one mode
+        module.training = mode
     for name in found:
         encoder.get_parameter(name).requires_grad_(False)
     return found

@@ -1,0 +1,133 @@
+"""Low-rank additions to a network's linear layers (LoRA, Hu et al. 2021, arXiv 2106.09685)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gkd_lightning.errors import UserError
+
+ATTENTION = ("qkv", "q_proj", "k_proj", "v_proj", "proj")
+"""timm's names of an attention block's linear layers; EVA02 has three projections in the place of `qkv`, or one."""
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """How large the additions are, and where they go.
+
+    Attributes:
+        rank: r, the width of the bottleneck.
+        alpha: the addition is multiplied by alpha / r.
+        layers: last parts of the names of the linear layers, such as ``[qkv, proj, fc1, fc2]``; null takes those of
+            attention.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    layers: list[str] | None = None
+
+
+class LowRankUpdate(nn.Module):
+    """``x -> scale * B A x`` with A (rank, in) as in the authors' code and B (out, rank) zero: no change at first."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.a = nn.Parameter(torch.empty(rank, inputs))
+        self.b = nn.Parameter(torch.zeros(outputs, rank))
+        # Drawn aside: what is drawn after it, such as a head, is that of a run without additions.
+        with torch.random.fork_rng(devices=[]):
+            nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        return F.linear(F.linear(inputs, self.a), self.b) * self.scale
+
+    def weight(self) -> Tensor:
+        """The same as one matrix (out, in)."""
+        return self.b @ self.a * self.scale
+
+
+class LowRankLinear(nn.Module):
+    """A linear layer and a learned addition of low rank.
+
+    `weight` is that of both together: EVA02's fused attention takes the layer's weight and never calls it.
+    """
+
+    def __init__(self, original: nn.Linear, rank: int, scale: float) -> None:
+        super().__init__()
+        self.original = original
+        self.update = LowRankUpdate(original.in_features, original.out_features, rank, scale)
+
+    @property
+    def weight(self) -> Tensor:
+        """(out, in)."""
+        return self.original.weight + self.update.weight()
+
+    @property
+    def bias(self) -> Tensor | None:
+        """(out,), the original's."""
+        return self.original.bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        output: Tensor = self.original(inputs) + self.update(inputs)
+        return output
+
+    def merged(self) -> nn.Linear:
+        """One plain layer that computes the same; the original is changed."""
+        with torch.no_grad():
+            self.original.weight.copy_(self.weight)
+        return self.original
+
+
+def add_low_rank(module: nn.Module, settings: LowRank) -> list[str]:
+    """Put additions beside linear layers of `module`, in place.
+
+    Returns:
+        Names of the additions, which are to learn.
+
+    Raises:
+        UserError: no layer has such a name, or the rank or alpha does not fit.
+    """
+    if settings.rank < 1 or settings.alpha <= 0:
+        raise UserError(f"low_rank: rank={settings.rank}, alpha={settings.alpha}: both must be above 0")
+    linear = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
+    there = {name.rpartition(".")[2] for name in linear}
+    if settings.layers == []:
+        raise UserError("low_rank.layers: name at least one, or leave it out for those of attention")
+    wanted = ATTENTION if settings.layers is None else settings.layers
+    unknown = [name for name in wanted if name not in there]
+    if len(unknown) == len(wanted) or (unknown and settings.layers is not None):
+        names = ", ".join(sorted(there)) or "none"
+        raise UserError(f"low_rank.layers: no linear layer is named {' or '.join(unknown)} (names: {names})")
+    updates = []
+    for name, layer in linear.items():
+        parent, _, last = name.rpartition(".")
+        if last in wanted:
+            if settings.rank > min(layer.in_features, layer.out_features):
+                raise UserError(f"low_rank.rank: {settings.rank} is more than {name} has, {tuple(layer.weight.shape)}")
+            changed = LowRankLinear(layer, settings.rank, settings.alpha / settings.rank)
+            setattr(module.get_submodule(parent), last, changed)
+            updates.append(f"{name}.update")
+    return updates
+
+
+def merged(module: M) -> M:
+    """The module with every addition in its layer's weight; a copy if there is any, else `module` itself."""
+    names = [name for name, layer in module.named_modules() if isinstance(layer, LowRankLinear)]
+    plain = copy.deepcopy(module) if names else module
+    for name in names:
+        parent, _, last = name.rpartition(".")
+        layer = plain.get_submodule(name)
+        assert isinstance(layer, LowRankLinear)
+        setattr(plain.get_submodule(parent), last, layer.merged())
+    return plain

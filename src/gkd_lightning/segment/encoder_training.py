@@ -1,0 +1,40 @@
+"""How much of the encoder learns in stage 2: nothing, its last blocks, low-rank additions, or all of it."""
+
+from __future__ import annotations
+
+from gkd_lightning.encoders import Encoder, Frozen, LowRank, PartlyFrozen, TransformerEncoder, add_low_rank
+from gkd_lightning.errors import UserError
+
+
+def prepared_encoder(
+    encoder: Encoder, freeze: bool, last_blocks: int = 0, low_rank: LowRank | None = None
+) -> Encoder | Frozen[Encoder]:
+    """Wrap (and, for low rank, change) an encoder so that just the wanted part of it learns.
+
+    Args:
+        encoder: with its weights.
+        freeze: False lets all of it learn; the two others are then empty.
+        last_blocks: this many blocks at the end, and the final norm, learn all the same.
+        low_rank: additions to its linear layers learn, its own weights do not.
+
+    Raises:
+        UserError: more than one way at once, more blocks than there are, or an encoder without numbered blocks.
+    """
+    if not freeze:
+        for name, given in (("last_blocks", bool(last_blocks)), ("low_rank", low_rank is not None)):
+            if given:
+                raise UserError(f"{name}: is for a frozen encoder, and freeze_encoder is false")
+        return encoder
+    if last_blocks and low_rank is not None:
+        raise UserError("last_blocks, low_rank: give one of them")
+    if low_rank is not None:
+        return PartlyFrozen(encoder, add_low_rank(encoder, low_rank))
+    if last_blocks:
+        if not isinstance(encoder, TransformerEncoder):
+            raise UserError(f"last_blocks: {encoder.spec.name} is no plain transformer, its stages are not told apart")
+        if not 0 < last_blocks <= encoder.depth:
+            raise UserError(f"last_blocks: {last_blocks}, but {encoder.spec.name} has {encoder.depth} blocks")
+        first = encoder.depth - last_blocks
+        blocks = [f"model.blocks.{index}" for index in range(first, encoder.depth)]
+        return PartlyFrozen(encoder, [*blocks, "model.norm"])
+    return Frozen(encoder)
