@@ -20,8 +20,9 @@ from gkd_lightning.errors import OURS, UserError
 from gkd_lightning.files import atomic_write, file_sha256, write_json
 from gkd_lightning.pipeline.compose import get_value
 from gkd_lightning.pipeline.lock import locked
-from gkd_lightning.pipeline.plan import DONE, RESUME, STARTED, Plan, PlannedStage
+from gkd_lightning.pipeline.plan import DONE, STARTED, Plan, PlannedStage
 from gkd_lightning.pipeline.provenance import git_commit, versions
+from gkd_lightning.pipeline.restart import forget_checkpoints, newest_checkpoint
 from gkd_lightning.pipeline.yaml_text import dump_yaml
 
 STAGE_CONFIG = "stage.yaml"
@@ -115,7 +116,7 @@ def run_stage(stage: PlannedStage, again: bool = False, launch: str | None = Non
         try:
             _bring_to_end(stage, again, launch)
         except UserError:
-            if fresh and not any((stage.directory / name).exists() for name in (RESUME, LOG)):
+            if fresh and newest_checkpoint(stage.directory) is None and not (stage.directory / LOG).exists():
                 _remove(stage.directory)
             raise
 
@@ -129,8 +130,9 @@ def _remove(directory: Path) -> None:
 
 def forget(stage: PlannedStage) -> None:
     """Make a stage run from its beginning the next time."""
-    for name in (DONE, RESUME, STARTED):
+    for name in (DONE, STARTED):
         (stage.directory / name).unlink(missing_ok=True)
+    forget_checkpoints(stage.directory)
 
 
 def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
@@ -143,10 +145,9 @@ def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
         print(f"{stage.title}: finished before, skipped ({stage.directory})", flush=True)
         return
     start = stage.start()
-    resume = stage.directory / RESUME
+    resume = newest_checkpoint(stage.directory)
     if state == "run":
-        for path in (stage.directory / DONE, resume):
-            path.unlink(missing_ok=True)
+        forget(stage)
         write_json(stage.directory / STARTED, {"hash": stage.hash, "starts_from": start})
     config_path = stage.directory / STAGE_CONFIG
     with atomic_write(config_path) as temporary:
@@ -240,7 +241,7 @@ def _finish(stage: PlannedStage, start: Mapping[str, str | None]) -> None:
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(stage.directory / DONE, manifest)
-    (stage.directory / RESUME).unlink(missing_ok=True)
+    forget_checkpoints(stage.directory)
 
 
 def on_several_devices(stage: PlannedStage) -> bool:
