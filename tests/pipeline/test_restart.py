@@ -59,9 +59,7 @@ def test_without_one_of_ours_it_still_counts(preempted: tuple[Plan, Path]) -> No
     assert plan.stages[0].state() == "resume"
 
 
-def test_from_the_beginning_means_without_it(
-    preempted: tuple[Plan, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_from_the_beginning_means_without_it(preempted: tuple[Plan, Path], capsys: pytest.CaptureFixture[str]) -> None:
     """Under SLURM Lightning would pick it up by itself."""
     plan, _ = preempted
     run_stages(plan, stages_from(plan, "first"))
