@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib.util
 import json
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from gkd_lightning.errors import OURS, UserError
 from gkd_lightning.files import atomic_write, file_sha256, write_json
 from gkd_lightning.pipeline.compose import get_value
+from gkd_lightning.pipeline.layout import check_batch, devices
 from gkd_lightning.pipeline.lock import locked
 from gkd_lightning.pipeline.plan import DONE, STARTED, Plan, PlannedStage
 from gkd_lightning.pipeline.provenance import git_commit, versions
@@ -67,7 +67,7 @@ def stages_from(plan: Plan, name: str | None) -> frozenset[str]:
 
 
 def check_plan(plan: Plan) -> None:
-    """Check every stage's configuration before the first one runs.
+    """Check every stage's configuration, and that its batch fits the devices, before the first one runs.
 
     Raises:
         UserError: names the stage and the key.
@@ -81,6 +81,7 @@ def check_plan(plan: Plan) -> None:
             path.write_text(dump_yaml(stage.config), encoding="utf-8")
             try:
                 check_config(path)
+                check_batch(stage.config)
             except UserError as error:
                 raise UserError(f"stage {stage.name} of {stage.users[0]}: {error}") from error
         if plan.evaluation:
@@ -158,7 +159,7 @@ def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
         arguments += ["--ckpt_path", str(resume)]
     if launch is not None:
         _fit_in_processes(stage, arguments, launched(launch))
-    elif on_several_devices(stage):
+    elif devices(stage.config) > 1:
         _fit_in_processes(stage, arguments, [sys.executable])
     else:
         _fit_here(stage, arguments)
@@ -242,22 +243,3 @@ def _finish(stage: PlannedStage, start: Mapping[str, str | None]) -> None:
     }
     write_json(stage.directory / DONE, manifest)
     forget_checkpoints(stage.directory)
-
-
-def on_several_devices(stage: PlannedStage) -> bool:
-    """Whether the stage's trainer will start more than one process."""
-    devices = get_value(stage.config, "trainer.devices", "auto")
-    if isinstance(devices, Sequence) and not isinstance(devices, str):
-        return len(devices) > 1
-    if str(devices) in ("auto", "-1"):
-        if get_value(stage.config, "trainer.accelerator") == "cpu" or importlib.util.find_spec("torch") is None:
-            return False
-        import torch
-
-        return torch.cuda.device_count() > 1
-    if isinstance(devices, str) and "," in devices:  # indices, such as "0,1" or "0,"
-        return len([part for part in devices.split(",") if part.strip()]) > 1
-    try:
-        return int(devices) > 1
-    except (TypeError, ValueError):
-        return False  # Lightning will say what is wrong with it
