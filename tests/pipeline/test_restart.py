@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import pytest
 from safetensors.torch import load_file
 
@@ -18,13 +20,24 @@ from tests.pipeline.toys import CONFIG
 RECIPE = "name: toy\ncommon: {configs: [toy.yaml]}\nmethods: {one: {stages: [{name: first}]}}\n"
 
 
+class Announced(L.Callback):
+    """Saves inside the eighth step, as Lightning does when SLURM's signal comes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "hpc_ckpt_1.ckpt"
+
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == 7:
+            trainer.save_checkpoint(self.path)
+
+
 def planned(folder: Path) -> Plan:
     return make_plan(load_recipe(str(folder / "recipe.yaml")), folder / "out")
 
 
 @pytest.fixture
 def preempted(tmp_path: Path) -> tuple[Plan, Path]:
-    """A stage that was told to go after 7 of 13 steps; its own checkpoint is of step 4. And the expected weights."""
+    """A stage that was told to go in its 8th of 13 steps, with an older checkpoint of its own; the expected weights."""
     (tmp_path / "toy.yaml").write_text(CONFIG)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     plan = planned(tmp_path)
@@ -33,10 +46,10 @@ def preempted(tmp_path: Path) -> tuple[Plan, Path]:
     (folder / "student.safetensors").rename(tmp_path / "expected.safetensors")
     (folder / "done.json").unlink()
     arguments = ["--config", str(folder / "stage.yaml"), "--trainer.default_root_dir", str(tmp_path / "part")]
-    stage = StageCLI([*arguments, "--trainer.max_steps", "7"])
+    stage = StageCLI([*arguments, "--trainer.max_steps", "8"])
+    stage.trainer.callbacks.insert(0, Announced(folder))
     stage.run()
     (tmp_path / "part/resume.ckpt").rename(folder / "resume.ckpt")
-    stage.trainer.save_checkpoint(folder / "hpc_ckpt_1.ckpt")
     os.utime(folder / "resume.ckpt", (1, 1))
     return plan, tmp_path / "expected.safetensors"
 
