@@ -16,7 +16,7 @@ from gkd_lightning.pipeline.plan import make_plan
 from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("experiments/*/README.md"))]
 
 
 def test_the_recipe_for_own_data_composes(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_the_ablations_page_says_what_is_published() -> None:
     assert axes == {name for name in shipped_recipes() if name.startswith("minicity/axes/")}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_recipes_and_files_that_documents_name_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     for name in re.findall(r"gkd run ([\w/]+)", text):

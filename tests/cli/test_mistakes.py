@@ -193,7 +193,15 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
         [*FIT, "distill.yaml", "--model.alpha", "0", "--model.beta", "0", "--model.gamma", "0"],
         ["alpha=0"],
     ),
+    "no share": (nothing, [*FIT, "distill.yaml", "--model.mask_ratio", "2"], ["mask_ratio: 2"]),
+    "an average that runs away": (nothing, [*FIT, "distill.yaml", "--model.ema_decay", "2"], ["ema_decay: 2"]),
+    "heads that do not divide": (nothing, [*FIT, "distill.yaml", "--model.num_heads", "5"], ["num_heads", "32"]),
+    "negative rate": (nothing, [*FIT, "distill.yaml", "--model.lr", "-1"], ["lr: -1"]),
+    "negative rate of the task": (nothing, [*FIT, "task.yaml", "--model.lr", "-1"], ["lr: -1"]),
+    "no probability": (nothing, [*FIT, "task.yaml", "--data.segment_augmentation.flip", "3"],
+                       ["segment_augmentation.flip: 3"]),
     # geometry, architecture, checkpoints
+    "images without pixels": (nothing, [*FIT, "distill.yaml", "--data.image_size", "0"], ["image_size: 0"]),
     "size off the patch grid": (nothing, [*FIT, "distill.yaml", "--data.image_size", "36"], ["36", "8"]),
     "batch that cannot be shared": (nothing, [*FIT, "task.yaml", "--trainer.accumulate_grad_batches", "3"],
                                     ["batch_size", "3"]),
@@ -224,7 +232,18 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "missing fragment": (replace("study.yaml", "task.yaml", "stage/tsk.yaml"), RUN,
                          ["stage/tsk.yaml", "stage/task.yaml"]),
     "bad data in a stage": (bad_label, ["run", "study.yaml", "--out", "new/study"], ["label id 7"]),
+    "missing data of a recipe": (
+        nothing,
+        [*RUN, "--set", "task:data.dataset.images=nowhere"],
+        ["nowhere: no such folder"],
+    ),
     # other verbs
+    "nothing to validate on": (nothing, ["validate", "--config", "task.yaml"], ["data: no domain", "data.val"]),
+    "nothing to test on": (nothing, ["test", "--config", "task.yaml"], ["data: ", "TargetDataModule"]),
+    "no rate of a device": (nothing, [*RUN, "--dry-run", "--tflops", "fast"], ["--tflops: fast is no number"]),
+    "a pickle as published weights": (
+        pickled("p.pth"), ["weights", "check", "p.pth", "--model", "deit_tiny_patch16_224"], ["p.pth"],
+    ),
     "segmenter that is missing": (nothing, [*PREDICT, "--images", "images", "--ckpt", "no.safetensors"],
                                   ["no.safetensors"]),
     "a pickle as segmenter": (

@@ -16,6 +16,7 @@ from gkd_lightning.distill import (
 )
 from gkd_lightning.distill.optim import cosine_factor, parameter_groups, scaled_learning_rate
 from gkd_lightning.encoders import Tokens
+from gkd_lightning.errors import UserError
 
 
 def tokens(dim: int, batch: int = 2, count: int = 9, seed: int = 0) -> Tokens:
@@ -105,7 +106,7 @@ def test_logits_stay_fp32_under_autocast() -> None:
 
 
 def test_heads_that_do_not_divide_the_width() -> None:
-    with pytest.raises(ValueError, match="not divisible by 3"):
+    with pytest.raises(UserError, match=r"num_heads: .* 8 is not divisible by 3"):
         QuerySoftDistillation(6, 8, num_heads=3)
 
 

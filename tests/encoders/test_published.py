@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,13 @@ def test_files_that_hold_something_else(
     with pytest.raises(UserError, match=message):
         loaded_from(tmp_path / "odd.pth", spec_for("deit"))
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_pickle_of_something_else_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "odd.pth").write_bytes(pickle.dumps(Path("x")))
+    with pytest.raises(UserError, match=r"odd\.pth: a pickle with more than plain tensors"):
+        loaded_from(tmp_path / "odd.pth", spec_for("deit"))
 
 
 def test_a_damaged_file(tmp_path: Path) -> None:

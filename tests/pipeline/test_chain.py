@@ -15,7 +15,6 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.chain import (
     check_plan,
     describe,
-    on_several_devices,
     run_stage,
     run_stages,
     stages_from,
@@ -190,10 +189,3 @@ def test_the_chain_judges_on_one_device(folder: Path) -> None:
     plan = plan_of(folder, ("evaluate:trainer.devices", 4), ("evaluate:trainer.strategy", "ddp"))
     config = evaluation_config(plan, "segmenter.safetensors")
     assert (config["trainer"]["devices"], config["trainer"]["strategy"]) == (1, "auto")
-
-
-@pytest.mark.parametrize(
-    ("devices", "several"), [(1, False), (2, True), ("0,1", True), ("1,", False), ([0, 1], True), ("many", False)]
-)
-def test_several_devices(folder: Path, devices: object, several: bool) -> None:
-    assert on_several_devices(plan_of(folder, ("trainer.devices", devices)).stages[0]) is several

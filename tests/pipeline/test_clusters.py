@@ -42,6 +42,8 @@ def test_the_scripts(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
         *COMMAND,
         "--set",
         "task:trainer.num_nodes=2",
+        "--set",
+        "task:data.batch_size=8",
         "--submit",
         "slurm",
         "--sbatch=--partition=gpu",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gkd_lightning.data import TargetDataModule
+from gkd_lightning.data.sampling import steps_per_epoch
 from gkd_lightning.pipeline.benchmark import load_benchmark
 from gkd_lightning.pipeline.compose import compose, get_value
 from gkd_lightning.pipeline.datasets import build_dataset, dataset_specs
@@ -21,6 +22,28 @@ from gkd_lightning.pipeline.stage import StageCLI
 from gkd_lightning.pipeline.yaml_text import dump_yaml, interpolate
 from gkd_lightning.segment.pyramid import default_blocks
 
+DISTILL_AUGMENTATION = {
+    "scale": [0.08, 1.0],
+    "ratio": [3 / 4, 4 / 3],
+    "interpolation": "bicubic",
+    "flip": 0.5,
+    "rand_augment": "rand-m9-mstd0.5-inc1",
+    "erasing": 0.25,
+    "erasing_mode": "pixel",
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
+SEGMENT_AUGMENTATION = {
+    "short_edges": [],  # sixteen from 256 to 1024: tests/golden/test_data.py
+    "longest_edge": 0,  # four times the crop: 2048
+    "largest_class": 0.75,
+    "flip": 0.5,
+    "distortion": 0.5,
+    "brightness": 32,
+    "contrast": [0.5, 1.5],
+    "saturation": [0.5, 1.5],
+    "hue": 18,
+}
 STAGE_1 = {
     "model.alpha": 1.0,
     "model.beta": 1.0,
@@ -36,6 +59,7 @@ STAGE_1 = {
     "model.min_lr": 1e-5,
     "model.weight_decay": 0.05,
     "model.schedule": "epoch",
+    "model.warmup_steps": 0,
     "model.hand_on": "student",
     "data.repeats": 3,
     "trainer.gradient_clip_val": None,
@@ -50,6 +74,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "model.student.patch_size": 14,
         "data.image_size": 224,
         "data.batch_size": 512,
+        "data.augmentation": DISTILL_AUGMENTATION,
         "trainer.max_epochs": 100,
     },
     "domain_agnostic": {
@@ -61,6 +86,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "data.image_size": 512,
         "data.batch_size": 128,
         "data.view": "distillation",
+        "data.distill_augmentation": DISTILL_AUGMENTATION,
         "trainer.max_epochs": 300,
     },
     "task": {
@@ -71,6 +97,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "model.weight_decay": 0.05,
         "model.window": 512,
         "model.stride": 341,
+        "model.blocks": None,  # the four of `test_the_four_blocks`
         "model.scales": [4, 2, 1, 0.5],
         "model.head.hidden_dim": 256,
         "model.head.encoder_layers": 6,
@@ -87,11 +114,16 @@ FACTS: dict[str, dict[str, Any]] = {
         "data.batch_size": 4,
         "data.view": "segmentation",
         "data.repeats": 1,
+        "data.segment_augmentation": SEGMENT_AUGMENTATION,
         "trainer.max_steps": 40_000,
+        "trainer.precision": "32-true",
+        "trainer.devices": 1,
         "trainer.gradient_clip_val": None,
     },
 }
 CLASSES = {"potsdam": 6, "rescuenet": 5}
+STEPS = {"GTAV": 58_200, "Cityscapes": 6_600, "Potsdam": 7_800, "ImageNet": 250_200}
+"""Of stage 1 on each source that the authors' scripts know: epochs with repeated augmentation, whole batches."""
 EFFECTIVE_RATE = {"task_agnostic": 5e-4, "domain_agnostic": 1.25e-4}
 SIZES = {
     "cityscapes": (1024, 512), "bdd100k": (1280, 720), "mapillary": (1024, 512),
@@ -132,6 +164,11 @@ def test_every_stage_has_the_official_values(plan: Plan, name: str, tmp_path: Pa
         else:
             rate = config["model"]["init_args"]["lr"] * config["data"]["init_args"]["batch_size"] / 512
             assert rate == pytest.approx(EFFECTIVE_RATE[stage.name])
+            dataset = build_dataset(name, "dataset", config["data"]["init_args"]["dataset"])
+            if (source := type(dataset).__name__) in STEPS:
+                images = dataset.card.counts["train"]  # type: ignore[attr-defined]
+                epoch = steps_per_epoch(images, config["data"]["init_args"]["batch_size"], 3)
+                assert epoch * config["trainer"]["max_epochs"] == STEPS[source]
         found = {key: get_value(config, key) for key in wanted}
         assert found == wanted, stage.title
         rule = "bicubic-offset" if stage.name == "task_agnostic" else "bicubic"
@@ -150,6 +187,7 @@ def test_every_evaluation_is_the_official_one(plan: Plan, name: str) -> None:
     arguments = config["data"]["init_args"]
     assert arguments["protocol"] == "gkd-official"
     assert arguments.get("seen", []) == SEEN.get(name, [])
+    assert config["trainer"]["precision"] == "32-true"
     domains: Any = {key: build_dataset(name, key, spec) for key, spec in dataset_specs(config).items()}
     module = TargetDataModule(domains, arguments.get("seen"), protocol="gkd-official")
     for domain in module.domain_names:

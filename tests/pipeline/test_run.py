@@ -40,6 +40,17 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     assert "after task_agnostic-" in text
 
 
+def test_data_of_the_last_step_are_missed_before_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path)
+    nowhere = "{images: nowhere, labels: nowhere, classes: minicity-8}"
+    domain = f"{{class_path: gkd_lightning.data.FolderSegmentation, init_args: {nowhere}}}"
+    command = ["run", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--set", f"evaluate:data.domains.night={domain}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("gkd: nowhere: no such folder")
+    assert not (tmp_path / "out").exists()
+
+
 def test_results_say_what_was_found_and_what_it_cost(study: Path) -> None:
     results = json.loads((study / "out/results.json").read_text())
     assert [(run["method"], run["role"]) for run in results["runs"]] == [("gkd", "method"), ("none", "none")]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gkd_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning import LightningDataModule
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -13,8 +18,19 @@ def run(verb: str, arguments: list[str]) -> int:
 
     assert verb in ("fit", "validate", "test")
     stage = StageCLI(arguments, verb)  # type: ignore[arg-type]  # narrowed by the line above
+    if verb != "fit":
+        _require_domains(stage.datamodule, verb)
     stage.run()
     for score in getattr(stage.model, "domain_scores", {}).values():
         if verb != "fit":
             print(f"{score.domain:<16} mIoU {score.miou:6.2f}  accuracy {score.accuracy:6.2f}  {score.images} images")
     return 0
+
+
+def _require_domains(data: LightningDataModule, verb: str) -> None:
+    from lightning.pytorch.utilities.model_helpers import is_overridden
+
+    if verb == "test" and not is_overridden("test_dataloader", data):
+        raise UserError("data: `gkd test` takes a TargetDataModule; `gkd validate` takes a source with data.val")
+    if not getattr(data, "domain_names", ()):
+        raise UserError(f"data: no domain to {verb} on; add data.val, or take a TargetDataModule")

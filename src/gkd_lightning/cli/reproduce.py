@@ -64,7 +64,7 @@ def run(verb: str, arguments: list[str]) -> int:
         raise UserError(f"{len(missing)} of {len(data)} data sets are missing, first {missing[0]}")
     print("\n".join(summary(plans, out, found.tflops)), flush=True)
     for study in studies:
-        execute(study, dry_run=found.dry_run, jobs=found.jobs)
+        execute(study, dry_run=found.dry_run, jobs=found.jobs, seek_data=False)  # of all studies at once, above
     if found.dry_run:
         return 0
     print(f"\n{write_tables(parts, out)}", end="")

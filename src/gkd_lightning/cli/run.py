@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,9 +101,12 @@ def add_tflops(options: Options) -> None:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ArgumentTypeError(f"{text} is no number above 0")
     return value
 
 
@@ -168,10 +173,22 @@ def execute(
     jobs: int = 1,
     only: str | None = None,
     launch: str | None = None,
+    seek_data: bool = True,
 ) -> int:
-    """Plan a recipe, check all of it, and carry it out unless only the plan is wanted."""
+    """Plan a recipe, check all of it, and carry it out unless only the plan is wanted.
+
+    Args:
+        study: the recipe with its options.
+        start: run this stage and all after it again.
+        dry_run: only print the plan.
+        jobs: stages at once.
+        only: run just this stage.
+        launch: see `run_stage`.
+        seek_data: look for all data sets before the first stage.
+    """
     from gkd_lightning.pipeline.chain import check_plan, describe, run_stage, run_stages, stages_from
     from gkd_lightning.pipeline.compose import nearest
+    from gkd_lightning.pipeline.needs import require_data
     from gkd_lightning.pipeline.recipe import EVALUATE
 
     plan = study.plan()
@@ -192,6 +209,8 @@ def execute(
     print("\n".join(describe(plan, again, costs=dry_run)), flush=True)
     if dry_run:
         return 0
+    if seek_data:
+        require_data(plan)
     if jobs > 1:
         from gkd_lightning.pipeline.jobs import run_jobs, stage_command
 

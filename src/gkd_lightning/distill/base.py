@@ -57,6 +57,10 @@ class Distillation(L.LightningModule):
         self.save_hyperparameters({"teacher": asdict(teacher), "student": asdict(student)})
         if hand_on == "ema" and ema_decay is None:
             raise UserError("hand_on=ema needs ema_decay (the official value is 0.99996)")
+        if ema_decay is not None and not 0 <= ema_decay < 1:
+            raise UserError(f"ema_decay: {ema_decay} must be at least 0 and below 1 (the official value is 0.99996)")
+        if lr <= 0:
+            raise UserError(f"lr: {lr} must be above 0")
         self.teacher = Frozen(build_encoder(teacher))
         self.student = build_encoder(student)
         self.ema = ExponentialMovingAverage(self.student, ema_decay) if ema_decay is not None else None

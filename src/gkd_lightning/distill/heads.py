@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from gkd_lightning.errors import UserError
+
 
 class Aligned(NamedTuple):
     """A head's answer."""
@@ -35,14 +37,17 @@ class QuerySoftDistillation(nn.Module):
         num_heads: attention heads (the official scripts use one).
         attention_scale: factor on the attention logits. 1.0 is official (no 1/sqrt(d), which saturates the
             softmax of narrow models); ``None`` means 1/sqrt(head dimension).
+
+    Raises:
+        UserError: a number of heads that does not divide the teacher's width.
     """
 
     def __init__(
         self, student_dim: int, teacher_dim: int, num_heads: int = 1, attention_scale: float | None = 1.0
     ) -> None:
         super().__init__()
-        if teacher_dim % num_heads:
-            raise ValueError(f"teacher width {teacher_dim} is not divisible by {num_heads} heads")
+        if num_heads < 1 or teacher_dim % num_heads:
+            raise UserError(f"num_heads: the teacher's width {teacher_dim} is not divisible by {num_heads} heads")
         self.num_heads = num_heads
         self.scale = attention_scale if attention_scale is not None else 1.0 / math.sqrt(teacher_dim // num_heads)
         self.proj_q = _projection(student_dim, teacher_dim)

@@ -56,6 +56,9 @@ class DomainGeneralDistillation(Distillation):
     ) -> None:
         if min(alpha, beta, gamma) < 0 or alpha + beta + gamma == 0:
             raise UserError(f"alpha={alpha}, beta={beta}, gamma={gamma}: weights must be >= 0 and not all 0")
+        for name, share in (("mask_ratio", mask_ratio), ("mask_probability", mask_probability)):
+            if not 0 < share <= 1:
+                raise UserError(f"{name}: {share} must be above 0 and at most 1; beta=0 leaves the masked pass out")
         super().__init__(teacher, student, **kwargs)
         self.official_groups = variant == "official"
         self.objective = DistillationObjective(

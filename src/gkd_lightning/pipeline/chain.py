@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib.util
 import json
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,11 @@ from typing import Any
 from gkd_lightning.errors import OURS, UserError
 from gkd_lightning.files import atomic_write, file_sha256, write_json
 from gkd_lightning.pipeline.compose import get_value
+from gkd_lightning.pipeline.layout import check_batch, devices
 from gkd_lightning.pipeline.lock import locked
-from gkd_lightning.pipeline.plan import DONE, RESUME, STARTED, Plan, PlannedStage
+from gkd_lightning.pipeline.plan import DONE, STARTED, Plan, PlannedStage
 from gkd_lightning.pipeline.provenance import git_commit, versions
+from gkd_lightning.pipeline.restart import forget_checkpoints, newest_checkpoint
 from gkd_lightning.pipeline.yaml_text import dump_yaml
 
 STAGE_CONFIG = "stage.yaml"
@@ -66,7 +67,7 @@ def stages_from(plan: Plan, name: str | None) -> frozenset[str]:
 
 
 def check_plan(plan: Plan) -> None:
-    """Check every stage's configuration before the first one runs.
+    """Check every stage's configuration, and that its batch fits the devices, before the first one runs.
 
     Raises:
         UserError: names the stage and the key.
@@ -80,6 +81,7 @@ def check_plan(plan: Plan) -> None:
             path.write_text(dump_yaml(stage.config), encoding="utf-8")
             try:
                 check_config(path)
+                check_batch(stage.config)
             except UserError as error:
                 raise UserError(f"stage {stage.name} of {stage.users[0]}: {error}") from error
         if plan.evaluation:
@@ -115,7 +117,7 @@ def run_stage(stage: PlannedStage, again: bool = False, launch: str | None = Non
         try:
             _bring_to_end(stage, again, launch)
         except UserError:
-            if fresh and not any((stage.directory / name).exists() for name in (RESUME, LOG)):
+            if fresh and newest_checkpoint(stage.directory) is None and not (stage.directory / LOG).exists():
                 _remove(stage.directory)
             raise
 
@@ -129,8 +131,9 @@ def _remove(directory: Path) -> None:
 
 def forget(stage: PlannedStage) -> None:
     """Make a stage run from its beginning the next time."""
-    for name in (DONE, RESUME, STARTED):
+    for name in (DONE, STARTED):
         (stage.directory / name).unlink(missing_ok=True)
+    forget_checkpoints(stage.directory)
 
 
 def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
@@ -143,10 +146,9 @@ def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
         print(f"{stage.title}: finished before, skipped ({stage.directory})", flush=True)
         return
     start = stage.start()
-    resume = stage.directory / RESUME
+    resume = newest_checkpoint(stage.directory)
     if state == "run":
-        for path in (stage.directory / DONE, resume):
-            path.unlink(missing_ok=True)
+        forget(stage)
         write_json(stage.directory / STARTED, {"hash": stage.hash, "starts_from": start})
     config_path = stage.directory / STAGE_CONFIG
     with atomic_write(config_path) as temporary:
@@ -157,7 +159,7 @@ def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
         arguments += ["--ckpt_path", str(resume)]
     if launch is not None:
         _fit_in_processes(stage, arguments, launched(launch))
-    elif on_several_devices(stage):
+    elif devices(stage.config) > 1:
         _fit_in_processes(stage, arguments, [sys.executable])
     else:
         _fit_here(stage, arguments)
@@ -240,23 +242,4 @@ def _finish(stage: PlannedStage, start: Mapping[str, str | None]) -> None:
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(stage.directory / DONE, manifest)
-    (stage.directory / RESUME).unlink(missing_ok=True)
-
-
-def on_several_devices(stage: PlannedStage) -> bool:
-    """Whether the stage's trainer will start more than one process."""
-    devices = get_value(stage.config, "trainer.devices", "auto")
-    if isinstance(devices, Sequence) and not isinstance(devices, str):
-        return len(devices) > 1
-    if str(devices) in ("auto", "-1"):
-        if get_value(stage.config, "trainer.accelerator") == "cpu" or importlib.util.find_spec("torch") is None:
-            return False
-        import torch
-
-        return torch.cuda.device_count() > 1
-    if isinstance(devices, str) and "," in devices:  # indices, such as "0,1" or "0,"
-        return len([part for part in devices.split(",") if part.strip()]) > 1
-    try:
-        return int(devices) > 1
-    except (TypeError, ValueError):
-        return False  # Lightning will say what is wrong with it
+    forget_checkpoints(stage.directory)

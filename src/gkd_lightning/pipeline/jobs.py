@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.pipeline.chain import LOG, failure, forget, on_several_devices
+from gkd_lightning.pipeline.chain import LOG, failure, forget
+from gkd_lightning.pipeline.layout import devices
 from gkd_lightning.pipeline.lock import locked
 from gkd_lightning.pipeline.plan import Plan, PlannedStage
 
@@ -35,7 +36,7 @@ def run_jobs(plan: Plan, jobs: int, command: Command, again: frozenset[str] = fr
         UserError: a stage that asks for several devices, or the first failure's last line.
     """
     for stage in plan.stages:
-        if on_several_devices(stage):
+        if devices(stage.config) > 1:
             raise UserError(f"--jobs {jobs}: stage {stage.name} trains on several devices, leave --jobs out")
     waiting = []
     for stage in plan.stages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from gkd_lightning.errors import UserError
@@ -20,6 +21,22 @@ def data_needed(plans: Iterable[Plan]) -> dict[str, int | UserError]:
             for spec in dataset_specs(config).values():
                 specs.setdefault(json.dumps(spec, sort_keys=True), spec)
     return {_title(spec): _images(spec) for spec in specs.values()}
+
+
+def require_data(plan: Plan) -> None:
+    """Look for all data before the first stage runs; nothing to do for a plan of which every stage is finished.
+
+    Raises:
+        UserError: what is wrong with the first data set that cannot be used, and how many others cannot.
+    """
+    waiting = tuple(stage for stage in plan.stages if stage.state() != "done")
+    if not waiting:
+        return
+    found = data_needed([replace(plan, stages=waiting)])
+    missing = [images for images in found.values() if isinstance(images, UserError)]
+    if missing:
+        others = f" (and {len(missing) - 1} more of {len(found)} data sets)" if len(missing) > 1 else ""
+        raise UserError(f"{missing[0]}{others}")
 
 
 def _images(spec: Any) -> int | UserError:

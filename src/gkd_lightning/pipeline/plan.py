@@ -11,11 +11,11 @@ from typing import Any, Literal
 from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.compose import Config, compose, content_hash, get_value, nearest, set_value, stage_hash
 from gkd_lightning.pipeline.recipe import EVALUATE, MethodRecipe, Recipe, StageRecipe, split_scope
+from gkd_lightning.pipeline.restart import newest_checkpoint
 from gkd_lightning.pipeline.swap import FRAGMENT, Swap, require_used, swapped
 
 DONE = "done.json"
 STARTED = "started.json"
-RESUME = "resume.ckpt"
 
 State = Literal["done", "resume", "run"]
 
@@ -88,7 +88,7 @@ class PlannedStage:
         except (OSError, ValueError):
             return "run"
         same = started.get("starts_from") == start
-        return "resume" if same and (self.directory / RESUME).is_file() else "run"
+        return "resume" if same and newest_checkpoint(self.directory) is not None else "run"
 
     def final_config(self) -> Config:
         """The configuration with the paths filled in, ready for `gkd fit`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -216,6 +217,50 @@ def test_damage_is_found_and_named(
     record = json.loads((tmp_path / "out/check.json").read_text())
     part = next(iter(published(name, str(root))))
     assert sum(words in problem for problem in record[f"{name}-{part}"]["problems"]) == 1
+
+
+def emptied(split: Path) -> tuple[str, str]:
+    """As where the archives of the classes lie there, not unpacked."""
+    for path in split.rglob("*.JPEG"):
+        path.unlink()
+    return "no image in this folder or below it", split.name
+
+
+def cut_off(split: Path) -> tuple[str, str]:
+    path = min(split.rglob("*.JPEG"))
+    path.write_bytes(path.read_bytes()[:300])
+    return "cannot be read as image", path.name
+
+
+def a_web_page(split: Path) -> tuple[str, str]:
+    """As a refused download leaves it."""
+    path = min(split.rglob("*.JPEG"))
+    path.write_text("<html>403 Forbidden</html>")
+    return "the format is unknown or the file is damaged", path.name
+
+
+def without_validation(split: Path) -> tuple[str, str]:
+    shutil.rmtree(split.with_name("val"))
+    return "no ImageNet-1k (val) here", "imagenet"
+
+
+@pytest.mark.parametrize("damage", [emptied, cut_off, a_web_page, without_validation])
+@pytest.mark.parametrize("parent", ["", "ILSVRC/Data/CLS-LOC"])
+def test_imagenet_is_checked_too(
+    parent: str, damage: Callable[[Path], tuple[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, folder = tmp_path / "imagenet", tmp_path / "imagenet" / parent
+    write_fake("imagenet", tmp_path / "fake", images=6, size=SIZE)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "fake").rename(folder)
+    command = ["data", "check", "imagenet", str(root), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert "imagenet-val: images: 6" in capsys.readouterr().out
+    words, culprit = damage(folder / "train")
+    assert main(command) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert culprit in line
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

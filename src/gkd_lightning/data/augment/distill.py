@@ -22,6 +22,7 @@ from timm.data.transforms import RandomResizedCropAndInterpolation, str_to_pil_i
 from torch import Tensor
 from torchvision.transforms import Compose, PILToTensor, RandomHorizontalFlip
 
+from gkd_lightning.data.augment.limits import require_shares, require_size
 from gkd_lightning.data.keys import keyed_generators
 from gkd_lightning.data.types import Image
 from gkd_lightning.errors import UserError
@@ -58,10 +59,12 @@ class DistillTransform:
     """Image (H, W, 3) uint8 and key -> tensor (3, size, size) uint8. The same key gives the same pixels.
 
     Raises:
-        UserError: a RandAugment specification that timm does not understand.
+        UserError: a RandAugment specification that timm does not understand; a size or probability that is none.
     """
 
     def __init__(self, config: DistillAugmentation, size: int) -> None:
+        require_shares("augmentation", config, "flip", "erasing")
+        require_size(size)
         self.config = config
         steps: list[Callable[[Any], Any]] = [
             RandomResizedCropAndInterpolation(size, config.scale, config.ratio, config.interpolation),

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gkd_lightning.data.augment.limits import require_shares, require_size
 from gkd_lightning.data.keys import keyed_generators
 from gkd_lightning.data.types import Image, Label
 
@@ -57,9 +58,15 @@ class SegmentAugmentation:
 
 
 class SegmentTransform:
-    """Image (H, W, 3) and label (H, W), both uint8, and key -> tensors (3, size, size), (size, size) uint8."""
+    """Image (H, W, 3) and label (H, W), both uint8, and key -> tensors (3, size, size), (size, size) uint8.
+
+    Raises:
+        UserError: a size or probability that is none.
+    """
 
     def __init__(self, config: SegmentAugmentation, size: int) -> None:
+        require_shares("segment_augmentation", config, "flip", "distortion", "largest_class")
+        require_size(size)
         self.config = config
         self._pipeline = albumentations.Compose(
             [

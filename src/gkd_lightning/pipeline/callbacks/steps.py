@@ -25,7 +25,9 @@ class KeyedSteps(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """See the class."""
-        key = sample_key(self.seed, trainer.fit_loop.total_batch_idx, trainer.global_rank)
+        # not Lightning's own index, which counts a batch twice that a checkpoint inside its step has cut off
+        done = int(trainer.fit_loop.epoch_loop.batch_progress.total.processed)
+        key = sample_key(self.seed, done, trainer.global_rank)
         random.seed(key)
         np.random.seed([key & 0xFFFFFFFF, key >> 32])
         torch.manual_seed(key)

@@ -1,0 +1,25 @@
+"""What an interrupted stage goes on from: the newest of its checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RESUME = "resume.ckpt"
+"""Written by us every so many steps, and on Ctrl-C."""
+PREEMPTED = "hpc_ckpt_*.ckpt"
+"""Written by Lightning when SLURM announces the end of a job; it reads them only where no other is given."""
+
+
+def newest_checkpoint(directory: Path) -> Path | None:
+    """The checkpoint of a stage's folder that was written last; None if there is none."""
+    return max(_checkpoints(directory), key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def forget_checkpoints(directory: Path) -> None:
+    """Remove all of them: the stage is finished, or begins once more."""
+    for path in _checkpoints(directory):
+        path.unlink()
+
+
+def _checkpoints(directory: Path) -> list[Path]:
+    return [path for path in (directory / RESUME, *directory.glob(PREEMPTED)) if path.is_file()]
