@@ -18,6 +18,8 @@ HEADS = "heads.safetensors"
 KIND = "gkd-heads"
 
 Head = QuerySoftDistillation | Projection
+Plan = dict[str, int | float | str]
+"""Kind and arguments of a head."""
 
 
 def save_heads(heads: nn.ModuleDict, student: Path) -> Path:
@@ -74,16 +76,20 @@ def load_heads(student: Path) -> dict[str, Head]:
     return {name: head for name, head in heads.items() if isinstance(head, QuerySoftDistillation | Projection)}
 
 
-def _plan(head: nn.Module) -> dict[str, int | float | str]:
+def _plan(head: nn.Module) -> Plan:
     if isinstance(head, QuerySoftDistillation):
-        linear = head.proj_q[1]
-        extra: dict[str, int | float | str] = {"num_heads": head.num_heads, "attention_scale": head.scale}
-        return {"head": "qsd", "student_dim": linear.in_features, "teacher_dim": linear.out_features, **extra}
+        extra: Plan = {"num_heads": head.num_heads, "attention_scale": head.scale}
+        return {"head": "qsd", **_widths(head.proj_q), **extra}
     assert isinstance(head, Projection)
-    linear = head.proj[1]
-    return {"head": "projection", "student_dim": linear.in_features, "teacher_dim": linear.out_features}
+    return {"head": "projection", **_widths(head.proj)}
 
 
-def _built(plan: dict[str, int | float | str]) -> nn.Module:
+def _widths(projection: nn.Sequential) -> Plan:
+    linear = projection[1]
+    assert isinstance(linear, nn.Linear)
+    return {"student_dim": linear.in_features, "teacher_dim": linear.out_features}
+
+
+def _built(plan: Plan) -> nn.Module:
     kinds: dict[str, type[nn.Module]] = {"qsd": QuerySoftDistillation, "projection": Projection}
     return kinds[str(plan["head"])](**{key: value for key, value in plan.items() if key != "head"})

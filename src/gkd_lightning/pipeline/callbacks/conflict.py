@@ -52,7 +52,9 @@ class GradientConflict(L.Callback):
             name = type(pl_module).__name__
             raise UserError(f"trainer.callbacks: GradientConflict: {name} has no distillation beside a task's loss")
         if pl_module.hparams["freeze_encoder"]:
-            raise UserError("trainer.callbacks: GradientConflict: the encoder is frozen, set model.freeze_encoder=false")
+            raise UserError(
+                "trainer.callbacks: GradientConflict: the encoder is frozen, set model.freeze_encoder=false"
+            )
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
