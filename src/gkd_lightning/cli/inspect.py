@@ -71,9 +71,9 @@ def _features(options: Options, arguments: list[str]) -> list[Path]:
     _add_images(options, 1)
     options.add_argument(
         "--basis",
-        choices=["shared", "own"],
-        default="shared",
-        help="components of encoders of one width: fitted on all of them together, or each its own (default: shared)",
+        choices=["own", "shared"],
+        default="own",
+        help="components of encoders of one width: each its own, or fitted on all of them together (default: own)",
     )
     found = options.read(arguments)
     from gkd_lightning.pipeline.inspection.features import inspect_features

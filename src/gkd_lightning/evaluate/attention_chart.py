@@ -25,21 +25,22 @@ class AttentionRow:
         domain: where it is from.
         image: uint8 (H, W, 3).
         queries: row and column of each query patch.
-        student: (rows, columns) attention of each query over the teacher's tokens.
-        teacher: the same with the teacher's own token as query.
+        attention: (rows, columns) attention of each query over the teacher's tokens.
+        similarity: cosine of the teacher's token at the query to all its tokens, same shape.
     """
 
     domain: str
     image: Image
     queries: Sequence[tuple[int, int]]
-    student: Sequence[Map]
-    teacher: Sequence[Map]
+    attention: Sequence[Map]
+    similarity: Sequence[Map]
 
 
 def attention_png(rows: Sequence[AttentionRow], grid: tuple[int, int], title: str) -> bytes:
-    """One line per image: queries, then for every query the student's map beside the teacher's own.
+    """One line per image: queries, then for every query the student's attention beside the teacher's own similarity.
 
-    Every map is scaled to its own maximum, which is written below it in percent of the whole attention.
+    Attention is drawn from 0 to its own maximum, which is written below in percent of the whole. Similarity is drawn
+    from its lowest to its highest value, the query itself left aside, and both are written below.
     """
     most = max(len(row.queries) for row in rows)
     height_of = [CELL * row.image.shape[0] / row.image.shape[1] for row in rows]
@@ -54,8 +55,8 @@ def attention_png(rows: Sequence[AttentionRow], grid: tuple[int, int], title: st
         for column in range(most):
             left = side + CELL + 3 * GAP + column * (pair + 3 * GAP)
             _over(picture_axes(figure, left, LINE + 0.1, pair, LINE), f"query {column + 1}", INK, "bold")
-            _over(picture_axes(figure, left, 2 * LINE + 0.1, CELL, LINE), "student asks", ACCENT)
-            _over(picture_axes(figure, left + CELL + GAP, 2 * LINE + 0.1, CELL, LINE), "teacher asks itself", MUTED)
+            _over(picture_axes(figure, left, 2 * LINE + 0.1, CELL, LINE), "student looks at", ACCENT)
+            _over(picture_axes(figure, left + CELL + GAP, 2 * LINE + 0.1, CELL, LINE), "teacher finds alike", MUTED)
         _over(picture_axes(figure, side, 2 * LINE + 0.1, CELL, LINE), "image", MUTED)
         top = head
         for row, height in zip(rows, height_of, strict=True):
@@ -64,10 +65,17 @@ def attention_png(rows: Sequence[AttentionRow], grid: tuple[int, int], title: st
             _queries(picture_axes(figure, side, top, CELL, height), row, grid)
             for column, place in enumerate(row.queries):
                 left = side + CELL + 3 * GAP + column * (pair + 3 * GAP)
-                for offset, attention in ((0.0, row.student[column]), (CELL + GAP, row.teacher[column])):
-                    _map(picture_axes(figure, left + offset, top, CELL, height), row.image, attention, place)
+                attention, similarity = row.attention[column], row.similarity[column]
+                others = np.delete(similarity.ravel(), place[0] * grid[1] + place[1])
+                low, high = float(others.min()), float(others.max())
+                drawn = (
+                    (0.0, attention / max(float(attention.max()), 1e-12), f"peak {100 * attention.max():.1f} %"),
+                    (CELL + GAP, (similarity - low) / max(high - low, 1e-12), f"cosine {low:.2f} to {high:.2f}"),
+                )
+                for offset, strength, text in drawn:
+                    _map(picture_axes(figure, left + offset, top, CELL, height), row.image, strength, place)
                     note = picture_axes(figure, left + offset, top + height, CELL, LINE)
-                    note.text(0, 0.5, f"peak {100 * attention.max():.1f} %", va="center", color=MUTED, size=7.5)
+                    note.text(0, 0.5, text.replace("-", "−"), va="center", color=MUTED, size=7.5)
             top += height + LINE + GAP
         return png(figure)
 
@@ -85,12 +93,11 @@ def _queries(axes: Axes, row: AttentionRow, grid: tuple[int, int]) -> None:
         axes.text(*middle, str(number), ha="center", va="center", color=PAPER, size=7.5, weight="bold", bbox=box)
 
 
-def _map(axes: Axes, image: Image, attention: Map, place: tuple[int, int]) -> None:
-    rows, columns = attention.shape
+def _map(axes: Axes, image: Image, strength: Map, place: tuple[int, int]) -> None:
+    rows, columns = strength.shape
     extent = (0, columns, rows, 0)
     grey = image.astype(np.float32).mean(2) * 0.35
     axes.imshow(grey, cmap="gray", vmin=0, vmax=255, aspect="auto", extent=extent)
-    strength = attention / max(float(attention.max()), 1e-12)
     axes.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.8, aspect="auto", extent=extent)
     _mark(axes, place)
 

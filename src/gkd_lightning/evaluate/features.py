@@ -47,8 +47,9 @@ def pca_pictures(
         features: per encoder one map (h, w, D) per image; D may differ, D >= 3.
         reference: key of the encoder whose colours the others follow.
         basis: ``own``: every encoder has its own components, shared by all its images. ``shared``: encoders of one
-            width have common ones, fitted jointly on the tokens of all of them, and are turned together. That compares
-            stages of one chain or students that began alike; channels of unrelated encoders mean different things.
+            width have common ones, fitted jointly on the tokens of all of them (each centred and brought to the same
+            mean norm), and are turned together. That compares stages of one chain, or students that began alike;
+            channels of unrelated encoders mean different things.
 
     Returns:
         uint8 (h, w, 3) pictures, in the order given.
@@ -85,7 +86,10 @@ def _aligned(
     groups: dict[object, list[str]] = {}
     for name, maps in features.items():
         groups.setdefault(maps[0].shape[-1] if basis == "shared" else name, []).append(name)
-    pooled = {key: _components([part for name in names for part in features[name]]) for key, names in groups.items()}
+    pooled = {
+        key: _components([part for name in names for part in _standardized(features[name])])
+        for key, names in groups.items()
+    }
     ours = next(key for key, names in groups.items() if reference in names)
     count = len(features[reference])
     start = groups[ours].index(reference) * count
@@ -102,7 +106,15 @@ def _aligned(
     return {name: found[name] for name in features}
 
 
-def _components(maps: Sequence[FeatureMap]) -> list[NDArray[np.float64]]:
+def _standardized(maps: Sequence[FeatureMap]) -> list[NDArray[np.float64]]:
+    """Centred, with a mean squared norm of 1: in a shared basis the encoder with the longest tokens would decide."""
+    tokens = np.concatenate([part.reshape(-1, part.shape[-1]) for part in maps]).astype(np.float64)
+    mean = tokens.mean(0)
+    scale = np.sqrt(((tokens - mean) ** 2).sum(1).mean()) + 1e-12
+    return [(part - mean) / scale for part in maps]
+
+
+def _components(maps: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
     """Three principal components (h, w, 3) with unit variance over all maps; their signs are fixed by a rule."""
     tokens = np.concatenate([part.reshape(-1, part.shape[-1]) for part in maps]).astype(np.float64)
     mean = tokens.mean(0)

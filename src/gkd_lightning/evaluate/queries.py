@@ -59,8 +59,15 @@ def _middles(length: int, parts: int) -> Sequence[int]:
     return [int((part + 0.5) * length / parts) for part in range(parts)]
 
 
-def centre_distance(attention: Tensor, grid: Place) -> Tensor:
+def mean_distance(attention: Tensor, grid: Place) -> Tensor:
     """How far from the query the attention lies on average, in patches: (N, N) rows of an image's grid to (N,)."""
     rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
     places = torch.stack([rows.flatten(), columns.flatten()], dim=1).double().to(attention.device)
     return (attention.double() * torch.cdist(places, places)).sum(-1)
+
+
+def agreement(attention: Tensor, similarity: Tensor) -> Tensor:
+    """Correlation of every query's attention (N, M) with the similarity (N, M) of the same tokens: (N,) in [-1, 1]."""
+    pair = [part.double() - part.double().mean(-1, keepdim=True) for part in (attention, similarity)]
+    norms = [part.norm(dim=-1) for part in pair]
+    return (pair[0] * pair[1]).sum(-1) / (norms[0] * norms[1]).clamp_min(1e-12)

@@ -46,15 +46,15 @@ def similarity_png(
     labels = 0.2 + 0.07 * max(len(title) for title in heat)
     left, top = 0.65, 0.95
     width = max(left + len(domains) * (CELL + GAP) + 0.65, left + 2 * 2.9 + labels + 0.4)
-    line = CELL + 0.55
-    charts = top + len(heat) * line + 0.35
+    line = CELL + 0.95
+    charts = top + len(heat) * line
     with style():
         figure = new_figure(width, charts + 2.15)
         title = picture_axes(figure, 0.1, 0.06, width - 0.2, 0.3)
         title.text(0, 1, "Linear CKA between layers of student and teacher", va="top", weight="bold", size=9.5)
         for row, (name, by_domain) in enumerate(heat.items()):
             above = top + row * line
-            heading = picture_axes(figure, left, above - 0.58, width - left, 0.3)
+            heading = picture_axes(figure, left, above - 0.53, width - left, 0.3)
             heading.text(0, 0.5, name, va="center", color=look[name].colour, weight="bold")
             for column, domain in enumerate(domains):
                 axes = picture_axes(figure, left + column * (CELL + GAP), above, CELL, CELL)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gkd_lightning.distill import HEADS, QuerySoftDistillation, load_heads, resize_tokens
 from gkd_lightning.encoders import STUDENT_WEIGHTS, Encoder, load_student
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.attention_chart import AttentionRow, attention_png
-from gkd_lightning.evaluate.queries import Choice, Place, centre_distance, choose_queries, row_entropy
+from gkd_lightning.evaluate.queries import Choice, Place, agreement, choose_queries, mean_distance, row_entropy
 from gkd_lightning.pipeline.inspection.images import Domains, few, fitted, stacked
 from gkd_lightning.pipeline.inspection.output import write_findings
 from gkd_lightning.pipeline.inspection.sources import Source, find_teacher, on_device, stages_of, title_of, titled
@@ -22,12 +23,12 @@ TERM = "fea"
 
 
 class Looks(NamedTuple):
-    """Attention over the teacher's tokens (N, N) of one image, each row a query's."""
+    """Maps over the teacher's tokens (N, N) of one image, each row a query patch's."""
 
-    student: Tensor
+    attention: Tensor
     """The student's tokens query, through the head; mean over its heads."""
-    teacher: Tensor
-    """The teacher's own tokens query, with the same scale: what the student's queries could be at best."""
+    similarity: Tensor
+    """Cosine of the teacher's own token there to all its tokens: which patches the teacher takes for alike."""
     grid: Place
 
 
@@ -42,6 +43,9 @@ def inspect_attention(
     device: str = "auto",
 ) -> list[Path]:
     """Write ``attention.png``, ``.csv`` and ``.json``.
+
+    The table has per query the entropy of its attention, how far from it the attention lies on average (in patches),
+    and its agreement with the teacher's similarity, see `queries`.
 
     Args:
         place: a student with heads: its file, its stage's folder, or a run's folder, whose last such stage is taken.
@@ -76,7 +80,8 @@ def inspect_attention(
     rows, table = [], []
     for each in shown:
         looks = look(student, teaching, head, stacked([each.image], student), stacked([each.image], teaching))
-        entropy, distance = row_entropy(looks.student), centre_distance(looks.student, grid)
+        entropy, distance = row_entropy(looks.attention), mean_distance(looks.attention, grid)
+        alike = agreement(looks.attention, looks.similarity)
         places = choose_queries(entropy, grid, chosen, number) if isinstance(chosen, str) else chosen
         flat = [row * grid[1] + column for row, column in places]
         ours, theirs = ([part[index].reshape(grid).numpy() for index in flat] for part in looks[:2])
@@ -85,7 +90,7 @@ def inspect_attention(
             {
                 "domain": each.domain, "image": each.name, "row": place[0], "column": place[1],
                 "entropy": round(float(entropy[index]), 4), "distance": round(float(distance[index]), 3),
-                "teacher_entropy": round(float(row_entropy(looks.teacher[index : index + 1])), 4),
+                "agreement": round(float(alike[index]), 4),
             }
             for place, index in zip(places, flat, strict=True)
         ]  # fmt: skip
@@ -126,9 +131,8 @@ def look(
     keys = resize_tokens(teacher.tokens(teacher_images), tokens.grid).patches
     attention = head(tokens.patches, keys).attention
     assert attention is not None
-    parts = keys.float().unflatten(2, (head.num_heads, -1)).transpose(1, 2)
-    own = torch.softmax(parts @ parts.transpose(-2, -1) * head.scale, dim=-1)
-    return Looks(attention[0].mean(0).cpu(), own[0].mean(0).cpu(), tokens.grid)
+    directions = F.normalize(keys[0].float(), dim=-1)
+    return Looks(attention[0].mean(0).cpu(), (directions @ directions.T).cpu(), tokens.grid)
 
 
 def _has_attention(stage: Path) -> bool:

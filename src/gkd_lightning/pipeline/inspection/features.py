@@ -19,7 +19,7 @@ def inspect_features(
     out: str | Path,
     teacher: str | None = None,
     count: int = 1,
-    basis: Basis = "shared",
+    basis: Basis = "own",
     device: str = "auto",
 ) -> list[Path]:
     """Write ``features.png``, ``.csv`` and ``.json``.

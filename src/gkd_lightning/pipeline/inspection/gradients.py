@@ -108,7 +108,7 @@ def inspect_gradients(
         "images": len(images.indices),
         "cosine": {title: _rounded(parts[ENCODER].cosine) for title, parts in found.items()},
     }
-    return write_findings(out, "gradients", parts_png(found, f"{domain}, {len(images.indices)} images"), table, record)
+    return write_findings(out, "gradients", parts_png(found, _note(domain, len(images.indices), kind)), table, record)
 
 
 def checkpoint_conflict(
@@ -170,6 +170,12 @@ def _fitted(encoder: Encoder, teacher: Encoder, images: Images) -> tuple[Line, R
         align.add(tokens.patches.flatten(0, 1), keys.flatten(0, 1))
         probe.add(tokens.patches, class_shares(labels, tokens.grid, len(space), space.ignore))
     return align.solve(), probe.solve()
+
+
+def _note(domain: str, count: int, kind: TaskLoss) -> str:
+    where = f"{count} images" if domain == "dataset" else f"{count} images of {domain}"
+    loss = "the segmenters' own heads" if kind == "head" else "a linear read-out of patch tokens"
+    return f"task: {loss}; {where}"
 
 
 def _rounded(value: float) -> float | None:
