@@ -70,4 +70,5 @@ def agreement(attention: Tensor, similarity: Tensor) -> Tensor:
     """Correlation of every query's attention (N, M) with the similarity (N, M) of the same tokens: (N,) in [-1, 1]."""
     pair = [part.double() - part.double().mean(-1, keepdim=True) for part in (attention, similarity)]
     norms = [part.norm(dim=-1) for part in pair]
-    return (pair[0] * pair[1]).sum(-1) / (norms[0] * norms[1]).clamp_min(1e-12)
+    correlation: Tensor = (pair[0] * pair[1]).sum(-1) / (norms[0] * norms[1]).clamp_min(1e-12)
+    return correlation
