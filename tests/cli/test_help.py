@@ -32,7 +32,9 @@ def test_help_takes_less_than_a_second_warm() -> None:
     assert min(seconds() for _ in range(4)) < 1.0
 
 
-@pytest.mark.parametrize("verb", ["run", "demo", "data", "report", "list", "predict", "reproduce", "weights", "table"])
+@pytest.mark.parametrize(
+    "verb", ["run", "demo", "data", "report", "list", "predict", "reproduce", "weights", "table", "inspect"]
+)
 def test_every_verb_of_ours_has_help_without_torch(verb: str) -> None:
     program = (
         "import sys\nfrom gkd_lightning.cli import main\n"
@@ -41,6 +43,18 @@ def test_every_verb_of_ours_has_help_without_torch(verb: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "usage: gkd" in done.stdout
+
+
+@pytest.mark.parametrize("action", ["gradients", "features", "attention", "similarity"])
+def test_every_instrument_has_help_without_torch(action: str) -> None:
+    program = (
+        "import sys\nfrom gkd_lightning.cli import main\n"
+        f"try:\n    main(['inspect', {action!r}, '--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert f"usage: gkd inspect {action}" in done.stdout
+    assert done.stderr.strip() == "[]"
 
 
 @pytest.mark.parametrize("what", ["teachers", "students", "methods", "datasets", "recipes"])

@@ -137,6 +137,22 @@ def damaged_counts(folder: Path) -> None:
     (folder / "per_image.npz").write_bytes(b"PK")
 
 
+def students(folder: Path) -> None:
+    """A student of 32 channels that a teacher of 48 taught, another without heads, and one with a projection."""
+    from tests.pipeline import artefacts
+
+    artefacts.student(folder / "taught")
+    artefacts.student(folder / "plain", alignment=None)
+    artefacts.student(folder / "projected", alignment="projection")
+    artefacts.teacher_yaml(folder, width=48)
+    (folder / "narrow.yaml").write_text("{name: vit_tiny_patch16_224, image_size: 32, patch_size: 8}")
+
+
+def exchanged(folder: Path) -> None:
+    students(folder)
+    (folder / "plain/heads.safetensors").write_bytes((folder / "taught/heads.safetensors").read_bytes())
+
+
 def nothing(folder: Path) -> None:
     """No preparation."""
 
@@ -147,6 +163,9 @@ CHECK = ["data", "check", "--out", "out"]
 RUN = ["run", "study.yaml", "--out", "out"]
 DATA = ["--images", "images", "--labels", "labels"]
 TABLE = ["table", "results.json"]
+ON_IMAGES = ["--images", "images", "--out", "out"]
+ON_DATA = ["--data", "data/minicity_targets.yaml", "--out", "out"]
+ATTENTION = ["inspect", "attention", "taught", "--teacher", "teacher.yaml"]
 
 CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     # files and folders
@@ -273,6 +292,45 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "table with a share as percent": (judged, [*TABLE, "--confidence", "0.95"], ["--confidence 0.95", "95"]),
     "table of too few resamples": (judged, [*TABLE, "--resamples", "39"], ["--resamples 39", "40"]),
     "table of many resamples": (judged, [*TABLE, "--resamples", "many"], ["--resamples", "many"]),
+    # looking into encoders
+    "unknown instrument": (nothing, ["inspect", "featurs", "x"], ["inspect featurs", "'features'"]),
+    "artefact that is missing": (nothing, ["inspect", "features", "nowhere", *ON_IMAGES], ["nowhere", "no such file"]),
+    "folder without a stage": (nothing, ["inspect", "similarity", "images", *ON_IMAGES],
+                               ["images", "no finished stage"]),
+    "weights that are no artefact": (pickled("w.bin"), ["inspect", "features", "w.bin", *ON_IMAGES],
+                                     ["w.bin: not one"]),
+    "a teacher that nobody names": (students, ["inspect", "features", "plain", *ON_IMAGES], ["plain", "--teacher"]),
+    "a teacher that is missing": (students, ["inspect", "features", "plain", "--teacher", "teacher/minicty.yaml",
+                                             *ON_IMAGES], ["minicty.yaml", "'teacher/minicity.yaml'"]),
+    "student without heads": (students, ["inspect", "attention", "plain", *ON_IMAGES],
+                              ["plain/heads.safetensors: missing"]),
+    "student without attention": (students, ["inspect", "attention", "projected", *ON_IMAGES],
+                                  ["projected/heads.safetensors", "a projection"]),
+    "heads of another student": (exchanged, ["inspect", "attention", "plain", *ON_IMAGES],
+                                 ["plain/heads.safetensors", "another student"]),
+    "teacher of another width": (students, ["inspect", "attention", "taught", "--teacher", "narrow.yaml", *ON_IMAGES],
+                                 ["48 wide", "192"]),
+    "query outside the grid": (students, [*ATTENTION, "--queries", "1,1", "4,0", *ON_IMAGES],
+                               ["--queries 4,0", "4x4 patches"]),
+    "query that is no patch": (students, [*ATTENTION, "--queries", "sure", *ON_IMAGES],
+                               ["--queries sure", "confident"]),
+    "no images to look at": (students, [*ATTENTION, "--images", "out", "--out", "out"], ["out", "no image"]),
+    "neither images nor data": (students, [*ATTENTION, "--out", "out"], ["--images, --data"]),
+    "unknown domain": (students, [*ATTENTION, "--domains", "game,nigth", *ON_DATA], ["nigth", "'night'"]),
+    "domains of a folder": (students, [*ATTENTION, "--domains", "night", *ON_IMAGES], ["--domains"]),
+    "one image for two halves": (students, ["inspect", "similarity", "taught", "--teacher", "teacher.yaml", "--count",
+                                            "1", *ON_DATA], ["--count 1"]),
+    "gradients without labels": (
+        students,
+        ["inspect", "gradients", "taught", "--teacher", "teacher.yaml", "--data", "data/minicity_proxy.yaml", "--out",
+         "out"],
+        ["no labels"],
+    ),
+    "training that logged no gradients": (write("metrics.jsonl", '{"step": 0, "train/loss": 1.0}'),
+                                          ["inspect", "gradients", ".", "--out", "out"], ["conflict/cosine", "--data"]),
+    "no training": (nothing, ["inspect", "gradients", "nowhere", "--out", "out"], ["nowhere: no training"]),
+    "teacher without data": (students, ["inspect", "gradients", "taught", "--teacher", "teacher.yaml", "--out", "out"],
+                             ["--teacher", "--data"]),
     "unknown list": (nothing, ["list", "teacher"], ["teacher"]),
     "unknown verb": (nothing, ["trian"], ["trian: no such verb"]),
     "unknown data action": (nothing, ["data", "chek"], ["data chek", "'check'"]),

@@ -46,7 +46,19 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_every_fragment_belongs_to_a_tested_folder() -> None:
-    tested = {"teacher", "student", "stage", "data", "trainer", "method", "sweep", "geometry", "profile", "probe"}
+    tested = {
+        "teacher",
+        "student",
+        "stage",
+        "data",
+        "trainer",
+        "method",
+        "sweep",
+        "geometry",
+        "profile",
+        "probe",
+        "diagnostics",
+    }
     assert {path.parent.name for path in CONFIGS.rglob("*.yaml")} == tested
 
 
@@ -117,6 +129,13 @@ def test_probes_fit_a_stage_and_never_look_at_a_target(name: str, tmp_path: Path
     assert abs(train["offset"] - held_out["offset"]) >= 200  # other streets
     assert not {item["init_args"]["style"] for item in val.values()} & (set(targets) - {"game"})
     assert all(item["init_args"]["offset"] != targets["game"]["init_args"]["offset"] for item in val.values())
+
+
+@pytest.mark.parametrize("name", fragments("diagnostics"))
+def test_diagnostics_fit_single_stage_training(name: str, tmp_path: Path) -> None:
+    base = ["stage/task_small.yaml", "data/segmentation_view.yaml", "data/minicity_source.yaml"]
+    encoders = [{"model.encoder": "student/minicity_tiny.yaml"}, {"model.teacher": "teacher/minicity.yaml"}]
+    checked(tmp_path, *base, "stage/joint_small.yaml", *encoders, "method/feature_mse.yaml", name)
 
 
 @pytest.mark.parametrize("name", fragments("method"))

@@ -36,7 +36,7 @@ HEAD = {
     "hidden_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 4, "encoder_ffn": 32, "decoder_ffn": 32,
     "queries": 8, "points": 64,
 }  # fmt: skip
-KINDS = ("stage", "geometry", "trainer", "probe", "method", "data")
+KINDS = ("stage", "geometry", "trainer", "probe", "method", "data", "diagnostics")
 FRAGMENTS = [name for kind in KINDS for name in fragments(kind)]
 TARGETS = [name for name in fragments("data") if "TargetDataModule" in str(read_yaml(CONFIGS / name))]
 
@@ -62,6 +62,8 @@ def surrounded(name: str, encoder: str) -> list[Fragment]:
             return ["stage/task_agnostic.yaml", *distill, name]
         beside = [source] if "segmentation_view" in name else []
         return ["stage/task.yaml", {"model.encoder": encoder}, "data/segmentation_view.yaml", *beside, name]
+    if kind == "diagnostics":
+        return ["stage/task_small.yaml", "stage/joint_small.yaml", *labelled, "method/feature_mse.yaml", name]
     if (kind == "geometry" and "task" in name) or "SingleStage" in method or "TaskLearning" in method:
         return ["stage/task_small.yaml", "stage/joint_small.yaml", *labelled, name]
     return ["stage/task_agnostic_small.yaml", *distill, proxy, name]

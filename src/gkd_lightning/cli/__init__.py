@@ -23,6 +23,7 @@ VERBS = {
     "predict": "segment a folder of images with a trained segmenter",
     "data": "check or list datasets",
     "weights": "check published weights against a model, or convert them",
+    "inspect": "look into encoders: gradient conflict, features, attention, similarity",
     "report": "write the report of finished runs again",
     "table": "compare methods over seeds and over images, as Markdown, CSV, JSON or LaTeX",
     "list": "list teachers, students, methods, datasets or recipes",

@@ -1,5 +1,6 @@
 """Stage 1: the module, QSD heads, the objective, patch masking."""
 
+from gkd_lightning.distill.artefact import HEADS, load_heads, save_heads
 from gkd_lightning.distill.base import Distillation, resize_tokens
 from gkd_lightning.distill.heads import Aligned, Projection, QuerySoftDistillation, attention_entropy
 from gkd_lightning.distill.masking import batch_masks, masked_samples, random_token_mask
@@ -7,6 +8,7 @@ from gkd_lightning.distill.module import DomainGeneralDistillation
 from gkd_lightning.distill.objective import DistillationObjective
 
 __all__ = [
+    "HEADS",
     "Aligned",
     "Distillation",
     "DistillationObjective",
@@ -15,7 +17,9 @@ __all__ = [
     "QuerySoftDistillation",
     "attention_entropy",
     "batch_masks",
+    "load_heads",
     "masked_samples",
     "random_token_mask",
     "resize_tokens",
+    "save_heads",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gkd_lightning.distill.artefact import save_heads
 from gkd_lightning.distill.base import Distillation
 from gkd_lightning.distill.health import DistillationHealth
 from gkd_lightning.distill.masking import batch_masks, masked_samples
@@ -128,3 +130,9 @@ class DomainGeneralDistillation(Distillation):
         whole = Tokens(both.cls[:batch], both.patches[:batch], both.grid)
         masked = torch.cat([both.patches[batch:], whole.patches[chosen:]])
         return whole, masked, torch.cat([mask, unmasked[chosen:]])
+
+    def export(self, directory: str | Path, provenance: dict[str, Any]) -> Path:
+        """Write the student's artefact, and beside it the heads it learned with, which no stage reads."""
+        student = super().export(directory, provenance)
+        save_heads(self.objective.heads, student)
+        return student

@@ -102,7 +102,7 @@ def sample_grid(gallery: Gallery, titles: Mapping[str, str], highlight: str = "g
         highlight: method id whose heading gets the accent.
         cell_width: inches.
     """
-    return _alone(_samples(gallery.samples, gallery.label_space, titles, highlight, cell_width, "image"))
+    return picture_grid(_samples(gallery.samples, gallery.label_space, titles, highlight, cell_width, "image"))
 
 
 def feature_grid(gallery: Gallery, titles: Mapping[str, str], highlight: str = "gkd", cell_width: float = 1.6) -> bytes:
@@ -111,7 +111,7 @@ def feature_grid(gallery: Gallery, titles: Mapping[str, str], highlight: str = "
     rows = [[sample.image, *(sample.features.get(name) for name in titles)] for sample in shown]
     names = [sample.domain for sample in shown]
     accent = 1 + list(titles).index(highlight) if highlight in titles else None
-    return _alone(Grid(rows, names, ["image", *titles.values()], accent, cell_width))
+    return picture_grid(Grid(rows, names, ["image", *titles.values()], accent, cell_width))
 
 
 def hero(
@@ -178,7 +178,8 @@ def _first(gallery: Gallery, domain: str) -> Sample:
     raise UserError(f"{domain}: the gallery has no sample of this domain")
 
 
-def _alone(grid: Grid) -> bytes:
+def picture_grid(grid: Grid) -> bytes:
+    """The grid alone."""
     with style():
         figure = new_figure(grid.width + 0.15, grid.height + 0.15)
         grid.draw(figure)

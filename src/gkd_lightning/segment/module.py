@@ -16,7 +16,7 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.scores import DomainScore, from_confusion
 from gkd_lightning.segment.artefact import save_segmenter
-from gkd_lightning.segment.criterion import Mask2FormerCriterion, mean_over_ranks
+from gkd_lightning.segment.criterion import HeadLosses, Mask2FormerCriterion, mean_over_ranks
 from gkd_lightning.segment.digest import weights_digest
 from gkd_lightning.segment.encoder_training import prepared_encoder
 from gkd_lightning.segment.head import OFFICIAL_HEAD, HeadOutput, Mask2FormerConfig
@@ -34,6 +34,14 @@ class StudentPass(NamedTuple):
     maps: tuple[Tensor, ...]
     """Raw outputs (B, D, h, w) of `TaskLearning.further_blocks`."""
     output: HeadOutput
+
+
+class StepLosses(NamedTuple):
+    """What a training step minimises: the sum of both."""
+
+    task: HeadLosses
+    distillation: dict[str, Tensor]
+    """Weighted terms by name; empty without a teacher."""
 
 
 class TaskLearning(L.LightningModule):
@@ -98,12 +106,16 @@ class TaskLearning(L.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """One step: frozen features, pyramid, head, matching, losses."""
-        student = self.student_pass(batch["image"])
-        losses = self.criterion(student.output, batch["label"], KeyedPoints(batch["key"].tolist()))
-        distillation = self.distillation_loss(batch, student)
-        loss: Tensor = losses.total + sum(distillation.values())
-        self._log_training(loss, {**losses.sums(), **distillation})
+        task, distillation = self.step_losses(batch)
+        loss: Tensor = task.total + sum(distillation.values())
+        self._log_training(loss, {**task.sums(), **distillation})
         return loss
+
+    def step_losses(self, batch: dict[str, Tensor]) -> StepLosses:
+        """The losses of a training step, logged nowhere; arguments as in `distillation_loss`."""
+        student = self.student_pass(batch["image"])
+        task = self.criterion(student.output, batch["label"], KeyedPoints(batch["key"].tolist()))
+        return StepLosses(task, self.distillation_loss(batch, student))
 
     def dry_step(self, images: Tensor) -> Tensor:
         """A scalar that depends on all that a training step computes but the matching and the task's losses.

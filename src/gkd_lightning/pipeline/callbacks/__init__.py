@@ -1,6 +1,7 @@
 """What every training run does besides training: keyed draws, resumable state, artefact, costs, progress."""
 
 from gkd_lightning.pipeline.callbacks.checkpoint import RESUME_CHECKPOINT, AtomicCheckpointIO, resume_checkpoint
+from gkd_lightning.pipeline.callbacks.conflict import GradientConflict
 from gkd_lightning.pipeline.callbacks.costs import RunCosts
 from gkd_lightning.pipeline.callbacks.export import ExportArtefact
 from gkd_lightning.pipeline.callbacks.interrupt import StopWithCheckpoint
@@ -14,6 +15,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "BestOnSource",
     "ExportArtefact",
+    "GradientConflict",
     "KeyedSteps",
     "ProbeStudent",
     "Progress",

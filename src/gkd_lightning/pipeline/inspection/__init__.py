@@ -1,0 +1,1 @@
+"""Looking into what training has made: `gkd inspect`. One module per instrument."""
