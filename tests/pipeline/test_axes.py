@@ -28,6 +28,8 @@ TURNED = {
     "weights": {"alpha", "beta", "gamma"},
 }
 """Last parts of the keys in which an axis' rows differ from GKD."""
+STRUCTURE = ("heads", "proxy", "stage2_encoder", "tokens", "variant")
+"""Axes whose rows are other networks or data; the others turn a number, which the tests of its module do, too."""
 TWO_STEPS = {
     "trainer.max_steps": 2,
     "trainer.limit_train_batches": 2,
@@ -90,12 +92,12 @@ def test_one_seed_judged_where_recipes_may_be_chosen(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)  # forty trainings
-def test_every_row_trains_two_steps_and_validates(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)  # some twenty trainings
+def test_rows_of_another_structure_train_two_steps_and_validate(tmp_path: Path) -> None:
     """1b, which repeats what 1a tries, and what another row has tried are left out, unless a later stage needs them."""
     tried: set[str] = set()
-    for name in AXES:
-        plan = make_plan(load_recipe(name), tmp_path, list(TWO_STEPS.items()))
+    for name in STRUCTURE:
+        plan = make_plan(load_recipe(f"minicity/axes/{name}"), tmp_path, list(TWO_STEPS.items()))
         wanted = []
         for stage in plan.stages:
             settings = json.dumps(sorted((k, str(v)) for k, v in leaves(stage.config).items() if "weights" not in k))

@@ -189,3 +189,14 @@ def test_the_chain_judges_on_one_device(folder: Path) -> None:
     plan = plan_of(folder, ("evaluate:trainer.devices", 4), ("evaluate:trainer.strategy", "ddp"))
     config = evaluation_config(plan, "segmenter.safetensors")
     assert (config["trainer"]["devices"], config["trainer"]["strategy"]) == (1, "auto")
+
+
+def test_other_seeds_are_not_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gkd_lightning.pipeline import stage as module
+    from tests.pipeline.studies import write_study
+
+    checked: list[Path] = []
+    monkeypatch.setattr(module, "check_config", checked.append)
+    recipe = load_recipe(str(write_study(tmp_path)))
+    check_plan(make_plan(recipe, tmp_path / "out", seeds=[0, 1, 2]))
+    assert len(checked) == 4 + 1  # three stages of one row, one of the other, the evaluation

@@ -108,9 +108,14 @@ def test_joined_sources_and_unknown_sizes(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("no_data")
 @pytest.mark.parametrize("family", ["f2l", "f2f"])
 def test_the_short_profile_fits_into_a_day_of_one_device(family: str, tmp_path: Path) -> None:
-    settings = load_profile("short").settings
+    profile = load_profile("short")
     plans = [
-        Study(str(part.recipe.path), settings, out=tmp_path / part.name, store=tmp_path / "stages").plan()
+        Study(
+            str(part.recipe.path),
+            profile.settings_for(part.recipe),
+            out=tmp_path / part.name,
+            store=tmp_path / "stages",
+        ).plan()
         for part in load_benchmark(family)
     ]
     costs = [stage_cost(stage) for stage in {stage.hash: stage for plan in plans for stage in plan.stages}.values()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -76,7 +77,10 @@ def check_plan(plan: Plan) -> None:
     from gkd_lightning.pipeline.stage import check_config
 
     with tempfile.TemporaryDirectory() as folder:
+        different: dict[str, PlannedStage] = {}
         for stage in plan.stages:
+            different.setdefault(_but_for_the_seed(stage), stage)
+        for stage in different.values():
             path = Path(folder) / STAGE_CONFIG
             path.write_text(dump_yaml(stage.config), encoding="utf-8")
             try:
@@ -91,6 +95,11 @@ def check_plan(plan: Plan) -> None:
                 check_config(path)
             except UserError as error:
                 raise UserError(f"evaluate: {error}") from error
+
+
+def _but_for_the_seed(stage: PlannedStage) -> str:
+    """Equal for stages that differ in the seed, or in the weights they start from: valid together or not at all."""
+    return re.sub(r"artefact:\w+", "artefact:", dump_yaml({**stage.config, "seed_everything": None}))
 
 
 def run_stages(plan: Plan, again: frozenset[str] = frozenset(), launch: str | None = None) -> None:

@@ -137,8 +137,8 @@ class TaskLearning(L.LightningModule):
 
     @property
     def compares_tokens(self) -> bool:
-        """Whether a loss term looks at the tokens after the final norm."""
-        return False
+        """Whether a further loss term looks at the tokens after the final norm; unless told, it does."""
+        return type(self).distillation_loss is not TaskLearning.distillation_loss
 
     def student_pass(self, images: Tensor) -> StudentPass:
         """Encoder and head on (B, 3, H, W) images."""
