@@ -17,7 +17,11 @@ def _one_thread() -> None:
     torch.set_flush_denormal(True)
 
 
+LONGEST = ("test_wheel.py", "test_notebooks.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+    items.sort(key=lambda item: item.path.name not in LONGEST)  # at the end one worker would wait for the other
