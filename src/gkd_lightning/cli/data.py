@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gkd_lightning.cli.options import Options
+from gkd_lightning.cli.options import Options, action_of
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,16 +23,10 @@ ACTIONS = {
 
 def run(verb: str, arguments: list[str]) -> int:
     """See `gkd data --help`."""
-    from gkd_lightning.pipeline.compose import nearest
-
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: gkd data ACTION [options]\n\nactions:")
-        for name, text in ACTIONS.items():
-            print(f"  {name:<8} {text}")
+    action = action_of(verb, "ACTION [options]", ACTIONS, arguments)
+    if action is None:
         return 0
-    action, *rest = arguments
-    if action not in ACTIONS:
-        raise UserError(f"data {action}: no such action{nearest(action, ACTIONS)} (one of {', '.join(ACTIONS)})")
+    rest = arguments[1:]
     actions = {"check": _check, "fake": _fake, "prepare": _prepare, "list": _list}
     return actions[action](rest)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gkd_lightning.cli.options import Options
+from gkd_lightning.cli.options import Options, action_of
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,16 +24,10 @@ _PLACES = "student.safetensors, segmenter.safetensors, a stage's folder or a run
 
 def run(verb: str, arguments: list[str]) -> int:
     """See `gkd inspect --help`."""
-    from gkd_lightning.pipeline.compose import nearest
-
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: gkd inspect ACTION PATH… --out DIR [options]\n\nactions:")
-        for name, text in ACTIONS.items():
-            print(f"  {name:<11} {text}")
+    action = action_of(verb, "ACTION PATH… --out DIR [options]", ACTIONS, arguments)
+    if action is None:
         return 0
-    action, *rest = arguments
-    if action not in ACTIONS:
-        raise UserError(f"inspect {action}: no such action{nearest(action, ACTIONS)} (one of {', '.join(ACTIONS)})")
+    rest = arguments[1:]
     options = Options(f"inspect {action}", f"{ACTIONS[action].capitalize()}.")
     actions: dict[str, Callable[[Options, list[str]], list[Path]]] = {
         "gradients": _gradients,

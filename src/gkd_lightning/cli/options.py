@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.compose import nearest
+
+
+def action_of(verb: str, usage: str, actions: Mapping[str, str], arguments: list[str]) -> str | None:
+    """The action that a verb with several is asked for; None if help was, which is then printed.
+
+    Args:
+        verb: such as ``data``.
+        usage: what follows the verb.
+        actions: name and explanation of each.
+        arguments: what follows the verb on the command line.
+
+    Raises:
+        UserError: there is no such action.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: gkd {verb} {usage}\n\nactions:")
+        width = max(8, *map(len, actions)) + 1
+        for name, text in actions.items():
+            print(f"  {name:<{width}} {text}")
+        return None
+    action = arguments[0]
+    if action not in actions:
+        raise UserError(f"{verb} {action}: no such action{nearest(action, actions)} (one of {', '.join(actions)})")
+    return action
 
 
 class Options(argparse.ArgumentParser):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gkd_lightning.cli.options import Options
+from gkd_lightning.cli.options import Options, action_of
 from gkd_lightning.errors import UserError
 
 ACTIONS = {
@@ -15,16 +15,10 @@ ACTIONS = {
 
 def run(verb: str, arguments: list[str]) -> int:
     """See `gkd weights --help`."""
-    from gkd_lightning.pipeline.compose import nearest
-
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: gkd weights ACTION FILE --model NAME [options]\n\nactions:")
-        for name, text in ACTIONS.items():
-            print(f"  {name:<8} {text}")
+    action = action_of(verb, "ACTION FILE --model NAME [options]", ACTIONS, arguments)
+    if action is None:
         return 0
-    action, *rest = arguments
-    if action not in ACTIONS:
-        raise UserError(f"weights {action}: no such action{nearest(action, ACTIONS)} (one of {', '.join(ACTIONS)})")
+    rest = arguments[1:]
     options = Options(f"weights {action}", f"{ACTIONS[action].capitalize()}.")
     options.add_argument("file", help="a published .pth file, a GKD checkpoint of the authors, or a .safetensors file")
     options.add_argument("--model", required=True, help="timm's name, such as deit_small_patch16_224")

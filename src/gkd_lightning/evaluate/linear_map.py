@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from gkd_lightning.errors import UserError
 
@@ -24,10 +25,10 @@ class Line(NamedTuple):
 
 
 class LinearMap:
-    """Least squares from tokens of width p to tokens of width q, in float64; memory does not grow with the samples.
+    """Least squares from tokens of width p to targets of width q, in float64, from sums over batches: no iteration.
 
     Tokens are standardised channel by channel, and the penalty is `ridge` times the squared weights of the standardised
-    problem, averaged over tokens.
+    problem, averaged over tokens. Memory does not grow with their number.
 
     Args:
         first: p.
@@ -39,18 +40,24 @@ class LinearMap:
         if ridge <= 0:
             raise UserError(f"ridge: {ridge} must be above 0, or a constant channel has no answer")
         self.ridge = ridge
-        self.count = 0
-        self.sums = torch.zeros(first, dtype=torch.float64), torch.zeros(second, dtype=torch.float64)
-        self.squares = torch.zeros(first, first, dtype=torch.float64)
-        self.products = torch.zeros(first, second, dtype=torch.float64)
+        self.moments = torch.zeros(first + 1, first + 1, dtype=torch.float64)
+        """Weighted sums of x x^T with a 1 appended to x."""
+        self.products = torch.zeros(first + 1, second, dtype=torch.float64)
+        """Weighted sums of x y^T."""
 
-    def add(self, first: Tensor, second: Tensor) -> None:
-        """Count (n, p) tokens and the (n, q) tokens that they should become."""
-        x, y = first.double(), second.double()
-        self.count += len(x)
-        self.sums = self.sums[0] + x.sum(0).cpu(), self.sums[1] + y.sum(0).cpu()
-        self.squares += (x.T @ x).cpu()
-        self.products += (x.T @ y).cpu()
+    @property
+    def count(self) -> float:
+        """Sum of the weights of what was counted."""
+        return float(self.moments[-1, -1])
+
+    def add(self, first: Tensor, second: Tensor, weight: Tensor | None = None) -> None:
+        """Count (n, p) tokens, the (n, q) targets that they should become, times their weights, and the weights (n, 1).
+
+        Without `weight` each token counts as one.
+        """
+        x = F.pad(first.double(), (0, 1), value=1.0)
+        self.moments += (x.T @ (x if weight is None else x * weight)).cpu()
+        self.products += (x.T @ second.double()).cpu()
 
     def solve(self) -> Line:
         """The best line through what was counted.
@@ -58,13 +65,14 @@ class LinearMap:
         Raises:
             UserError: nothing was counted.
         """
-        if self.count == 0:
+        count = self.moments[-1, -1]
+        if count <= 0:
             raise UserError("linear map: no token to fit it on")
-        mean_x, mean_y = (total / self.count for total in self.sums)
-        covariance = self.squares / self.count - torch.outer(mean_x, mean_x)
+        mean_x, mean_y = self.moments[-1, :-1] / count, self.products[-1] / count
+        covariance = self.moments[:-1, :-1] / count - torch.outer(mean_x, mean_x)
         deviation = covariance.diagonal().clamp_min(1e-12).sqrt()
-        cross = (self.products / self.count - torch.outer(mean_x, mean_y)) / deviation[:, None]
+        cross = (self.products[:-1] / count - torch.outer(mean_x, mean_y)) / deviation[:, None]
+        correlation = covariance / torch.outer(deviation, deviation)
         penalty = self.ridge * torch.eye(len(mean_x), dtype=torch.float64)
-        weight = torch.linalg.solve(covariance / torch.outer(deviation, deviation) + penalty, cross)
-        weight = weight / deviation[:, None]
+        weight = torch.linalg.solve(correlation + penalty, cross) / deviation[:, None]
         return Line(weight, mean_y - mean_x @ weight)

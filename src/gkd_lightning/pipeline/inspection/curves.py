@@ -11,7 +11,7 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.conflict_charts import Training, training_png
 from gkd_lightning.evaluate.gradient_conflict import ENCODER
 from gkd_lightning.pipeline.inspection.output import write_findings
-from gkd_lightning.pipeline.inspection.sources import STAGES, title_of, titled
+from gkd_lightning.pipeline.inspection.sources import STAGES, apart, title_of, titled
 from gkd_lightning.pipeline.logger import METRICS_JSONL, read_metrics
 
 _WHOLE, _NORMS = "conflict/cosine", ("conflict/norm_task", "conflict/norm_distillation")
@@ -27,11 +27,9 @@ def inspect_training(places: Sequence[str], out: str | Path) -> list[Path]:
     Raises:
         UserError: a place where nothing was logged.
     """
-    found: dict[str, Training] = {}
-    for place in places:
-        for title, training in _trainings(place):
-            number = sum(known == title or known.startswith(f"{title} (") for known in found)
-            found[f"{title} ({number + 1})" if number else title] = training
+    trainings = [each for place in places for each in _trainings(place)]
+    titles = apart([title for title, _ in trainings])
+    found = {title: training for title, (_, training) in zip(titles, trainings, strict=True)}
     table = [
         {"training": title, "step": step, "part": part, "cosine": float(f"{cosine:.6g}")}
         for title, training in found.items()

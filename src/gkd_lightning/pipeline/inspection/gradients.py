@@ -153,7 +153,7 @@ def _head_loss(segmenter: Segmenter, maps: list[Tensor], labels: Tensor, indices
 def _readout_loss(readout: Readout, tokens: Tokens, labels: Tensor, dataset: SegmentationDataset) -> Tensor:
     space = dataset.label_space
     shares = class_shares(labels, tokens.grid, len(space), space.ignore)
-    predicted = tokens.patches @ readout.weight.to(tokens.patches) + readout.bias.to(tokens.patches)
+    predicted = readout(tokens.patches)
     known = shares.sum(-1, keepdim=True)  # a patch counts by its labelled pixels, as in the fit
     return ((predicted - shares / known.clamp_min(1e-6)).square() * known).sum() / known.sum().clamp_min(1)
 

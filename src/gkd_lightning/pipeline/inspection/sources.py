@@ -62,11 +62,11 @@ def find_sources(places: Sequence[str]) -> list[Source]:
     found = [source for place in places for source in _at(place)]
     return [
         replace(source, title=unique)
-        for source, unique in zip(found, _apart([each.title for each in found]), strict=True)
+        for source, unique in zip(found, apart([each.title for each in found]), strict=True)
     ]
 
 
-def _apart(titles: Sequence[str]) -> list[str]:
+def apart(titles: Sequence[str]) -> list[str]:
     """Titles that occur once and are not the teacher's: a number follows those that would."""
     found: list[str] = []
     for title in titles:
