@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from gkd_lightning.memory import peak_memory, reset_peak_memory
 
 _COUNTS = ("images", "seconds", "peak_bytes", "parameters", "trainable", "flops_per_step")
 
@@ -91,23 +88,3 @@ class RunCosts(L.Callback):
             "parameters": self.parameters,
             "trainable_parameters": self.trainable,
         }
-
-
-def peak_memory() -> int:
-    """Bytes: the GPU's peak allocation where there is one, else the process's peak resident size."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return int(torch.cuda.max_memory_allocated())
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def reset_peak_memory() -> None:
-    """Start the peak anew, so that a stage is not charged for the one before it in the same process."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: sets VmHWM back to the present size

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
-from gkd_lightning.pipeline.callbacks.costs import peak_memory
+from gkd_lightning.memory import peak_memory
 
 
 class Progress(ProgressBar):

@@ -1,0 +1,22 @@
+"""Which comparisons there are, by suite."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+from gkd_lightning.bench.contender import Comparison
+
+SUITES: dict[str, str] = {}
+
+
+def comparisons(suite: str, device: str, peers: Sequence[str] = ()) -> list[Comparison]:
+    """Comparisons of a suite; every module here has such a function.
+
+    Args:
+        suite: one of `SUITES`.
+        device: ``cpu`` or ``cuda``: sizes and precisions follow it.
+        peers: files with other implementations that the user has on disk.
+    """
+    made: list[Comparison] = importlib.import_module(f"gkd_lightning.bench.{suite}").comparisons(device, peers)
+    return made
