@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from gkd_lightning.data import MiniCity, SegmentationDataset
-from gkd_lightning.data.joined import Joined
+from gkd_lightning.data import Joined, JoinedImages, MiniCity, MiniCityShapes, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 
@@ -27,3 +26,16 @@ def test_nothing_to_join_and_other_classes() -> None:
         Joined([])
     with pytest.raises(UserError, match=r"datasets\[1\]"):
         Joined([MiniCity("game", 1), Other("game", 1)])
+
+
+def test_images_alone_need_no_classes() -> None:
+    shapes, streets = MiniCityShapes(2), MiniCity("game", 1)
+    joined = JoinedImages([shapes, streets])
+    assert not isinstance(joined, SegmentationDataset)
+    assert [joined.name(index) for index in range(3)] == [
+        f"0/{shapes.name(0)}", f"0/{shapes.name(1)}", f"1/{streets.name(0)}",
+    ]  # fmt: skip
+    assert np.array_equal(joined.image(1), shapes.image(1))
+    assert np.array_equal(joined.image(2), streets.image(0))
+    with pytest.raises(UserError, match="none given"):
+        JoinedImages([])

@@ -7,7 +7,7 @@ from gkd_lightning.data.contact_sheet import contact_sheet
 from gkd_lightning.data.corruptions import Corrupted
 from gkd_lightning.data.folder import FolderSegmentation
 from gkd_lightning.data.images import list_images, read_image
-from gkd_lightning.data.joined import Joined
+from gkd_lightning.data.joined import Joined, JoinedImages
 from gkd_lightning.data.keys import keyed_generators, sample_key
 from gkd_lightning.data.labels import default_palette, label_space
 from gkd_lightning.data.loading import EvaluationBatch
@@ -30,7 +30,7 @@ from gkd_lightning.data.types import (
 __all__ = [
     "ProxyDataModule", "SourceDataModule", "TargetDataModule", "Protocol",
     "ProxyImages", "FolderSegmentation", "CamVid", "Corrupted",
-    "MiniCity", "MiniCityShapes", "MiniCityLabelledShapes", "Joined",
+    "MiniCity", "MiniCityShapes", "MiniCityLabelledShapes", "Joined", "JoinedImages",
     "DistillAugmentation", "DistillTransform", "SegmentAugmentation", "SegmentTransform",
     "ImageDataset", "SegmentationDataset", "LabelSpace", "Image", "Label",
     "CITYSCAPES_19", "CAMVID_11", "MINICITY_8", "label_space", "default_palette",
