@@ -207,6 +207,9 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "unknown class": (replace("task.yaml", "TaskLearning", "TaskLearnin"), [*FIT, "task.yaml"],
                       ["model.class_path", "TaskLearnin"]),
     "unknown model": (nothing, [*FIT, "task.yaml", "--model.encoder.name", "vit_smal"], ["vit_smal"]),
+    "a student without a block": (nothing, [*FIT, "distill.yaml", "--model.student.options", "{depth: 0}"],
+                                  ["depth", "without a block"]),
+    "no step between checkpoints": (nothing, [*FIT, "distill.yaml", "--resume_every", "0"], ["resume_every", "0"]),
     "weights that cannot all be 0": (
         nothing,
         [*FIT, "distill.yaml", "--model.alpha", "0", "--model.beta", "0", "--model.gamma", "0"],

@@ -59,6 +59,8 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
         mean, std = config["mean"], config["std"]
     if not transformer and not hasattr(model, "forward_intermediates"):
         raise UserError(f"{spec.name}: this timm model gives no intermediate maps, choose another")
+    if transformer and len(model.blocks) == 0:
+        raise UserError(f"{spec.name}: options {spec.options} leave the model without a block")
     if transformer and isinstance(model.norm, torch.nn.Identity):
         raise UserError(f"{spec.name}: these options leave the model without a final norm, its tokens would be raw")
     _unfuse_attention_on_cpu(model)

@@ -16,6 +16,7 @@ import jsonargparse
 import lightning as L
 import torch
 import yaml
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -140,7 +141,9 @@ class StageCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Our own options beside Lightning's sections."""
         parser.add_argument("--ckpt_path", type=str, default=None, help="Lightning checkpoint to resume or to test.")
-        parser.add_argument("--resume_every", type=int, default=500, help="Steps between two writes of resume.ckpt.")
+        parser.add_argument(
+            "--resume_every", type=PositiveInt, default=500, help="Steps between two writes of resume.ckpt."
+        )
         parser.add_argument(
             "--selection", type=Selection, default="last", help="Weights that are handed on: the last, or source-val."
         )
