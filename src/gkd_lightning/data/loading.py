@@ -28,15 +28,25 @@ class View(Dataset[dict[str, Any]]):
 
 
 class DistillationView(View):
-    """Unlabelled, augmented for stage 1; never touches a label. Index: (image, key)."""
+    """Unlabelled, augmented for stage 1; never touches a label. Index: (image, key).
+
+    The image decoded last is kept: repeated augmentation asks for it again at once (on one device), and decoding a
+    large PNG takes longer than everything that follows.
+    """
 
     def __init__(self, dataset: ImageDataset, transform: DistillTransform) -> None:
         self.dataset, self.transform = dataset, transform
+        self._last: tuple[int, Image] | None = None
 
     def __getitem__(self, index: tuple[int, int]) -> dict[str, Any]:
         """`image` uint8 (3, S, S), `key`."""
-        image, key = index
-        return {"image": self.transform(self.dataset.image(image), key), "key": key}
+        position, key = index
+        return {"image": self.transform(self._image(position), key), "key": key}
+
+    def _image(self, position: int) -> Image:
+        if self._last is None or self._last[0] != position:
+            self._last = position, self.dataset.image(position)
+        return self._last[1]
 
 
 class SegmentationView(View):
