@@ -13,16 +13,19 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from PIL import Image as Pillow
 from timm.data.auto_augment import RandAugment, rand_augment_transform
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.data.transforms import RandomResizedCropAndInterpolation, str_to_pil_interp
+from timm.data.transforms import str_to_pil_interp
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
+from gkd_lightning.data.augment.crops import crop_of_file, draw_crop, resized_crop
+from gkd_lightning.data.augment.device import augment_batch, supported
 from gkd_lightning.data.augment.limits import require_shares, require_size
 from gkd_lightning.data.keys import keyed_generators
 from gkd_lightning.data.types import Image
@@ -46,6 +49,9 @@ class DistillAugmentation:
         erasing_mode: noise per pixel, one random colour, or the mean colour.
         mean: fill colour of warps and centre of the erasing noise, RGB in 0..1.
         std: spread of the erasing noise.
+        reduced_decoding: decode JPEG files at 1/2, 1/4 or 1/8 of their size where the crop still has enough pixels.
+            Faster for photographs several times the crop's size; changes pixels a little, so it is off in the recipes.
+        on_device: flip, RandAugment and erasing run on the training device, in batches, instead of in the workers.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)
@@ -57,6 +63,8 @@ class DistillAugmentation:
     erasing_mode: Literal["pixel", "rand", "const"] = "pixel"
     mean: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
     std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
+    reduced_decoding: bool = False
+    on_device: bool = False
 
 
 class DistillTransform:
@@ -72,43 +80,72 @@ class DistillTransform:
         self.config, self.size = config, size
         self._resample = str_to_pil_interp(config.interpolation)
         self._rand_augment = _rand_augment(config, size) if config.rand_augment else None
+        self._recorder = _recorder(config, size) if config.rand_augment and config.on_device else None
         self._mean = torch.tensor(config.mean).view(3, 1, 1)
         self._std = torch.tensor(config.std).view(3, 1, 1)
 
-    def __call__(self, image: Image, key: int) -> Tensor:
-        """Augment; the global generators are as before afterwards."""
+    def __call__(self, image: Image | Path, key: int) -> Tensor:
+        """Augment; the global generators are as before afterwards.
+
+        Args:
+            image: RGB uint8 (H, W, 3), or the file of a JPEG, which is then decoded at a reduced size if that suffices.
+        """
         with keyed_generators(key):
-            picture = self._flipped(self._crop(image))
+            picture = self._crop(image)
+            if torch.rand(1) < self.config.flip:
+                picture = picture.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT)
             if self._rand_augment is not None:
                 picture = self._rand_augment(picture)
             tensor: Tensor = pil_to_tensor(picture)
-            noise = draw_erasing(self.size, self.config.erasing, self.config.erasing_mode)
-        if noise is not None:
-            top, left, values = noise
-            height, width = values.shape[1:]
-            tensor[:, top : top + height, left : left + width] = self._seen(values)
+            erased = draw_erasing(self.size, self.config.erasing, self.config.erasing_mode)
+        if erased is not None:
+            top, left, noise = erased
+            tensor[:, top : top + noise.shape[1], left : left + noise.shape[2]] = self._seen(noise)
         return tensor
 
-    def _crop(self, image: Image) -> Pillow.Image:
-        top, left, height, width = draw_crop(image.shape[0], image.shape[1], self.config.scale, self.config.ratio)
-        # cut before Pillow copies it: it sees the same pixels, of which there are only half on average
-        cut = Pillow.fromarray(image[top : top + height, left : left + width])
-        return cut.resize((self.size, self.size), self._resample)
+    def plan(self, image: Image | Path, key: int) -> dict[str, Any]:
+        """The crop alone, and what is drawn for the rest: the same draws as of a call, see `device.augment_batch`.
 
-    def _flipped(self, picture: Pillow.Image) -> Pillow.Image:
-        return picture.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT) if torch.rand(1) < self.config.flip else picture
+        Returns:
+            `image` uint8 (3, size, size), `flip` bool, `operations` float64 (layers, 2), `erase` int64 (4,), `noise`
+            uint8 (3 x height x width of the rectangle,).
+        """
+        operations: list[tuple[int, float]] = []
+        with keyed_generators(key):
+            tensor: Tensor = pil_to_tensor(self._crop(image))
+            flip = bool(torch.rand(1) < self.config.flip)
+            if self._recorder is not None:
+                self._recorder(operations)
+            erased = draw_erasing(self.size, self.config.erasing, self.config.erasing_mode)
+        layers = 0 if self._recorder is None else self._recorder.num_layers
+        operations += [(-1, 0.0)] * (layers - len(operations))
+        noise = torch.empty(3, 0, 0) if erased is None else erased[2]
+        place = (0, 0) if erased is None else erased[:2]
+        return {
+            "image": tensor,
+            "flip": flip,
+            "operations": torch.tensor(operations, dtype=torch.float64).view(layers, 2),
+            "erase": torch.tensor([*place, *noise.shape[1:]]),
+            "noise": self._seen(noise).flatten(),
+        }
+
+    def finish(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Carry out the plans of a batch on the device of its images."""
+        names = [] if self._rand_augment is None else [operation.name for operation in self._rand_augment.ops]
+        return {"image": augment_batch(batch, names, self._fill), "key": batch["key"]}
+
+    @property
+    def _fill(self) -> tuple[int, ...]:
+        return _fill_of(self.config)
+
+    def _crop(self, image: Image | Path) -> Pillow.Image:
+        draw = partial(draw_crop, scale=self.config.scale, ratio=self.config.ratio)
+        if isinstance(image, Path):
+            return crop_of_file(image, draw, self.size, self._resample)
+        return resized_crop(image, draw(*image.shape[:2]), self.size, self._resample)
 
     def _seen(self, noise: Tensor) -> Tensor:
         return noise.mul(self._std).add_(self._mean).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
-
-
-def draw_crop(
-    height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
-) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of timm's random resized crop in an image of this size, from `random`."""
-    sizes_only = torch.empty(()).expand(1, height, width)
-    box: tuple[int, int, int, int] = RandomResizedCropAndInterpolation.get_params(sizes_only, scale, ratio)
-    return box
 
 
 def draw_erasing(size: int, probability: float, mode: str) -> tuple[int, int, Tensor] | None:
@@ -140,7 +177,7 @@ def draw_erasing(size: int, probability: float, mode: str) -> tuple[int, int, Te
 def _rand_augment(config: DistillAugmentation, size: int) -> RandAugment:
     parameters = {
         "translate_const": int(size * 0.45),
-        "img_mean": tuple(min(255, round(255 * value)) for value in config.mean),
+        "img_mean": _fill_of(config),
         "interpolation": str_to_pil_interp(config.interpolation),
     }
     try:
@@ -154,6 +191,31 @@ def _rand_augment(config: DistillAugmentation, size: int) -> RandAugment:
         if operation.name.startswith("Posterize"):
             operation.level_fn = partial(_some_bits, operation.level_fn)
     return transform
+
+
+def _fill_of(config: DistillAugmentation) -> tuple[int, ...]:
+    return tuple(min(255, round(255 * value)) for value in config.mean)
+
+
+def _recorder(config: DistillAugmentation, size: int) -> RandAugment:
+    """timm's RandAugment that appends (operation, argument) to a list in the place of an image.
+
+    Raises:
+        UserError: an operation or interpolation that the device does not know.
+    """
+    transform = _rand_augment(config, size)
+    unknown = [operation.name for operation in transform.ops if not supported(operation.name)]
+    if unknown or config.interpolation != "bicubic":
+        what = f"rand_augment: {unknown[0]}" if unknown else f"interpolation: {config.interpolation}"
+        raise UserError(f"augmentation.{what} cannot run on the device; set augmentation.on_device to false")
+    for number, operation in enumerate(transform.ops):
+        operation.aug_fn = partial(_record, number)
+    return transform
+
+
+def _record(number: int, log: list[tuple[int, float]], *arguments: float, **settings: Any) -> list[tuple[int, float]]:
+    log.append((number, float(arguments[0]) if arguments else 0.0))
+    return log
 
 
 def _some_bits(level: Callable[..., tuple[int]], magnitude: float, settings: dict[str, Any]) -> tuple[int]:
