@@ -106,6 +106,7 @@ SMOOTH = np.asarray(Pillow.fromarray(GRADIENT).resize((61, 47), Pillow.Resamplin
     ("suffix", "options"),
     [
         (".png", {}),
+        (".bmp", {}),
         (".jpg", {"quality": 90}),
         (".jpg", {"quality": 75, "subsampling": 0}),
         (".jpg", {"quality": 85, "subsampling": 1, "progressive": True}),
@@ -133,6 +134,13 @@ def test_a_rotated_jpeg_and_a_damaged_png_are_left_to_pillow(tmp_path: Path) -> 
     (tmp_path / "b.png").write_bytes(whole[:middle] + bytes(9) + whole[middle + 9 :])  # its end is there
     with pytest.raises(UserError, match=r"b\.png: cannot be read as image"):
         read_image(tmp_path / "b.png")
+
+
+def test_a_cut_bmp_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.bmp", SMOOTH)
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(UserError, match="truncated"):
+        read_image(path)
 
 
 def test_listing_is_sorted_filtered_and_recursive(tmp_path: Path) -> None:

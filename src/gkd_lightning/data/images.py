@@ -24,6 +24,7 @@ DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Pil
 
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _JPEG_END, _PNG_END = b"\xff\xd9", b"\0\0\0\0IEND\xaeB`\x82"
+_24_BIT = b"\x18\0"
 _PNG_ORIENTATION = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type exif")
 
 
@@ -61,6 +62,8 @@ def _is_plain(image: Pillow.Image, data: bytes) -> bool:
         return False  # OpenCV drops transparency, and prints warnings about colour profiles
     if image.format == "JPEG":
         return data.endswith(_JPEG_END) and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    if image.format == "BMP":
+        return data[28:30] == _24_BIT and int.from_bytes(data[2:6], "little") == len(data)
     return image.format == "PNG" and data.endswith(_PNG_END) and not any(word in data for word in _PNG_ORIENTATION)
 
 
