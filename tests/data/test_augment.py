@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Pillow
+from timm.data import create_transform
+from timm.data.random_erasing import RandomErasing
+from timm.data.transforms import MaybeToTensor
+from torchvision.transforms import Compose, Normalize
+from torchvision.transforms.functional import pil_to_tensor
 
 from gkd_lightning.data import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform, sample_key
 from gkd_lightning.data.augment.segment import PhotometricDistortion, draw_crop, short_edge_size
+from gkd_lightning.data.keys import keyed_generators
 from gkd_lightning.errors import UserError
 from tests.data.helpers import Scribbles
 
@@ -67,6 +74,31 @@ def test_crops_cover_the_official_share_of_the_image() -> None:
         shares.append(float(height * width) / (60 * 80))
     assert min(shares) < 0.12
     assert max(shares) > 0.8
+
+
+@pytest.mark.parametrize("mode", ["pixel", "rand", "const"])
+@pytest.mark.parametrize("size", [16, 40])
+def test_pixels_are_those_of_timms_own_pipeline(mode: str, size: int) -> None:
+    """What the official code composes, image by image, with the erased pixels brought back to uint8."""
+    config = DistillAugmentation(erasing=0.5, erasing_mode=mode)  # type: ignore[arg-type]
+    transform = DistillTransform(config, size)
+    reference = create_transform(
+        size, is_training=True, auto_augment=config.rand_augment, interpolation=config.interpolation,
+        re_prob=0.0, mean=config.mean, std=config.std,
+    )  # fmt: skip
+    picture_steps = Compose([step for step in reference.transforms if not isinstance(step, MaybeToTensor | Normalize)])
+    erase = RandomErasing(config.erasing, mode=mode, max_count=1, device="cpu")
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (config.mean, config.std))
+    erased = 0
+    for key in KEYS[:80]:
+        with keyed_generators(key):
+            expected = pil_to_tensor(picture_steps(Pillow.fromarray(PHOTO)))
+            drawn = erase(torch.full(expected.shape, torch.nan))
+        noise = ((drawn * std + mean) * 255).round().clamp(0, 255)
+        erased += int(not noise.isnan().all())
+        expected = torch.where(noise.isnan(), expected, noise.nan_to_num(0).to(torch.uint8))
+        assert torch.equal(transform(PHOTO, key), expected)
+    assert 25 <= erased <= 55
 
 
 def test_a_wrong_rand_augment_specification() -> None:

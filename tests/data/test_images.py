@@ -7,6 +7,7 @@ import pytest
 from PIL import Image as Pillow
 
 from gkd_lightning.data import list_images, read_image
+from gkd_lightning.data.images import _is_plain
 from gkd_lightning.errors import UserError
 from tests.data.helpers import save
 
@@ -94,6 +95,50 @@ def test_a_damaged_jpeg_is_refused(tmp_path: Path) -> None:
     noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype(np.uint8)
     path = save(tmp_path / "bad.jpg", noise)
     path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(UserError, match="truncated"):
+        read_image(path)
+
+
+SMOOTH = np.asarray(Pillow.fromarray(GRADIENT).resize((61, 47), Pillow.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        (".png", {}),
+        (".bmp", {}),
+        (".jpg", {"quality": 90}),
+        (".jpg", {"quality": 75, "subsampling": 0}),
+        (".jpg", {"quality": 85, "subsampling": 1, "progressive": True}),
+    ],
+)
+def test_the_fast_decoder_gives_pillows_pixels(tmp_path: Path, suffix: str, options: dict[str, object]) -> None:
+    path = save(tmp_path / f"a{suffix}", SMOOTH, **options)
+    with Pillow.open(path) as picture:
+        assert _is_plain(picture, path.read_bytes())
+        expected = np.array(picture)
+    image = read_image(path)
+    assert np.array_equal(image, expected)
+    assert (image.dtype, image.flags.writeable, image.flags.c_contiguous) == (np.uint8, True, True)
+
+
+def test_a_rotated_jpeg_and_a_damaged_png_are_left_to_pillow(tmp_path: Path) -> None:
+    exif = Pillow.Exif()
+    exif[0x0112] = 3
+    path = save(tmp_path / "a.jpg", SMOOTH, quality=95, exif=exif)
+    with Pillow.open(path) as picture:
+        assert np.array_equal(read_image(path), np.array(picture)[::-1, ::-1])
+    noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype(np.uint8)
+    whole = save(tmp_path / "b.png", noise, compress_level=9).read_bytes()
+    middle = len(whole) // 2
+    (tmp_path / "b.png").write_bytes(whole[:middle] + bytes(9) + whole[middle + 9 :])  # its end is there
+    with pytest.raises(UserError, match=r"b\.png: cannot be read as image"):
+        read_image(tmp_path / "b.png")
+
+
+def test_a_cut_bmp_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.bmp", SMOOTH)
+    path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(UserError, match="truncated"):
         read_image(path)
 

@@ -7,11 +7,29 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 
-from gkd_lightning.data import FolderSegmentation, SourceDataModule, TargetDataModule
-from gkd_lightning.data.loading import CollateDomain, EvaluationView, Loader, loader_options
+from gkd_lightning.data import (
+    DistillAugmentation,
+    DistillTransform,
+    FolderSegmentation,
+    Image,
+    SegmentAugmentation,
+    SegmentTransform,
+    SourceDataModule,
+    TargetDataModule,
+)  # fmt: skip
+from gkd_lightning.data.loading import (
+    CollateDomain,
+    DistillationView,
+    EvaluationView,
+    Loader,
+    SegmentationView,
+    _quiet_worker,
+    loader_options,
+)  # fmt: skip
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import ShardedBatches
 from gkd_lightning.errors import UserError
@@ -157,3 +175,36 @@ def test_sizes_that_cannot_share_an_evaluation_batch(tmp_path: Path, workers: in
     data = FolderSegmentation(str(images), str(labels), ["road", "car"])
     with pytest.raises(UserError, match=r"^x: images of sizes \[\(10, 10\), \(16, 24\)\] cannot share a batch"):
         list(TargetDataModule({"x": data}, batch_size=2, num_workers=workers).test_dataloader()[0])
+
+
+class Counting(Scribbles):
+    """Remembers which images were decoded."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.decoded: list[int] = []
+
+    def image(self, index: int) -> Image:
+        self.decoded.append(index)
+        return super().image(index)
+
+
+def test_repeated_augmentation_decodes_an_image_once() -> None:
+    data = Counting(6)
+    view = DistillationView(data, DistillTransform(DistillAugmentation(), 16))
+    samples = [view[(image, key)]["image"] for key, image in enumerate((2, 2, 2, 5, 5, 2))]
+    assert data.decoded == [2, 5, 2]
+    plain = DistillationView(Scribbles(6), DistillTransform(DistillAugmentation(), 16))
+    for key, image in reversed(list(enumerate((2, 2, 2, 5, 5, 2)))):
+        assert torch.equal(plain[(image, key)]["image"], samples[key])
+
+
+def _threads(worker: int) -> None:
+    _quiet_worker(worker)
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == (1, 1)
+
+
+def test_a_worker_computes_on_one_thread() -> None:
+    options = {**loader_options(2, 0, pin_memory=False), "worker_init_fn": _threads}
+    view = SegmentationView(Scribbles(2), SegmentTransform(SegmentAugmentation(), 16))
+    assert len(list(Loader(view, batch_sampler=[[(0, 1)], [(1, 2)]], **options))) == 2  # type: ignore[arg-type]

@@ -32,6 +32,8 @@ DISTILL_AUGMENTATION = {
     "erasing_mode": "pixel",
     "mean": [0.485, 0.456, 0.406],
     "std": [0.229, 0.224, 0.225],
+    "reduced_decoding": False,
+    "on_device": False,
 }
 SEGMENT_AUGMENTATION = {
     "short_edges": [],  # sixteen from 256 to 1024: tests/golden/test_data.py

@@ -139,6 +139,11 @@ class FolderSegmentation:
         """The image's file."""
         return self.images / self._samples[index][0]
 
+    def plain_file(self, index: int) -> Path | None:
+        """The image's file, if it is read as it is."""
+        reads_as_it_is = type(self)._stored_image is FolderSegmentation._stored_image
+        return self.image_path(index) if reads_as_it_is else None
+
     def label_path(self, index: int) -> Path:
         """The label's file."""
         return self.labels / self._samples[index][1]

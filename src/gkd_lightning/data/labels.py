@@ -6,6 +6,7 @@ import colorsys
 import os
 from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
@@ -145,6 +146,8 @@ class LabelMapping:
         Raises:
             UserError: an id or colour without a class.
         """
+        if stored.dtype == np.uint8 and stored.ndim == 2 and not self._has_unmapped(stored):
+            return np.asarray(cv2.LUT(np.ascontiguousarray(stored), self._bytes), dtype=np.uint8)
         train = self._from_colours(stored) if stored.ndim == 3 else self._from_ids(stored)
         if train.min() == _UNMAPPED:
             missing = train == _UNMAPPED
@@ -154,9 +157,17 @@ class LabelMapping:
             raise UserError(f"{where}: {shown} belongs to no class ({int(missing.sum())} such pixels); {advice}")
         return train.astype(np.uint8)
 
+    @cached_property
+    def _bytes(self) -> NDArray[np.uint8]:
+        """Train id of every stored id from 0 to 255; what is unmapped holds anything."""
+        return self._table[1:257].astype(np.uint8)
+
+    def _has_unmapped(self, stored: NDArray[np.integer]) -> bool:
+        # a histogram of ids is several times faster than looking at the train id of every pixel
+        present = cv2.calcHist([np.ascontiguousarray(stored)], [0], None, [256], [0, 256]).ravel() > 0
+        return bool((self._table[1:257][present] == _UNMAPPED).any())
+
     def _from_ids(self, stored: NDArray[np.integer]) -> NDArray[np.int16]:
-        if stored.dtype == np.uint8:
-            return np.take(self._table[1:257], stored)
         wide = stored.astype(np.int64)
         inside = (wide >= -1) & (wide <= 65535)
         return np.where(inside, self._table[np.where(inside, wide + 1, 0)], np.int16(_UNMAPPED))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypedDict
 
 import cv2
@@ -15,7 +16,7 @@ from gkd_lightning.data.augment import DistillTransform, SegmentTransform
 from gkd_lightning.data.labels import same_frame
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches
-from gkd_lightning.data.types import Image, ImageDataset, Label, SegmentationDataset
+from gkd_lightning.data.types import Image, ImageDataset, Label, PlainFiles, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 
@@ -28,15 +29,33 @@ class View(Dataset[dict[str, Any]]):
 
 
 class DistillationView(View):
-    """Unlabelled, augmented for stage 1; never touches a label. Index: (image, key)."""
+    """Unlabelled, augmented for stage 1; never touches a label. Index: (image, key).
+
+    The image decoded last is kept: repeated augmentation asks for it again at once (on one device), and decoding a
+    large PNG takes longer than everything that follows.
+    """
 
     def __init__(self, dataset: ImageDataset, transform: DistillTransform) -> None:
         self.dataset, self.transform = dataset, transform
+        self._last: tuple[int, Image] | None = None
 
     def __getitem__(self, index: tuple[int, int]) -> dict[str, Any]:
-        """`image` uint8 (3, S, S), `key`."""
-        image, key = index
-        return {"image": self.transform(self.dataset.image(image), key), "key": key}
+        """`image` uint8 (3, S, S), `key`; with augmentation on the device the plan of the rest too."""
+        position, key = index
+        image = self._file(position) or self._image(position)
+        if self.transform.config.on_device:
+            return {**self.transform.plan(image, key), "key": key}
+        return {"image": self.transform(image, key), "key": key}
+
+    def _file(self, position: int) -> Path | None:
+        if self.transform.config.reduced_decoding and isinstance(self.dataset, PlainFiles):
+            return self.dataset.plain_file(position)
+        return None
+
+    def _image(self, position: int) -> Image:
+        if self._last is None or self._last[0] != position:
+            self._last = position, self.dataset.image(position)
+        return self._last[1]
 
 
 class SegmentationView(View):

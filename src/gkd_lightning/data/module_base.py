@@ -7,7 +7,16 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 
-from gkd_lightning.data.loading import CollateDomain, EvaluationView, Loader, TrainLoader, View, loader_options
+from gkd_lightning.data.augment.device import collate_plans
+from gkd_lightning.data.loading import (
+    CollateDomain,
+    DistillationView,
+    EvaluationView,
+    Loader,
+    TrainLoader,
+    View,
+    loader_options,
+)
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches, split_batch, steps_per_epoch
 from gkd_lightning.data.types import SegmentationDataset
@@ -103,15 +112,25 @@ class TrainingModule(EvaluationModule):
         if self._resume is not None:
             sampler.load_state_dict(self._resume)
             self._resume = None
-        return TrainLoader(self._training_view(), batch_sampler=sampler, **self._options)
+        view = self._training_view()
+        collate = collate_plans if _augments_on_device(view) else None
+        return TrainLoader(view, batch_sampler=sampler, collate_fn=collate, **self._options)
 
     def transfer_batch_to_device(
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
     ) -> dict[str, Any]:
-        """Leave the sample keys on the host: they seed generators there, which must not wait for the device."""
-        host = {name: batch[name] for name in ("key",) if name in batch}
+        """Leave keys and plans on the host, where they seed and choose without waiting for the device."""
+        host = {name: batch[name] for name in ("key", "flip", "operations", "erase") if name in batch}
         rest = {name: value for name, value in batch.items() if name not in host}
         return {**super().transfer_batch_to_device(rest, device, dataloader_idx), **host}
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Augment on the device what the workers only cropped."""
+        if "operations" not in batch:
+            return batch
+        view = self._training_view()
+        assert isinstance(view, DistillationView)
+        return view.transform.finish(batch)
 
     def state_dict(self) -> dict[str, Any]:
         """How far the trainer has come in which epoch, and what the order depends on."""
@@ -121,6 +140,10 @@ class TrainingModule(EvaluationModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Kept until the loader is built, which refuses a state of other data or another batch size."""
         self._resume = state_dict or None
+
+
+def _augments_on_device(view: View) -> bool:
+    return isinstance(view, DistillationView) and view.transform.config.on_device
 
 
 def require_same_classes(datasets: dict[str, SegmentationDataset]) -> None:

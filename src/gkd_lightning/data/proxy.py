@@ -52,6 +52,10 @@ class ProxyImages:
         """RGB uint8 (H, W, 3)."""
         return read_image(self.image_path(index))
 
+    def plain_file(self, index: int) -> Path:
+        """The image's file, which is read as it is."""
+        return self.image_path(index)
+
     def name(self, index: int) -> str:
         """Path relative to the root; with several roots the root's position comes first."""
         position = bisect_right(self._scan[1], index)

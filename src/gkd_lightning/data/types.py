@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -42,6 +43,15 @@ class ImageDataset(Protocol):
 
     def name(self, index: int) -> str:
         """Short name that is unique in the dataset, for reports and messages."""
+        ...
+
+
+@runtime_checkable
+class PlainFiles(Protocol):
+    """Images that lie in files of their own."""
+
+    def plain_file(self, index: int) -> Path | None:
+        """The file of which `image` gives the pixels as they are; None if it does more than reading it."""
         ...
 
 
