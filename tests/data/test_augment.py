@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from gkd_lightning.data import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform, sample_key
-from gkd_lightning.data.augment.segment import PhotometricDistortion, draw_crop, short_edge_size
+from gkd_lightning.data.augment.segment import draw_crop, short_edge_size
+from gkd_lightning.data.augment.segment_pipeline import PhotometricDistortion
 from gkd_lightning.errors import UserError
 from tests.data.helpers import Scribbles
 

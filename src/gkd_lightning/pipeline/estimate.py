@@ -99,7 +99,7 @@ def stage_cost(stage: PlannedStage) -> StageCost | None:
         counted.parameters,
         counted.trainable,
         counted.flops,
-        _images(config),
+        images_of(config),
         artefact_bytes=4 * counted.handed_on,
         checkpoint_bytes=resumable,
         memory_bytes=resumable + 4 * counted.trainable + int(counted.saved_bytes * at_once),
@@ -123,7 +123,9 @@ def summary(plans: Iterable[Plan], folder: Path, tflops: float | None) -> list[s
     flops = sum(cost.flops or 0.0 for cost in known)
     time = "GPU hours unknown: --tflops N says how many TFLOP/s one device sustains"
     if tflops is not None:
-        time = f"{_time(flops / (tflops * 1e12))} on one device at {tflops:g} TFLOP/s (as given), without evaluation"
+        time = (
+            f"{time_text(flops / (tflops * 1e12))} on one device at {tflops:g} TFLOP/s (as given), without evaluation"
+        )
     lines = [f"left to train: {len(left)} stages, {_si(flops)}FLOPs; {time}"]
     if len(known) < len(costs):
         lines.append(
@@ -159,7 +161,8 @@ def _si(value: float) -> str:
     return f"{value:,.3g} E" if value < 999.5 else f"{value:,.0f} E"
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """Two digits and a unit: ``2.0 hours``."""
     if seconds < 60:
         return "less than a minute"
     if seconds < 3600:
@@ -208,7 +211,8 @@ def _counted(model_config: str, size: int) -> _Counts | None:
     return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH)
 
 
-def _images(config: Mapping[str, Any]) -> int | None:
+def images_of(config: Mapping[str, Any]) -> int | None:
+    """Images that a stage's training will see; None if nobody knows the size of its data set."""
     batch = int(get_value(config, "data.init_args.batch_size", 1))
     trainer = config.get("trainer") or {}
     if (trainer.get("max_steps") or -1) > 0:
@@ -245,8 +249,12 @@ def _length(dataset: Any) -> int | None:
 
 def _images_at_once(config: Mapping[str, Any]) -> int:
     batch = int(get_value(config, "data.init_args.batch_size", 1))
-    parts = devices(dict(config)) * int(get_value(config, "trainer.num_nodes") or 1)
-    return math.ceil(batch / (parts * int(get_value(config, "trainer.accumulate_grad_batches") or 1)))
+    return math.ceil(batch / (split_over(config) * int(get_value(config, "trainer.accumulate_grad_batches") or 1)))
+
+
+def split_over(config: Mapping[str, Any]) -> int:
+    """Devices that share a stage's batches: over all nodes, and here where all of a machine's are asked for."""
+    return devices(dict(config)) * int(get_value(config, "trainer.num_nodes") or 1)
 
 
 def _devices(config: Mapping[str, Any]) -> int | None:
