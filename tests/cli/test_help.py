@@ -76,7 +76,8 @@ def loaded_after(arguments: list[str], *names: str) -> list[str]:
 def test_help_of_training_imports_lightning_and_no_model() -> None:
     """`gkd fit --help` takes as long as `lightning.pytorch.cli`, since it imports little else."""
     models = ("timm", "wandb", "albumentations", "cv2", "transformers.models.mask2former.modeling_mask2former")
-    ours = [f"gkd_lightning.{name}" for name in ("baselines", "distill", "segment", "evaluate", "data", "encoders")]
+    ours = [f"gkd_lightning.{name}" for name in ("baselines", "distill", "segment", "evaluate", "encoders")]
+    ours += ["gkd_lightning.data.modules", "gkd_lightning.data.augment"]
     others = ("matplotlib.backends.backend_agg", "tifffile", "safetensors")
     expected = "lightning.pytorch.cli"
     assert loaded_after(["fit", "--help"], expected, *models, *ours, *others) == [expected]
