@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from gkd_lightning.cli import VERBS, main
+from gkd_lightning.pipeline.compose import compose
+from gkd_lightning.pipeline.yaml_text import dump_yaml
 
 HEAVY = ("torch", "lightning", "timm", "transformers", "numpy", "cv2", "matplotlib", "jsonargparse")
 
@@ -55,6 +59,49 @@ def test_every_instrument_has_help_without_torch(action: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert f"usage: gkd inspect {action}" in done.stdout
     assert done.stderr.strip() == "[]"
+
+
+def loaded_after(arguments: list[str], *names: str) -> list[str]:
+    """Those of `names` that a command has imported, though they are installed."""
+    program = (
+        "import sys\nfrom gkd_lightning.cli import main\n"
+        f"try:\n    status = main({arguments!r})\nexcept SystemExit as end:\n    status = end.code\n"
+        f"assert not status\nprint([name for name in {names!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found: list[str] = ast.literal_eval(done.stderr.splitlines()[-1])
+    return found
+
+
+def test_help_of_training_imports_lightning_and_no_model() -> None:
+    """`gkd fit --help` takes as long as `lightning.pytorch.cli`, since it imports little else."""
+    models = ("timm", "wandb", "albumentations", "cv2", "transformers.models.mask2former.modeling_mask2former")
+    ours = [f"gkd_lightning.{name}" for name in ("baselines", "distill", "segment", "evaluate", "encoders")]
+    ours += ["gkd_lightning.data.modules", "gkd_lightning.data.augment"]
+    others = ("matplotlib.backends.backend_agg", "tifffile", "safetensors")
+    expected = "lightning.pytorch.cli"
+    assert loaded_after(["fit", "--help"], expected, *models, *ours, *others) == [expected]
+
+
+def test_reading_data_needs_no_torch(tmp_path: Path) -> None:
+    """Nor do the workers of `gkd data prepare`, each of which imports what reads the images."""
+    heavy = ("torch", "lightning", "timm", "albumentations", "transformers")
+    source, copy = str(tmp_path / "gtav"), str(tmp_path / "copy")
+    assert loaded_after(["data", "fake", "gtav", source, "--images", "1"], "cv2", *heavy) == ["cv2"]
+    assert loaded_after(["data", "prepare", "fast", "gtav", source, copy, "--workers", "0"], "cv2", *heavy) == ["cv2"]
+
+
+def test_training_imports_what_it_uses(tmp_path: Path) -> None:
+    """Stage 1's first step on MiniCity: no augmentation of stage 2, no report, no diagnostics."""
+    config = tmp_path / "fit.yaml"
+    networks = [{"model.teacher": "teacher/minicity.yaml"}, {"model.student": "student/minicity_tiny.yaml"}]
+    config.write_text(dump_yaml(compose(["stage/task_agnostic_small.yaml", *networks, "data/minicity_proxy.yaml"])))
+    command = ["fit", "--config", str(config), "--trainer.accelerator=cpu", "--trainer.max_steps=1"]
+    command += ["--data.num_workers=0", "--data.batch_size=2", f"--trainer.default_root_dir={tmp_path / 'run'}"]
+    unused = ("albumentations", "matplotlib.backends.backend_agg", "gkd_lightning.baselines")
+    unused += ("gkd_lightning.segment.head", "transformers.models.mask2former.modeling_mask2former")
+    assert loaded_after(command, "timm", *unused) == ["timm"]
+    assert (tmp_path / "run/student.safetensors").is_file()
 
 
 @pytest.mark.parametrize("what", ["teachers", "students", "methods", "datasets", "recipes"])

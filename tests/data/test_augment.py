@@ -15,7 +15,8 @@ from torchvision.transforms import Compose, Normalize
 from torchvision.transforms.functional import pil_to_tensor
 
 from gkd_lightning.data import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform, sample_key
-from gkd_lightning.data.augment.segment import PhotometricDistortion, draw_crop, short_edge_size
+from gkd_lightning.data.augment.segment import draw_crop, short_edge_size
+from gkd_lightning.data.augment.segment_pipeline import PhotometricDistortion
 from gkd_lightning.data.keys import keyed_generators
 from gkd_lightning.errors import UserError
 from tests.data.helpers import Scribbles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from gkd_lightning.cli import main
 from gkd_lightning.cli.run import Study
 from gkd_lightning.pipeline.benchmark import load_benchmark, load_profile
 from gkd_lightning.pipeline.chain import run_stages
-from gkd_lightning.pipeline.estimate import StageCost, _si, _time, stage_cost, summary
+from gkd_lightning.pipeline.estimate import StageCost, _si, stage_cost, summary, time_text
 from gkd_lightning.pipeline.plan import Plan
 from tests.pipeline.studies import plan_study, write_study
 
@@ -130,6 +131,10 @@ def test_a_dry_run_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main([*command, "--tflops", "250"]) == 0
     printed = capsys.readouterr().out
     assert "  41.9 M parameters, 19.9 M of them learn; 330 GFLOPs an image, 160,000 images; 168 MB handed on" in printed
+    assert re.search(r"handed on; [345]\.\d\d? GB of memory for 4 at once\n", printed)
+    assert re.search(
+        r"\nmemory: [345]\.\d\d? GB a device for the largest stage in full precision: weights, grad", printed
+    )
     assert "minutes on one device at 250 TFLOP/s (as given), without evaluation" in printed
     assert main(command) == 0
     assert "PFLOPs; GPU hours unknown: --tflops N says" in capsys.readouterr().out
@@ -149,7 +154,7 @@ def test_amounts_and_times() -> None:
         "450 E",
     ]
     assert _si(1.5e21) == "1,500 E"
-    assert [_time(value) for value in (5, 90, 7200, 360000)] == [
+    assert [time_text(value) for value in (5, 90, 7200, 360000)] == [
         "less than a minute",
         "2 minutes",
         "2.0 hours",

@@ -53,6 +53,12 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--dry-run", action="store_true", help="print the plan, its cost (or the jobs), do nothing")
     add_tflops(options)
     options.add_argument(
+        "--probe",
+        type=int,
+        metavar="N",
+        help="time N steps of every stage (in a folder of its own), print speed, memory and the hours of all, then end",
+    )
+    options.add_argument(
         "--grid",
         action="append",
         default=[],
@@ -70,6 +76,11 @@ def run(verb: str, arguments: list[str]) -> int:
     study = Study(
         found.recipe, tuple(found.settings), seeds=found.seeds, methods=found.methods, out=found.out, store=found.store
     )
+    if found.probe is not None:
+        for name in ("grid", "submit", "only", "start", "launch", "dry_run"):
+            if getattr(found, name):
+                raise UserError(f"--probe: not together with --{'from' if name == 'start' else name.replace('_', '-')}")
+        return _probe(study, found.probe)
     if found.grid:
         from gkd_lightning.cli.grid import run_grid
 
@@ -221,6 +232,22 @@ def execute(
         from gkd_lightning.pipeline.judge import report_plan
 
         report_plan(plan, again=start is not None)
+    return 0
+
+
+def _probe(study: Study, steps: int) -> int:
+    from gkd_lightning.pipeline.chain import check_plan
+    from gkd_lightning.pipeline.needs import require_data
+    from gkd_lightning.pipeline.trial import expected, trials
+
+    plan = study.plan()
+    check_plan(plan)
+    require_data(plan)
+    found = []
+    for trial in trials(plan, steps):
+        found.append(trial)
+        print(trial, flush=True)
+    print(expected(found))
     return 0
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import torch
 
 _MASK = (1 << 64) - 1
 
@@ -35,6 +34,8 @@ def keyed_generators(key: int) -> Iterator[None]:
 
     timm's augmentations draw from all three, which is why all three are set.
     """
+    import torch  # not for those who only want a key
+
     python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(key)
     np.random.seed([key & 0xFFFFFFFF, key >> 32])

@@ -79,7 +79,7 @@ def check_plan(plan: Plan) -> None:
     with tempfile.TemporaryDirectory() as folder:
         different: dict[str, PlannedStage] = {}
         for stage in plan.stages:
-            different.setdefault(_but_for_the_seed(stage), stage)
+            different.setdefault(alike(stage), stage)
         for stage in different.values():
             path = Path(folder) / STAGE_CONFIG
             path.write_text(dump_yaml(stage.config), encoding="utf-8")
@@ -97,7 +97,7 @@ def check_plan(plan: Plan) -> None:
                 raise UserError(f"evaluate: {error}") from error
 
 
-def _but_for_the_seed(stage: PlannedStage) -> str:
+def alike(stage: PlannedStage) -> str:
     """Equal for stages that differ in the seed, or in the weights they start from: valid together or not at all."""
     return re.sub(r"artefact:\w+", "artefact:", dump_yaml({**stage.config, "seed_everything": None}))
 

@@ -1,27 +1,29 @@
-"""What a plan will cost, counted without computing anything: parameters, operations, disk."""
+"""What a plan will cost, counted without computing anything: parameters, operations, memory, disk."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonargparse
 import lightning as L
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from gkd_lightning.data.sampling import steps_per_epoch
 from gkd_lightning.encoders import merged
 from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.compose import get_value, set_value
+from gkd_lightning.pipeline.counting import MetaOperations, SavedActivations
 from gkd_lightning.pipeline.datasets import build_dataset, dataset_specs
 from gkd_lightning.pipeline.explain import explain
+from gkd_lightning.pipeline.layout import devices
 from gkd_lightning.pipeline.plan import Plan, PlannedStage
 from gkd_lightning.pipeline.yaml_text import interpolate
 
@@ -41,6 +43,11 @@ class StageCost:
         images: that the training sees; None if nobody knows the size of its data set.
         artefact_bytes: size of what it hands on.
         checkpoint_bytes: size of its `resume.ckpt`, which goes when the stage is finished.
+        memory_bytes: that training takes on each device, in full precision: weights, gradients, the two moments of
+            AdamW, and the activations kept for the backward pass. Left out are the matching and the losses of stage 2,
+            buffers that live shorter than a pass, and what PyTorch and the driver need for themselves; mixed precision
+            keeps a part of the activations in half the size.
+        images_at_once: of one forward pass on one device.
         devices: that it asks for, over all nodes; None for all of a machine.
     """
 
@@ -50,6 +57,8 @@ class StageCost:
     images: int | None
     artefact_bytes: int
     checkpoint_bytes: int
+    memory_bytes: int
+    images_at_once: int
     devices: int | None
 
     @property
@@ -61,7 +70,8 @@ class StageCost:
         images = "images unknown" if self.images is None else f"{self.images:,} images"
         return (
             f"{self.parameters / 1e6:,.1f} M parameters, {self.trainable / 1e6:,.1f} M of them learn; "
-            f"{_si(self.flops_per_image)}FLOPs an image, {images}; {_si(self.artefact_bytes)}B handed on"
+            f"{_si(self.flops_per_image)}FLOPs an image, {images}; {_si(self.artefact_bytes)}B handed on; "
+            f"{_si(self.memory_bytes)}B of memory for {self.images_at_once} at once"
         )
 
 
@@ -83,9 +93,18 @@ def stage_cost(stage: PlannedStage) -> StageCost | None:
     counted = _counted(json.dumps(_without_weights(config["model"]), sort_keys=True), size)
     if counted is None:
         return None
-    parameters, trainable, handed_on, flops = counted
+    at_once = _images_at_once(config)
+    resumable = 4 * (counted.parameters + 2 * counted.trainable)
     return StageCost(
-        parameters, trainable, flops, _images(config), 4 * handed_on, 4 * (parameters + 2 * trainable), _devices(config)
+        counted.parameters,
+        counted.trainable,
+        counted.flops,
+        images_of(config),
+        artefact_bytes=4 * counted.handed_on,
+        checkpoint_bytes=resumable,
+        memory_bytes=resumable + 4 * counted.trainable + int(counted.saved_bytes * at_once),
+        images_at_once=at_once,
+        devices=_devices(config),
     )
 
 
@@ -104,7 +123,9 @@ def summary(plans: Iterable[Plan], folder: Path, tflops: float | None) -> list[s
     flops = sum(cost.flops or 0.0 for cost in known)
     time = "GPU hours unknown: --tflops N says how many TFLOP/s one device sustains"
     if tflops is not None:
-        time = f"{_time(flops / (tflops * 1e12))} on one device at {tflops:g} TFLOP/s (as given), without evaluation"
+        time = (
+            f"{time_text(flops / (tflops * 1e12))} on one device at {tflops:g} TFLOP/s (as given), without evaluation"
+        )
     lines = [f"left to train: {len(left)} stages, {_si(flops)}FLOPs; {time}"]
     if len(known) < len(costs):
         lines.append(
@@ -119,6 +140,10 @@ def summary(plans: Iterable[Plan], folder: Path, tflops: float | None) -> list[s
         lines.append(
             f"disk: {_si(kept)}B of artefacts, {_si(passing)}B for the largest checkpoint while it trains; "
             f"{_si(free)}B are free" + ("" if free > kept + passing else ": TOO LITTLE")
+        )
+        lines.append(
+            f"memory: {_si(max(c.memory_bytes for c in counted))}B a device for the largest stage in full precision: "
+            "weights, gradients, optimizer, activations; without stage 2's losses, passing buffers, the libraries' own"
         )
     wanted = {"all" if cost.devices is None else str(cost.devices) for cost in counted}
     gpus = torch.cuda.device_count()
@@ -136,7 +161,8 @@ def _si(value: float) -> str:
     return f"{value:,.3g} E" if value < 999.5 else f"{value:,.0f} E"
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """Two digits and a unit: ``2.0 hours``."""
     if seconds < 60:
         return "less than a minute"
     if seconds < 3600:
@@ -150,13 +176,23 @@ def _without_weights(value: Any) -> Any:
     return [_without_weights(inner) for inner in value] if isinstance(value, list) else value
 
 
+class _Counts(NamedTuple):
+    """Parameters, those that learn, those handed on; operations and bytes kept for the backward pass of an image."""
+
+    parameters: int
+    trainable: int
+    handed_on: int
+    flops: float
+    saved_bytes: float
+
+
 @cache
-def _counted(model_config: str, size: int) -> tuple[int, int, int, float] | None:
-    """Parameters, learning parameters, parameters handed on, operations of one image."""
+def _counted(model_config: str, size: int) -> _Counts | None:
+    """Build the model without values and take its `dry_step`; None if it has none."""
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--model", type=L.LightningModule)
     try:
-        with torch.device("meta"):  # shapes without values: the step that is counted is the real one, and takes no time
+        with torch.device("meta"), MetaOperations():  # the step that is counted is the real one, and takes no time
             model = parser.instantiate(parser.parse_object({"model": json.loads(model_config)}))["model"]
     except argparse.ArgumentError as error:
         raise UserError(explain(str(error), {"model": L.LightningModule})) from error
@@ -166,13 +202,17 @@ def _counted(model_config: str, size: int) -> tuple[int, int, int, float] | None
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     handed_on = getattr(model, "segmenter", None) or getattr(model, "student", None) or model.encoder
-    with FlopCounterMode(display=False) as counter:
-        model.dry_step(torch.empty(_BATCH, 3, size, size, dtype=torch.uint8, device="meta")).backward()
+    images = torch.empty(_BATCH, 3, size, size, dtype=torch.uint8, device="meta")
+    with MetaOperations() as operations:
+        with SavedActivations([*model.parameters(), *model.buffers()]) as saved:
+            loss = model.dry_step(images)
+        loss.backward()
     exported = sum(parameter.numel() for parameter in merged(handed_on).parameters())
-    return parameters, trainable, exported, counter.get_total_flops() / _BATCH
+    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH)
 
 
-def _images(config: Mapping[str, Any]) -> int | None:
+def images_of(config: Mapping[str, Any]) -> int | None:
+    """Images that a stage's training will see; None if nobody knows the size of its data set."""
     batch = int(get_value(config, "data.init_args.batch_size", 1))
     trainer = config.get("trainer") or {}
     if (trainer.get("max_steps") or -1) > 0:
@@ -205,6 +245,16 @@ def _length(dataset: Any) -> int | None:
             return None if None in inner else sum(length or 0 for length in inner)
         expected: int | None = getattr(dataset, "expected", None)
         return expected
+
+
+def _images_at_once(config: Mapping[str, Any]) -> int:
+    batch = int(get_value(config, "data.init_args.batch_size", 1))
+    return math.ceil(batch / (split_over(config) * int(get_value(config, "trainer.accumulate_grad_batches") or 1)))
+
+
+def split_over(config: Mapping[str, Any]) -> int:
+    """Devices that share a stage's batches: over all nodes, and here where all of a machine's are asked for."""
+    return devices(dict(config)) * int(get_value(config, "trainer.num_nodes") or 1)
 
 
 def _devices(config: Mapping[str, Any]) -> int | None:

@@ -99,6 +99,10 @@ def _load(text: str) -> Any:
 jsonargparse.set_loader("gkd", _load, (yaml.YAMLError,))
 
 
+_CHECKING: dict[Verb, LightningArgumentParser] = {}
+"""Parsers that only check: they hold no model."""
+
+
 class StageCLI(LightningCLI):
     """Lightning's configurable command line, in subclass mode for model and data, without subcommands.
 
@@ -134,9 +138,21 @@ class StageCLI(LightningCLI):
                 "parser_mode": "gkd",
             },
             auto_configure_optimizers=False,
+            load_from_checkpoint_support=build,  # ties the parser to what is built
             args=args,
             run=False,
         )
+
+    def setup_parser(
+        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
+    ) -> None:
+        """Make the parser; all checks share one, since it costs a quarter of a check."""
+        if not self._build and self.verb in _CHECKING:
+            self.parser = _CHECKING[self.verb]
+            return
+        super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
+        if not self._build:
+            _CHECKING[self.verb] = self.parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Our own options beside Lightning's sections."""

@@ -32,6 +32,14 @@ def hashes(folder: Path) -> dict[str, str]:
     return found
 
 
+def write_many(folder: Path) -> None:
+    """120 pairs of files, enough to be interrupted: four that are drawn, and copies of them."""
+    write_fake("gtav", folder, images=4, size=(640, 320))
+    for number in range(5, 121):
+        for kind in ("images", "labels"):
+            shutil.copyfile(folder / kind / f"{(number - 1) % 4 + 1:05d}.png", folder / kind / f"{number:05d}.png")
+
+
 @pytest.mark.parametrize("name", ["gtav", "synthia", "urbansyn", "cityscapes", "acdc"])
 def test_a_fast_copy_has_the_same_pixels_and_labels(name: str, tmp_path: Path) -> None:
     source, copy = tmp_path / name, tmp_path / "copy"
@@ -132,7 +140,7 @@ def test_a_damaged_file_is_named_and_the_rest_can_go_on(tmp_path: Path, capsys: 
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_whole_files_only(tmp_path: Path) -> None:
-    write_fake("gtav", tmp_path / "gtav", images=120, size=(640, 320))
+    write_many(tmp_path / "gtav")
     arguments = ["data", "prepare", "fast", "gtav", str(tmp_path / "gtav"), str(tmp_path / "copy"), "--workers", "1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "gkd_lightning.cli", *arguments],
@@ -247,7 +255,7 @@ def test_a_part_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.slow
 def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
-    write_fake("gtav", tmp_path / "gtav", images=120, size=(640, 320))
+    write_many(tmp_path / "gtav")
     arguments = ["data", "prepare", "fast", "gtav", str(tmp_path / "gtav"), str(tmp_path / "copy"), "--workers", "2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "gkd_lightning.cli", *arguments], stdout=subprocess.DEVNULL, start_new_session=True
