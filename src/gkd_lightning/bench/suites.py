@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from gkd_lightning.bench.contender import Comparison
 
-SUITES: dict[str, str] = {}
+SUITES: dict[str, str] = {
+    "distillation": "steps of stage 1",
+}
 
 
 def comparisons(suite: str, device: str, peers: Sequence[str] = ()) -> list[Comparison]:
