@@ -15,6 +15,7 @@ from gkd_lightning.distill import DomainGeneralDistillation
 from gkd_lightning.distill.ema import ExponentialMovingAverage
 from gkd_lightning.distill.optim import adamw, parameter_groups
 from gkd_lightning.encoders import EncoderSpec, Tokens, encoder_state
+from gkd_lightning.memory import reset_peak_memory
 
 EMA_DECAY = 0.99996
 LEARNING_RATE = 1e-4
@@ -93,7 +94,7 @@ def step(
         geometry: see `specifications`.
     """
     pulled = set(levers)
-    switches = {"compile": "compile" in pulled, "activation_checkpointing": "checkpointing" in pulled}
+    switches: dict[str, Any] = {"compile": "compile" in pulled, "activation_checkpointing": "checkpointing" in pulled}
     specs = specifications(**geometry)
     module = _through_files(specs, switches) if through == "files" else seeded(*specs, **switches)
     average = ExponentialMovingAverage if "average" in pulled else LoopedAverage
@@ -127,7 +128,8 @@ class Stage1Step:
         if "optimiser" in pulled:
             self.optimizer = adamw(groups, LEARNING_RATE)
         else:
-            self.optimizer = torch.optim.AdamW(groups, LEARNING_RATE, foreach=False)  # type: ignore[arg-type]
+            self.optimizer = torch.optim.AdamW(groups, LEARNING_RATE, foreach=False)
+        reset_peak_memory()  # what it took to read and write files is no part of a step
 
     def forward(self) -> torch.Tensor:
         """The loss, with its graph."""
@@ -136,7 +138,9 @@ class Stage1Step:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
             teacher = module.teacher_tokens(images)
             student, masked, mask = module.student_tokens(images, module.draw_mask(images, self.keys))
-            return module.objective.total(module.objective(student, teacher, masked, mask)[0])
+            terms, _ = module.objective(student, teacher, masked, mask)
+            loss: torch.Tensor = module.objective.total(terms)
+        return loss
 
     def step(self) -> int:
         """See `Workload.step`."""
@@ -178,7 +182,7 @@ class OfficialPasses(DomainGeneralDistillation):
         return self.student.tokens(images), self.student.tokens(images, full).patches, full
 
 
-def _through_files(specs: tuple[EncoderSpec, EncoderSpec], switches: dict[str, bool]) -> OfficialPasses:
+def _through_files(specs: tuple[EncoderSpec, EncoderSpec], switches: dict[str, Any]) -> OfficialPasses:
     made = seeded(*specs)
     with TemporaryDirectory() as folder:
         files = write_checkpoints(made, Path(folder))
