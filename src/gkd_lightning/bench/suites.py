@@ -9,6 +9,7 @@ from gkd_lightning.bench.contender import Comparison
 
 SUITES: dict[str, str] = {
     "loaders": "images per second of the data pipeline beside torchvision",
+    "distillation": "steps of stage 1",
 }
 
 

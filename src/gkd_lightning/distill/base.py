@@ -13,7 +13,16 @@ import torch.nn.functional as F
 
 from gkd_lightning.distill.ema import ExponentialMovingAverage
 from gkd_lightning.distill.optim import adamw, cosine_factor, parameter_groups, scaled_learning_rate
-from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, Tokens, build_encoder, export_encoder
+from gkd_lightning.encoders import (
+    Encoder,
+    EncoderSpec,
+    Frozen,
+    Tokens,
+    build_encoder,
+    checkpoint_activations,
+    compile_blocks,
+    export_encoder,
+)
 from gkd_lightning.errors import UserError
 
 
@@ -32,6 +41,10 @@ class Distillation(L.LightningModule):
         ema_decay: keep a moving average of the student (official: 0.99996, saved but never used).
         hand_on: which weights the next stage gets, ``student`` (official) or ``ema``.
         stage: name written into the artefact.
+        compile: let `torch.compile` fuse the transformer blocks of teacher and student (some seconds at the first
+            step). Checkpoints and artefacts keep their keys.
+        activation_checkpointing: the student's backward pass computes its blocks again instead of keeping what they
+            made: same numbers, a fraction of the memory, a third more work in the student.
     """
 
     official_groups = True
@@ -51,6 +64,8 @@ class Distillation(L.LightningModule):
         ema_decay: float | None = None,
         hand_on: Literal["student", "ema"] = "student",
         stage: str = "task_agnostic",
+        compile: bool = False,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["teacher", "student", "objective"])  # plain types only, of subclasses too
@@ -64,6 +79,8 @@ class Distillation(L.LightningModule):
         self.teacher = Frozen(build_encoder(teacher))
         self.student = build_encoder(student)
         self.ema = ExponentialMovingAverage(self.student, ema_decay) if ema_decay is not None else None
+        if activation_checkpointing:
+            checkpoint_activations(self.student)
 
     def forward(self, images: torch.Tensor) -> Tokens:
         """The student's tokens of (B, 3, H, W) images."""
@@ -103,9 +120,19 @@ class Distillation(L.LightningModule):
         }
 
     def on_fit_start(self) -> None:
-        """Keep the teacher's weights in bf16 when the run is in bf16: half the memory, no cast per step."""
-        if str(self.trainer.precision).startswith("bf16"):
+        """Bring the encoders into the shape in which they run fastest."""
+        self.prepare(bf16=str(self.trainer.precision).startswith("bf16"))
+
+    def prepare(self, bf16: bool) -> None:
+        """Keep the teacher's weights in bf16 in a run in bf16: half the memory, no cast per step; compile if asked.
+
+        Args:
+            bf16: whether the run is in bf16.
+        """
+        if bf16:
             self.teacher.module.model.to(torch.bfloat16)  # its input statistics stay in fp32
+        if self.hparams.compile:
+            compile_blocks(self.teacher.module, self.student, device=self.device)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the average."""

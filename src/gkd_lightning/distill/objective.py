@@ -83,25 +83,32 @@ class DistillationObjective(nn.Module):
         """
         terms: dict[str, torch.Tensor] = {}
         aligned: Aligned | None = None
-        cls: torch.Tensor | None = None
-        target_cls = teacher.cls.unsqueeze(1)
         if "token" in self.heads:
-            cls = self.heads["token"](student.cls.unsqueeze(1), target_cls).tokens
-            terms["token"] = F.mse_loss(cls.float(), target_cls.float())
+            target = teacher.cls.unsqueeze(1)
+            terms["token"] = mean_square(self.heads["token"](student.cls.unsqueeze(1), target).tokens, target)
         if "fea" in self.heads:
             aligned = self.heads["fea"](student.patches, teacher.patches)
             assert aligned is not None
-            output, target = aligned.tokens, teacher.patches
-            if cls is not None and self.variant == "official":
-                output, target = torch.cat([cls, output], dim=1), torch.cat([target_cls, target], dim=1)
-            terms["fea"] = F.mse_loss(output.float(), target.float())
+            terms["fea"] = mean_square(aligned.tokens, teacher.patches)
+            if "token" in terms and self.variant == "official":
+                # The mean over 1 + N tokens, without a copy of all of them for the sake of one.
+                count = teacher.patches.shape[1]
+                terms["fea"] = (count * terms["fea"] + terms["token"]) / (count + 1)
         if "patch" in self.heads and masked is not None and mask is not None:
             output = self.heads["patch"](masked, teacher.patches).tokens
-            error = (output.float() - teacher.patches.float()).square().mean(dim=-1)
-            # sums instead of error[mask]: the number of masked tokens is not known on the host, and need not be
-            terms["patch"] = error.mean() if self.variant == "official" else (error * mask).sum() / mask.sum()
+            if self.variant == "official":
+                terms["patch"] = mean_square(output, teacher.patches)
+            else:
+                error = (output.float() - teacher.patches.float()).square().mean(dim=-1)
+                # sums instead of error[mask]: the number of masked tokens is not known on the host, and need not be
+                terms["patch"] = (error * mask).sum() / mask.sum()
         return terms, aligned
 
     def total(self, terms: dict[str, torch.Tensor]) -> torch.Tensor:
         """Weighted sum of the terms."""
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+
+
+def mean_square(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Mean squared error over all entries, in fp32."""
+    return F.mse_loss(output.float(), target.float())

@@ -13,6 +13,7 @@ from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, Transform
 from gkd_lightning.encoders.files import STUDENT_WEIGHTS, read_safetensors, weights_path
 from gkd_lightning.encoders.frozen import Frozen, PartlyFrozen
 from gkd_lightning.encoders.low_rank import LowRank, add_low_rank, merged
+from gkd_lightning.encoders.switches import checkpoint_activations, compile_blocks
 from gkd_lightning.encoders.types import EncoderSpec, Tokens
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "TransformerEncoder",
     "add_low_rank",
     "build_encoder",
+    "checkpoint_activations",
+    "compile_blocks",
     "encoder_state",
     "export_encoder",
     "load_student",

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from gkd_lightning import __version__
+from gkd_lightning.encoders.attention import unfuse_attention_on_cpu
 from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
 from gkd_lightning.encoders.files import STUDENT_WEIGHTS, one_line, read_weights, weights_path
 from gkd_lightning.encoders.spelling import LoadReport
@@ -63,21 +64,12 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
         raise UserError(f"{spec.name}: options {spec.options} leave the model without a block")
     if transformer and isinstance(model.norm, torch.nn.Identity):
         raise UserError(f"{spec.name}: these options leave the model without a final norm, its tokens would be raw")
-    _unfuse_attention_on_cpu(model)
+    if not transformer:
+        unfuse_attention_on_cpu(model)  # a transformer chooses at every pass
     encoder: Encoder = (TransformerEncoder if transformer else FeatureMapEncoder)(spec, model, mean, std)
     if spec.weights is not None:
         _load(encoder, spec)
     return encoder
-
-
-def _unfuse_attention_on_cpu(model: torch.nn.Module) -> None:
-    # Measured: on a CPU the backward of fused attention takes half of a training step; matmul, softmax, matmul is
-    # two to three times faster there. With a GPU in the machine timm's own choice stands.
-    if torch.cuda.is_available():
-        return
-    for module in model.modules():
-        if hasattr(module, "fused_attn"):
-            setattr(module, "fused_attn", False)  # noqa: B010 - an attribute of timm's, unknown to the type checker
 
 
 def _load(encoder: Encoder, spec: EncoderSpec) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from gkd_lightning.encoders.attention import suit_attention
 from gkd_lightning.encoders.types import EncoderSpec, Tokens
 from gkd_lightning.errors import UserError
 
@@ -137,12 +138,17 @@ class TransformerEncoder(Encoder):
         for block in blocks:
             if not 0 <= block < self.depth:
                 raise UserError(f"{self.spec.name} has blocks 0 to {self.depth - 1}, there is no block {block}")
+        suit_attention(self.model, images.device, grid[0] * grid[1])
         self._mask = mask
         try:
-            # timm returns maps in ascending order of the block; every block index is asked for once.
+            # timm returns maps in ascending order of the block; every block index is asked for once. Without any
+            # it still wants one, which costs nothing as the (B, N, D) view that the last block gives.
             wanted = sorted(set(blocks))
             tokens, maps = self.model.forward_intermediates(
-                self.normalize(images), indices=wanted or [self.depth - 1], norm=False, output_fmt="NCHW"
+                self.normalize(images),
+                indices=wanted or [self.depth - 1],
+                norm=False,
+                output_fmt="NCHW" if wanted else "NLC",
             )
         finally:
             self._mask = None
