@@ -9,6 +9,7 @@ from gkd_lightning.bench.contender import Comparison
 
 SUITES: dict[str, str] = {
     "distillation": "steps of stage 1",
+    "growth": "cost against batch, tokens and processes",
 }
 
 
