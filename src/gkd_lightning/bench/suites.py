@@ -10,6 +10,7 @@ from gkd_lightning.bench.contender import Comparison
 SUITES: dict[str, str] = {
     "distillation": "steps of stage 1",
     "growth": "cost against batch, tokens and processes",
+    "startup": "help, a verb's help, the first training step",
 }
 
 
