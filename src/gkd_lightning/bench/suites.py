@@ -10,6 +10,8 @@ from gkd_lightning.bench.contender import Comparison
 SUITES: dict[str, str] = {
     "loaders": "images per second of the data pipeline beside torchvision",
     "distillation": "steps of stage 1",
+    "growth": "cost against batch, tokens and processes",
+    "startup": "help, a verb's help, the first training step",
 }
 
 
