@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from gkd_lightning.pipeline.callbacks.costs import peak_memory
+from gkd_lightning.memory import peak_memory
 
 WARM_UP = 2
 """Steps before the clock starts: the first fills caches and starts workers, in the second operations are counted."""
