@@ -26,13 +26,13 @@ from gkd_lightning.bench.stage1 import (
     EMA_DECAY,
     LEARNING_RATE,
     WEIGHT_DECAY,
+    forget_building,
     images_and_keys,
     seeded,
     specifications,
     write_checkpoints,
 )  # fmt: skip
 from gkd_lightning.errors import UserError
-from gkd_lightning.memory import reset_peak_memory
 
 _NAMES = {"vit_large": "vit_large", "vit_base": "vit_base", "vit_small": "vit_small", "vit_tiny": "vit_tiny"}
 
@@ -73,7 +73,7 @@ class OfficialStep:
         self.optimizer = create_optimizer(settings, self.model)
         self.scaler = NativeScaler() if self.half else None
         self.batch = batch
-        reset_peak_memory()  # as in our own step
+        forget_building()  # as in our own step
 
     def forward(self) -> dict[str, torch.Tensor]:
         moved = {

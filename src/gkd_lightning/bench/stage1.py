@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -129,7 +132,7 @@ class Stage1Step:
             self.optimizer = adamw(groups, LEARNING_RATE)
         else:
             self.optimizer = torch.optim.AdamW(groups, LEARNING_RATE, foreach=False)
-        reset_peak_memory()  # what it took to read and write files is no part of a step
+        forget_building()
 
     def forward(self) -> torch.Tensor:
         """The loss, with its graph."""
@@ -155,6 +158,14 @@ class Stage1Step:
         """Of the weights as they are."""
         with torch.no_grad():
             return self.forward().item()
+
+
+def forget_building() -> None:
+    """What it took to make weights, to write and to read them is no part of a step's memory."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
+    reset_peak_memory()
 
 
 class LoopedAverage(ExponentialMovingAverage):
