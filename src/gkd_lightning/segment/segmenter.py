@@ -114,7 +114,7 @@ class Segmenter(nn.Module):
             crops = crops / 255 if crops.dtype == torch.uint8 else crops
             crops = F.interpolate(crops, size=fitting, mode="bilinear", align_corners=False)
         output = self(crops)
-        return semantic_scores(output.classes[-1], output.masks[-1], size)
+        return semantic_scores(output.classes[-1], output.masks(-1), size)
 
 
 def semantic_scores(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
