@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 from gkd_lightning.bench.contender import Comparison
 
-SUITES: dict[str, str] = {}
+SUITES: dict[str, str] = {
+    "task": "stage 2's step",
+    "inference": "evaluation by sliding window",
+}
 
 
 def comparisons(suite: str, device: str, peers: Sequence[str] = ()) -> list[Comparison]:

@@ -61,9 +61,9 @@ class MaskedTransformer(Mask2FormerTransformerModule):
         states = [decoder.layernorm(hidden)]
         embeddings = [decoder.mask_predictor.mask_embedder(states[0])]
         for index, layer in enumerate(decoder.layers):
-            level = index % len(levels)
-            seen = _seen(embeddings[-1], shrunk[level])
-            hidden = _layer(layer, hidden, position, keys[level], values[level], seen)
+            turn = index % len(levels)
+            seen = _seen(embeddings[-1], shrunk[turn])
+            hidden = _layer(layer, hidden, position, keys[turn], values[turn], seen)
             states.append(decoder.layernorm(hidden))
             embeddings.append(decoder.mask_predictor.mask_embedder(states[-1]))
         return Decoded(torch.stack(states), torch.stack(embeddings))
@@ -94,8 +94,8 @@ def _layer(
 
 def _look(attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
     packed = zip(attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3), strict=True)
-    projected = [F.linear(each, *own) for each, own in zip((query, key, value), packed, strict=True)]
-    attended: Tensor = attention.out_proj(_attend(*projected, attention.num_heads, seen))
+    query, key, value = (F.linear(each, *own) for each, own in zip((query, key, value), packed, strict=True))
+    attended: Tensor = attention.out_proj(_attend(query, key, value, attention.num_heads, seen))
     return attended
 
 
@@ -115,4 +115,5 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int, seen: Tensor 
         attended = scores.softmax(-1).to(value.dtype) @ value
     else:
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-    return attended.transpose(1, 2).flatten(2)
+    together: Tensor = attended.transpose(1, 2).flatten(2)
+    return together

@@ -73,7 +73,8 @@ class HeadOutput(NamedTuple):
 
     def masks(self, layer: int) -> Tensor:
         """Mask logits (B, Q, h, w) after one layer."""
-        return (self.embeddings[layer] @ self.pixels.flatten(2)).unflatten(2, self.pixels.shape[2:])
+        masks: Tensor = (self.embeddings[layer] @ self.pixels.flatten(2)).unflatten(2, self.pixels.shape[2:])
+        return masks
 
     def chosen_masks(self, image: Tensor, queries: Tensor, counts: Sequence[int]) -> Tensor:
         """Mask logits (M, L, h, w) of a few queries, whose gradient is a fraction of the work for all queries.

@@ -30,7 +30,7 @@ class PixelDecoder(Mask2FormerPixelDecoder):
         self.position_embedding = SinePositions(config.feature_size // 2, normalize=True)
         for parent in (*self.input_projections, *self.lateral_convolutions):
             parent[0] = PointwiseConvolution.like(parent[0])
-        self.mask_projection = PointwiseConvolution.like(self.mask_projection)
+        self.mask_projection = PointwiseConvolution.like(self.get_submodule("mask_projection"))
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Decode (B, D_i, h_i, w_i) maps of stride 4, 8, 16 and 32, finest first.

@@ -38,14 +38,12 @@ class _WeightedSamples(torch.autograd.Function):
         summed = torch.empty(*value.shape[:2], place.shape[3], device=value.device, dtype=value.dtype)
         kept: list[Tensor] = []
         for rows in _chunks(value, place):
-            total: Tensor | None = None
+            total = summed[rows].zero_()
             for level, maps in enumerate(_maps(value[rows], shapes)):
                 sampled = F.grid_sample(maps, place[level, rows], align_corners=False)  # (rows, D, points, N)
-                part = (sampled * weight[rows, None, level]).sum(2)
-                total = part if total is None else total.add_(part)
+                total += (sampled * weight[rows, None, level]).sum(2)
                 if any(ctx.needs_input_grad):
                     kept.append(sampled)
-            summed[rows] = total
         ctx.save_for_backward(value, place, weight, *kept)
         ctx.shapes = shapes
         return summed

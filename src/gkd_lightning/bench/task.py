@@ -1,0 +1,107 @@
+"""Stage 2: a whole training step, against transformers' Mask2Former with its own loss around the same encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gkd_lightning.bench.contender import Comparison, Contender
+from gkd_lightning.bench.stock_head import stock_labels, stock_model
+from gkd_lightning.bench.undone import UNDONE
+from gkd_lightning.encoders import EncoderSpec
+from gkd_lightning.segment import Mask2FormerConfig, TaskLearning
+from gkd_lightning.segment.optim import parameter_groups
+
+CLASSES = 19
+VIT_SMALL = EncoderSpec("vit_small_patch14_dinov2", image_size=512, patch_size=16)
+_HERE = "gkd_lightning.bench.task:{}"
+
+
+def comparisons(device: str, peers: Sequence[str] = ()) -> list[Comparison]:
+    """`stage2`: 4 images of 512 px a step on a GPU, 1 on a CPU (one core needs six seconds for it)."""
+    batch = 4 if device == "cuda" else 1
+    threads = None if device == "cuda" else 1
+
+    def row(name: str, function: str, precision: str, **options: object) -> Contender:
+        given = {"precision": precision, "batch": batch, **options}
+        return Contender(f"{name}, {precision}", _HERE.format(function), given, threads)
+
+    rows = [row("transformers' Mask2Former", "stock", "fp32"), row("ours", "ours", "fp32")]
+    rows += [row(f"ours with {lever}", "ours", "fp32", undone=lever) for lever in UNDONE]
+    rows += [row("transformers' Mask2Former", "stock", "bf16"), row("ours", "ours", "bf16")]
+    rows += [row(f"ours with {lever}", "ours", "bf16", undone=lever) for lever in UNDONE]
+    title = f"Stage 2, one step of {batch} image{'s' if batch > 1 else ''} of 512 px (ViT-S, official head)"
+    return [Comparison("stage2", title, tuple(rows))]
+
+
+def batch_of(count: int, size: int, device: str) -> dict[str, Tensor]:
+    """Noise images and labels in blocks of 32 pixels, one in twenty ignored; the same in every process."""
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
+    blocks = torch.randint(0, CLASSES + 1, (count, size // 32, size // 32), generator=generator)
+    blocks[blocks == CLASSES] = 255
+    label = blocks.repeat_interleave(32, 1).repeat_interleave(32, 2).to(torch.uint8)
+    return {"image": image.to(device), "label": label.to(device), "key": torch.arange(count)}
+
+
+class Step:
+    """Forward, loss, backward, AdamW."""
+
+    def __init__(self, module: TaskLearning, trained: nn.Module, batch: dict[str, Tensor], precision: str) -> None:
+        self.module, self.batch = module, batch
+        self.device = batch["image"].device.type
+        self.bf16 = precision == "bf16"
+        groups = parameter_groups(trained, module.encoder, lr=1e-4, weight_decay=0.05, encoder_lr_scale=1.0)
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
+
+    def total(self) -> Tensor:
+        """The loss of one pass."""
+        return self.module.step_losses(self.batch).task.total
+
+    def step(self) -> int:
+        """A training step; returns the batch size."""
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+            loss = self.total()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return len(self.batch["image"])
+
+
+class StockStep(Step):
+    """The same with transformers' model; its masks and classes are made beforehand, outside the step."""
+
+    def __init__(self, module: TaskLearning, batch: dict[str, Tensor], precision: str) -> None:
+        self.model = stock_model(module.segmenter).to(batch["image"].device)
+        self.labels = stock_labels(batch["label"], CLASSES)
+        super().__init__(module, self.model, batch, precision)
+
+    def total(self) -> Tensor:
+        """See `Step.total`."""
+        masks, classes = self.labels
+        loss: Tensor = self.model(self.batch["image"], mask_labels=masks, class_labels=classes).loss
+        return loss
+
+
+def task_module(spec: EncoderSpec = VIT_SMALL, head: Mask2FormerConfig | None = None) -> TaskLearning:
+    """The real module, with the same random weights in every process."""
+    torch.manual_seed(0)
+    module = TaskLearning(spec, CLASSES, head or Mask2FormerConfig())
+    module.train()
+    return module
+
+
+def ours(device: str, precision: str, batch: int, undone: str = "") -> Step:
+    """The step as `TaskLearning` does it, all but one lever if `undone` names one."""
+    module = task_module()
+    if undone:
+        UNDONE[undone](module)
+    module.train().to(device)
+    return Step(module, module, batch_of(batch, 512, device), precision)
+
+
+def stock(device: str, precision: str, batch: int) -> Step:
+    """transformers' Mask2FormerForUniversalSegmentation."""
+    return StockStep(task_module().to(device), batch_of(batch, 512, device), precision)
