@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +11,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gkd_lightning.bench import inference, task
 from gkd_lightning.bench.counting import counted
 from gkd_lightning.bench.stock_head import stock_model
-from gkd_lightning.bench.task import Step, StockStep, batch_of, comparisons, task_module
+from gkd_lightning.bench.task import Step, StockStep, batch_of, task_module
 from gkd_lightning.bench.undone import UNDONE
 from gkd_lightning.segment import criterion
 from gkd_lightning.segment.head import Mask2FormerConfig
@@ -106,9 +109,20 @@ def test_every_lever_can_be_undone(lever: str) -> None:
     assert part == pytest.approx(whole, rel=0.05 if "losses" in lever else 1e-4)
 
 
-def test_comparisons_name_work_that_exists() -> None:
-    for device in ("cpu", "cuda"):
-        (stage2,) = comparisons(device)
-        names = [contender.name for contender in stage2.contenders]
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_rows_have_names_of_their_own_and_targets_that_exist(device: str) -> None:
+    for comparison in (*task.comparisons(device), *inference.comparisons(device)):
+        names = [contender.name for contender in comparison.contenders]
         assert len(set(names)) == len(names)
-        assert names[0] == "transformers' Mask2Former, fp32"
+        assert names[0].startswith("transformers'")
+        for contender in comparison.contenders:
+            module, _, function = contender.target.rpartition(":")
+            signature = inspect.signature(getattr(importlib.import_module(module), function))
+            signature.bind(device=device, **contender.options)
+
+
+def test_the_evaluation_workload_counts_its_images() -> None:
+    module = task_module(SPEC, HEAD)
+    work = inference.Sliding(module.segmenter.eval(), batch_of(2, SIZE, "cpu")["image"], bf16=False)
+    module.segmenter.window, module.segmenter.stride = 32, 21
+    assert work.step() == 2

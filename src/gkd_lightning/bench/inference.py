@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from gkd_lightning.bench.contender import Comparison, Contender
-from gkd_lightning.bench.task import batch_of, task_module
+from gkd_lightning.bench.task import batch_of, task_module, vit_small
 from gkd_lightning.bench.undone import UNDONE
-from gkd_lightning.encoders import EncoderSpec
 from gkd_lightning.segment import segmenter as segmenter_module
 
 LABEL_SIZE = (1052, 1914)
@@ -62,7 +61,7 @@ def sliding(
     undone: Sequence[str] = (),
 ) -> Sliding:  # fmt: skip
     """The real segmenter; `one_by_one` gives it a window at a time."""
-    module = task_module(EncoderSpec("vit_small_patch14_dinov2", image_size=window, patch_size=16))
+    module = task_module(vit_small(window))
     for lever in undone:
         UNDONE[lever](module)
     segmenter = module.segmenter.eval().to(device)

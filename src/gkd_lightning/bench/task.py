@@ -15,25 +15,34 @@ from gkd_lightning.segment import Mask2FormerConfig, TaskLearning
 from gkd_lightning.segment.optim import parameter_groups
 
 CLASSES = 19
-VIT_SMALL = EncoderSpec("vit_small_patch14_dinov2", image_size=512, patch_size=16)
 _HERE = "gkd_lightning.bench.task:{}"
 
 
 def comparisons(device: str, peers: Sequence[str] = ()) -> list[Comparison]:
-    """`stage2`: 4 images of 512 px a step on a GPU, 1 on a CPU (one core needs six seconds for it)."""
-    batch = 4 if device == "cuda" else 1
-    threads = None if device == "cuda" else 1
+    """`stage2`, the whole step, and `stage2_levers`, our step with one lever undone at a time.
 
-    def row(name: str, function: str, precision: str, **options: object) -> Contender:
-        given = {"precision": precision, "batch": batch, **options}
-        return Contender(f"{name}, {precision}", _HERE.format(function), given, threads)
+    On a GPU both are of 4 images of 512 px; on a CPU of one image (one core needs six seconds for it), and the levers
+    of 256 px: all contenders stay in memory, three gigabytes each at 512 px.
+    """
+    gpu = device == "cuda"
+    batch, small = (4, 512) if gpu else (1, 256)
 
-    rows = [row("transformers' Mask2Former", "stock", "fp32"), row("ours", "ours", "fp32")]
-    rows += [row(f"ours with {lever}", "ours", "fp32", undone=lever) for lever in UNDONE]
-    rows += [row("transformers' Mask2Former", "stock", "bf16"), row("ours", "ours", "bf16")]
-    rows += [row(f"ours with {lever}", "ours", "bf16", undone=lever) for lever in UNDONE]
-    title = f"Stage 2, one step of {batch} image{'s' if batch > 1 else ''} of 512 px (ViT-S, official head)"
-    return [Comparison("stage2", title, tuple(rows))]
+    def row(name: str, function: str, precision: str, size: int = 512, **options: object) -> Contender:
+        given = {"precision": precision, "batch": batch, "size": size, **options}
+        return Contender(f"{name}, {precision}", _HERE.format(function), given, None if gpu else 1)
+
+    stock_name, images = "transformers' Mask2Former", f"{batch} image{'s' if batch > 1 else ''}"
+    whole = [
+        row(name, function, precision)
+        for precision in ("fp32", "bf16")
+        for name, function in ((stock_name, "stock"), ("ours", "ours"))
+    ]
+    levers = [row(stock_name, "stock", "bf16", small), row("ours", "ours", "bf16", small)]
+    levers += [row(f"ours with {lever}", "ours", "bf16", small, undone=lever) for lever in UNDONE]
+    return [
+        Comparison("stage2", f"Stage 2, one step of {images} of 512 px (ViT-S, official head)", tuple(whole)),
+        Comparison("stage2_levers", f"Stage 2, one lever undone at a time, {images} of {small} px", tuple(levers)),
+    ]
 
 
 def batch_of(count: int, size: int, device: str) -> dict[str, Tensor]:
@@ -85,7 +94,12 @@ class StockStep(Step):
         return loss
 
 
-def task_module(spec: EncoderSpec = VIT_SMALL, head: Mask2FormerConfig | None = None) -> TaskLearning:
+def vit_small(size: int) -> EncoderSpec:
+    """The encoder of the comparisons, for images of `size` pixels a side."""
+    return EncoderSpec("vit_small_patch14_dinov2", image_size=size, patch_size=16)
+
+
+def task_module(spec: EncoderSpec, head: Mask2FormerConfig | None = None) -> TaskLearning:
     """The real module, with the same random weights in every process."""
     torch.manual_seed(0)
     module = TaskLearning(spec, CLASSES, head or Mask2FormerConfig())
@@ -93,15 +107,15 @@ def task_module(spec: EncoderSpec = VIT_SMALL, head: Mask2FormerConfig | None = 
     return module
 
 
-def ours(device: str, precision: str, batch: int, undone: str = "") -> Step:
+def ours(device: str, precision: str, batch: int, size: int, undone: str = "") -> Step:
     """The step as `TaskLearning` does it, all but one lever if `undone` names one."""
-    module = task_module()
+    module = task_module(vit_small(size))
     if undone:
         UNDONE[undone](module)
     module.train().to(device)
-    return Step(module, module, batch_of(batch, 512, device), precision)
+    return Step(module, module, batch_of(batch, size, device), precision)
 
 
-def stock(device: str, precision: str, batch: int) -> Step:
+def stock(device: str, precision: str, batch: int, size: int) -> Step:
     """transformers' Mask2FormerForUniversalSegmentation."""
-    return StockStep(task_module().to(device), batch_of(batch, 512, device), precision)
+    return StockStep(task_module(vit_small(size)).to(device), batch_of(batch, size, device), precision)
