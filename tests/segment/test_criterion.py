@@ -15,7 +15,7 @@ from gkd_lightning.segment.criterion import Mask2FormerCriterion
 from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.matcher import match
 from gkd_lightning.segment.points import KeyedPoints
-from gkd_lightning.segment.targets import semantic_targets
+from gkd_lightning.segment.targets import class_masks, semantic_targets
 from tests.segment.shape_points import ShapePoints, rand_by_shape
 
 CONFIG = Mask2FormerConfig(hidden_dim=32, heads=2, queries=9, points=50)
@@ -25,8 +25,18 @@ LAYERS, CLASSES = 3, 6
 def random_output(batch: int = 4, seed: int = 0, queries: int = 9) -> HeadOutput:
     generator = torch.Generator().manual_seed(seed)
     classes = torch.randn(LAYERS, batch, queries, CLASSES + 1, generator=generator)
-    masks = [4 * torch.randn(batch, queries, 8, 12, generator=generator) for _ in range(LAYERS)]
-    return HeadOutput(classes.requires_grad_(), tuple(mask.requires_grad_() for mask in masks))
+    masks = torch.stack([4 * torch.randn(batch, queries, 8, 12, generator=generator) for _ in range(LAYERS)])
+    output = output_of(classes, masks)
+    output.classes.requires_grad_()
+    output.embeddings.requires_grad_()
+    return output
+
+
+def output_of(classes: Tensor, masks: Tensor) -> HeadOutput:
+    """Mask logits (L, B, Q, h, w) as they are: every pixel's feature is its own place."""
+    _, batch, _, height, width = masks.shape
+    pixels = torch.eye(height * width).view(1, height * width, height, width)
+    return HeadOutput(classes, masks.flatten(3), pixels.expand(batch, -1, -1, -1))
 
 
 def random_label(batch: int = 4, seed: int = 0) -> Tensor:
@@ -56,7 +66,7 @@ def test_matching_equals_transformers(seed: int) -> None:
     masks, present = stock_targets(label)
     matcher = stock.Mask2FormerHungarianMatcher(cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=50)
     for layer in range(LAYERS):
-        expected = matcher(output.masks[layer], output.classes[layer], masks, present)
+        expected = matcher(output.masks(layer), output.classes[layer], masks, present)
         pairs = {
             (image, int(query), int(present[image][place]))
             for image, (queries, places) in enumerate(expected)
@@ -82,10 +92,10 @@ def test_losses_and_gradients_equal_transformers(seed: int) -> None:
     criterion = stock.Mask2FormerLoss(StockConfig(num_labels=CLASSES, train_num_points=50), weights)
     # The stock loss calls itself for the inner layers under the names ..._0, ..._1.
     inner = [
-        {"masks_queries_logits": theirs.masks[layer], "class_queries_logits": theirs.classes[layer]}
+        {"masks_queries_logits": theirs.masks(layer), "class_queries_logits": theirs.classes[layer]}
         for layer in range(LAYERS - 1)
     ]
-    expected = criterion(theirs.masks[-1], theirs.classes[-1], *stock_targets(label), inner)
+    expected = criterion(theirs.masks(-1), theirs.classes[-1], *stock_targets(label), inner)
     total = torch.stack(
         [weights[key.rsplit("_", 1)[0] if key[-1].isdigit() else key] * expected[key] for key in expected]
     )
@@ -96,8 +106,7 @@ def test_losses_and_gradients_equal_transformers(seed: int) -> None:
             name = key if layer == LAYERS - 1 else f"{key}_{layer}"
             torch.testing.assert_close(values[layer], weights[key] * expected[name], atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(ours.classes.grad, theirs.classes.grad, atol=1e-6, rtol=1e-5)
-    for mine, other in zip(ours.masks, theirs.masks, strict=True):
-        torch.testing.assert_close(mine.grad, other.grad, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(ours.embeddings.grad, theirs.embeddings.grad, atol=1e-6, rtol=1e-5)
 
 
 def test_a_perfect_prediction_costs_nothing() -> None:
@@ -106,9 +115,10 @@ def test_a_perfect_prediction_costs_nothing() -> None:
     classes = torch.full((LAYERS, 1, CLASSES, CLASSES + 1), -30.0)
     for class_id in range(CLASSES):
         classes[:, 0, class_id, class_id if targets.present[0, class_id] else CLASSES] = 30.0
-    masks = tuple(60 * (targets.masks - 0.5) for _ in range(LAYERS))
+    truth = class_masks(label, torch.zeros(CLASSES, dtype=torch.int64), torch.arange(CLASSES))
+    masks = (60 * (truth - 0.5)).expand(LAYERS, 1, -1, -1, -1)
     # Points between two pixels see a mixture; the losses there do not vanish, so the points sit on centres.
-    losses = Mask2FormerCriterion(CLASSES, CONFIG)(HeadOutput(classes, masks), label, PixelCentres())
+    losses = Mask2FormerCriterion(CLASSES, CONFIG)(output_of(classes, masks), label, PixelCentres())
     assert float(losses.classes.sum()) == pytest.approx(0, abs=1e-5)
     assert float(losses.masks.sum()) == pytest.approx(0, abs=1e-4)
     assert float(losses.dice.sum()) == pytest.approx(0, abs=1e-4)
@@ -132,10 +142,10 @@ def test_an_image_without_truth_only_teaches_no_object() -> None:
     losses = Mask2FormerCriterion(CLASSES, CONFIG)(output, label, KeyedPoints([1, 2]))
     losses.total.backward()
     assert torch.isfinite(losses.total)
-    for masks in output.masks:
-        assert masks.grad is not None
-        assert not masks.grad[1].any()
-        assert masks.grad[0].any()
+    gradient = output.embeddings.grad
+    assert gradient is not None
+    assert not gradient[:, 1].any()
+    assert gradient[:, 0].flatten(1).any(1).all()
 
 
 def test_a_batch_without_any_truth() -> None:
@@ -145,8 +155,7 @@ def test_a_batch_without_any_truth() -> None:
     losses.total.backward()
     assert not losses.masks.any()
     assert not losses.dice.any()
-    for masks in output.masks:  # in the graph, so that no rank waits for another's gradients
-        assert masks.grad is not None
+    assert output.embeddings.grad is not None  # in the graph, so that no rank waits for another's gradients
 
 
 def test_more_classes_than_queries() -> None:
@@ -166,7 +175,7 @@ def test_more_classes_than_queries() -> None:
 def test_divergence_ends_in_one_line() -> None:
     output = random_output()
     with torch.no_grad():
-        output.masks[1][2, 3] = torch.nan
+        output.embeddings[1, 2, 3] = torch.nan
     with pytest.raises(UserError, match=r"layer 1, image 2 of the batch.*lower lr") as caught:
         Mask2FormerCriterion(CLASSES, CONFIG)(output, random_label(), KeyedPoints([1, 2, 3, 4]))
     assert "\n" not in str(caught.value)
@@ -194,10 +203,10 @@ def _rank(rank: int, folder: str) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     output, label = random_output(), random_label()
     mine = slice(rank, None, 2)
-    part = HeadOutput(output.classes[:, mine], tuple(masks[mine] for masks in output.masks))
+    part = HeadOutput(output.classes[:, mine], output.embeddings[:, mine], output.pixels[mine])
     losses = Mask2FormerCriterion(CLASSES, CONFIG)(part, label[mine], KeyedPoints([1, 2, 3, 4][mine]))
     losses.total.backward()
-    gradients = [output.classes.grad, *(masks.grad for masks in output.masks)]
+    gradients = [output.classes.grad, output.embeddings.grad]
     torch.save((torch.stack(losses), gradients), f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
 
@@ -212,6 +221,6 @@ def test_two_ranks_give_the_loss_and_gradient_of_one(tmp_path: Path) -> None:
     multiprocessing.start_processes(_rank, (str(tmp_path),), nprocs=2, start_method="fork")
     (first, first_gradients), (second, second_gradients) = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     torch.testing.assert_close((first + second) / 2, torch.stack(losses), atol=1e-6, rtol=1e-6)
-    whole = [output.classes.grad, *(masks.grad for masks in output.masks)]
+    whole = [output.classes.grad, output.embeddings.grad]
     for one, a, b in zip(whole, first_gradients, second_gradients, strict=True):
         torch.testing.assert_close((a + b) / 2, one, atol=1e-6, rtol=1e-5)

@@ -62,6 +62,16 @@ def test_no_object_has_no_score() -> None:
     assert float(scores[0, 1].max()) < 1e-3
 
 
+def test_scores_are_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several images and queries at once, a few, or one by one."""
+    generator = torch.Generator().manual_seed(0)
+    classes, masks = torch.randn(3, 7, 5, generator=generator), torch.randn(3, 7, 6, 4, generator=generator)
+    whole = semantic_scores(classes, masks, (9, 10))
+    for values in (90 * 14, 90 * 7, 90 * 3, 1):
+        monkeypatch.setattr("gkd_lightning.segment.segmenter.CACHED_MASK_VALUES", values)
+        torch.testing.assert_close(semantic_scores(classes, masks, (9, 10)), whole, atol=1e-6, rtol=1e-6)
+
+
 def test_every_pixel_is_covered_and_windows_fill_the_image() -> None:
     for size in ((1, 1), (31, 100), (32, 32), (33, 65), (90, 47)):
         covered = torch.zeros(size)

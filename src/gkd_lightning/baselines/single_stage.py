@@ -73,7 +73,7 @@ class SingleStageDistillation(TaskLearning):
 
     def distillation_loss(self, batch: dict[str, Tensor], student: StudentPass) -> dict[str, Tensor]:
         """The method's terms, weighted; arguments as in `TaskLearning.distillation_loss`."""
-        classes, masks = student.output.classes[-1], student.output.masks[-1]
+        classes, masks = student.output.classes[-1], student.output.masks(-1)
         size = (masks.shape[-2], masks.shape[-1])
         logits = pixel_logits(classes, masks, size) if self.term.wants_logits else None
         with torch.no_grad():
@@ -90,7 +90,7 @@ class SingleStageDistillation(TaskLearning):
         logits = None
         if self.term.wants_logits:
             output = segmenter.head(segmenter.pyramid(maps[: len(maps) - len(self.term.blocks)]))
-            logits = pixel_logits(output.classes[-1], output.masks[-1], size)
+            logits = pixel_logits(output.classes[-1], output.masks(-1), size)
         blocks = maps[len(maps) - len(self.term.blocks) :]
         return View(resize_tokens(tokens, grid), tuple(_resized(block, grid) for block in blocks), logits)
 

@@ -12,6 +12,8 @@ SUITES: dict[str, str] = {
     "distillation": "steps of stage 1",
     "growth": "cost against batch, tokens and processes",
     "startup": "help, a verb's help, the first training step",
+    "task": "stage 2's step",
+    "inference": "evaluation by sliding window",
 }
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.matcher import Matching, match
 from gkd_lightning.segment.points import PointSource, sample_points, uncertain_points
-from gkd_lightning.segment.targets import Targets, semantic_targets
+from gkd_lightning.segment.targets import class_masks, semantic_targets
 
 
 class HeadLosses(NamedTuple):
@@ -52,12 +52,12 @@ class Mask2FormerCriterion(nn.Module):
 
     def forward(self, output: HeadOutput, label: Tensor, source: PointSource) -> HeadLosses:
         """Losses of a batch against its (B, H, W) uint8 label maps (255 = ignored)."""
-        targets = semantic_targets(label, self.num_classes)
-        matching = match(output, targets, source, self.config)
+        matching = match(output, semantic_targets(label, self.num_classes), source, self.config)
+        logits = output.chosen_masks(matching.image, matching.query, matching.counts).float()
         with torch.autocast(label.device.type, enabled=False):
             masks, total_weight = self._normalizers(output, matching)
             classes = self._class_loss(output.classes.float(), matching) / total_weight
-            entropy, dice = self._mask_losses(output, targets, matching, source)
+            entropy, dice = self._mask_losses(logits, label, matching, source)
         config = self.config
         return HeadLosses(
             config.class_weight * classes, config.mask_weight * entropy / masks, config.dice_weight * dice / masks
@@ -66,7 +66,9 @@ class Mask2FormerCriterion(nn.Module):
     def _normalizers(self, output: HeadOutput, matching: Matching) -> Tensor:
         queries = matching.query_class[0].numel()
         weight = matching.total + self.config.no_object_weight * (queries - matching.total)
-        sums = torch.tensor([matching.total, weight], dtype=torch.float32, device=output.classes.device)
+        # Filled on the device: a tensor made of numbers on the host would be copied, and the host would wait.
+        sums = torch.full((2,), float(matching.total), device=output.classes.device)
+        sums[1].fill_(weight)
         return mean_over_ranks(sums).clamp(min=1)
 
     def _class_loss(self, logits: Tensor, matching: Matching) -> Tensor:
@@ -76,17 +78,13 @@ class Mask2FormerCriterion(nn.Module):
         return losses.view(logits.shape[0], -1).sum(1)
 
     def _mask_losses(
-        self, output: HeadOutput, targets: Targets, matching: Matching, source: PointSource
+        self, masks: Tensor, label: Tensor, matching: Matching, source: PointSource
     ) -> tuple[Tensor, Tensor]:
         config = self.config
-        rows = matching.image[:, None] * output.classes.shape[2] + matching.query  # (M, L) into (B * Q)
-        masks = torch.stack(
-            [layer.flatten(0, 1).index_select(0, rows[:, i]).float() for i, layer in enumerate(output.masks)], dim=1
-        )
         points = uncertain_points(
             masks.detach(), matching.counts, source, config.points, config.oversample, config.importance
         )
-        truth = targets.masks[matching.image, matching.classes][:, None]
+        truth = class_masks(label, matching.image, matching.classes)[:, None]
         truth = sample_points(truth, points.flatten(1, 2))[:, 0].view(points.shape[:-1])  # (M, L, P)
         logits = sample_points(masks.flatten(0, 1)[:, None], points.flatten(0, 1)).view(truth.shape)
         entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(-1)

@@ -9,14 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig as TransformersConfig
-from transformers.models.mask2former.modeling_mask2former import (
-    Mask2FormerPixelDecoder,
-    Mask2FormerTransformerModule,
-)
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.segment.decoder import MaskedTransformer
 from gkd_lightning.segment.initialization import initialize
-from gkd_lightning.segment.lean import DeformableAttention, PointwiseConvolution, SinePositions
+from gkd_lightning.segment.pixels import PixelDecoder
 
 
 @dataclass(frozen=True)
@@ -62,12 +59,38 @@ OFFICIAL_HEAD = Mask2FormerConfig()
 
 
 class HeadOutput(NamedTuple):
-    """What the head says after each of L layers: the learned queries first, then every decoder layer."""
+    """What the head says after each of L layers: the learned queries first, then every decoder layer.
+
+    Masks are kept as the two factors of their logits: most are wanted without a gradient, or not at all.
+    """
 
     classes: Tensor
     """(L, B, Q, K + 1) logits; the last class is `no object`."""
-    masks: tuple[Tensor, ...]
-    """L times (B, Q, h, w) logits at the stride of the finest map."""
+    embeddings: Tensor
+    """(L, B, Q, C), what each query looks for in a pixel."""
+    pixels: Tensor
+    """(B, C, h, w), what there is in each pixel of the finest map."""
+
+    def masks(self, layer: int) -> Tensor:
+        """Mask logits (B, Q, h, w) after one layer."""
+        masks: Tensor = (self.embeddings[layer] @ self.pixels.flatten(2)).unflatten(2, self.pixels.shape[2:])
+        return masks
+
+    def chosen_masks(self, image: Tensor, queries: Tensor, counts: Sequence[int]) -> Tensor:
+        """Mask logits (M, L, h, w) of a few queries, whose gradient is a fraction of the work for all queries.
+
+        Args:
+            image: (M,) int64, ascending.
+            queries: (M, L) int64, one query in each layer.
+            counts: how many of the M belong to each image.
+        """
+        layers, batch, number, _ = self.embeddings.shape
+        layer = torch.arange(layers, device=queries.device)
+        rows = (layer * batch + image[:, None]) * number + queries
+        chosen = self.embeddings.flatten(0, 2).index_select(0, rows.flatten()).split([n * layers for n in counts])
+        pixels = self.pixels.flatten(2).unbind()
+        masks = torch.cat([own @ found for own, found in zip(chosen, pixels, strict=True)])
+        return masks.view(-1, layers, *self.pixels.shape[2:])
 
 
 class Mask2FormerHead(nn.Module):
@@ -100,25 +123,12 @@ class Mask2FormerHead(nn.Module):
             num_queries=config.queries,
             dropout=0.0,
         )
-        self.pixel_decoder = Mask2FormerPixelDecoder(plan, feature_channels=list(feature_dims))
-        self.transformer = Mask2FormerTransformerModule(config.hidden_dim, plan)
+        self.pixel_decoder = PixelDecoder(plan, list(feature_dims))
+        self.transformer = MaskedTransformer(config.hidden_dim, plan)
         self.class_predictor = nn.Linear(config.hidden_dim, num_classes + 1)
-        self._replace_wasteful_parts()
+        self.pixel_decoder.replace_parts(config.sampled_points)  # last: its random numbers come after the others
         initialize(self)
         self.pixel_decoder.eval()  # Lightning never calls train() on a module that starts in training mode
-
-    def _replace_wasteful_parts(self) -> None:
-        config, decoder = self.config, self.pixel_decoder
-        for layer in decoder.encoder.layers:
-            levels = layer.self_attn.n_levels
-            layer.self_attn = DeformableAttention(config.hidden_dim, config.heads, levels, config.sampled_points)
-        decoder.position_embedding = SinePositions(config.hidden_dim // 2, normalize=True)
-        self.transformer.position_embedder = SinePositions(config.hidden_dim // 2, normalize=True)
-        projections = [*decoder.input_projections, *decoder.lateral_convolutions]
-        for parent, name in [*((projection, "0") for projection in projections), (decoder, "mask_projection")]:
-            stock = parent.get_submodule(name)
-            lean = PointwiseConvolution(stock.in_channels, stock.out_channels, 1, bias=stock.bias is not None)
-            parent.set_submodule(name, lean)
 
     def train(self, mode: bool = True) -> Mask2FormerHead:
         """Leave the pixel decoder in eval mode: it has no dropout and no batch norm.
@@ -132,11 +142,9 @@ class Mask2FormerHead(nn.Module):
 
     def forward(self, pyramid: Sequence[Tensor]) -> HeadOutput:
         """Predict from (B, D_i, h_i, w_i) maps, finest first."""
-        features = [level.float() for level in pyramid]
-        pixels = self.pixel_decoder(features)
-        decoded = self.transformer(pixels.multi_scale_features, pixels.mask_features)
-        queries = torch.stack(decoded.intermediate_hidden_states)  # (L, Q, B, D)
-        return HeadOutput(self.class_predictor(queries.transpose(1, 2)), decoded.masks_queries_logits)
+        levels, pixels = self.pixel_decoder([level.float() for level in pyramid])
+        decoded = self.transformer(levels, pixels)
+        return HeadOutput(self.class_predictor(decoded.states), decoded.embeddings, pixels)
 
 
 def _check(config: Mask2FormerConfig) -> None:

@@ -12,13 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention,
     Mask2FormerSinePositionEmbedding,
 )
 
-Shapes = tuple[tuple[int, int], ...]
+from gkd_lightning.segment.sampling import Shapes, weighted_samples
 
 
 class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention):
@@ -59,18 +58,13 @@ class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAtte
         # The axis of the queries goes last: softmax, sampling and summing then run along memory.
         value = value.transpose(1, 2).reshape(rows, -1, count)
         weight = logits.transpose(1, 2).reshape(rows, levels * points, count).softmax(1)
-        weight = weight.view(rows, 1, levels, points, count)
+        weight = weight.view(rows, levels, points, count)
         centre, pixel = _centre_and_pixel(tuple(spatial_shapes_list), value.device)
         place = torch.addcmul(centre, offset, pixel)
         place = place.permute(3, 0, 2, 4, 1, 5).reshape(levels, rows, points, count, 2)
 
-        output = value.new_zeros(())
-        sizes = [height * width for height, width in spatial_shapes_list]
-        for level, part in enumerate(value.split(sizes, dim=2)):
-            maps = part.reshape(rows, -1, *spatial_shapes_list[level])
-            sampled = F.grid_sample(maps, place[level], align_corners=False)  # (rows, D / heads, points, N)
-            output = output + (sampled * weight[:, :, level]).sum(2)
-        attended: Tensor = self.output_proj(output.view(batch, dim, count).transpose(1, 2))
+        output = weighted_samples(value, place, weight, tuple(spatial_shapes_list))
+        attended: Tensor = self.output_proj(output.reshape(batch, dim, count).transpose(1, 2))
         return attended, None
 
 
@@ -84,6 +78,11 @@ class SinePositions(Mask2FormerSinePositionEmbedding):
 
 class PointwiseConvolution(nn.Conv2d):
     """A 1x1 convolution; on a CPU one matrix product, whose backward pass is two to three times faster."""
+
+    @classmethod
+    def like(cls, stock: nn.Conv2d) -> PointwiseConvolution:
+        """A fresh one of the same size."""
+        return cls(stock.in_channels, stock.out_channels, 1, bias=stock.bias is not None)
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, h, w) to (B, D, h, w)."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.points import PointSource, sample_points
-from gkd_lightning.segment.targets import Targets
+from gkd_lightning.segment.targets import Targets, class_shares
 
 
 class Matching(NamedTuple):
@@ -41,20 +41,30 @@ def matching_cost(output: HeadOutput, targets: Targets, source: PointSource, con
     """Cost (B, L, Q, K) float32 of letting a query answer for a class; meaningless for absent classes.
 
     2 * (1 - probability) (the 1 is left out), 5 * mean binary cross-entropy and 5 * dice at `points` uniform
-    points that the queries of one layer and image share. Source: mmdet 3.3.0 ``match_cost.py``.
+    points that the queries of one layer and image share. Source: mmdet 3.3.0 ``match_cost.py``. Layer by layer: what
+    one needs fits a cache, what all need is near a gigabyte at the official size.
     """
-    layers, classes = output.classes.shape[0], output.classes.shape[3] - 1
-    points = source.per_image(layers, config.points, output.classes.device)
-    logits = torch.stack([sample_points(m.float(), points[:, i]) for i, m in enumerate(output.masks)], dim=1)
-    truth = sample_points(targets.masks, points.flatten(1, 2)).unflatten(2, (layers, -1)).permute(0, 2, 3, 1)
-    probability = logits.sigmoid()
-    # log(1 + e^-x) - log(1 + e^x) = -x, so cross-entropy against every class is one product.
-    entropy = (F.softplus(logits).sum(-1, keepdim=True) - logits @ truth) / config.points
-    overlap = 2 * (probability @ truth)
-    dice = 1 - (overlap + 1) / (probability.sum(-1, keepdim=True) + truth.sum(-2, keepdim=True) + 1)
-    named = output.classes.float().softmax(-1)[..., :classes].transpose(0, 1)
-    cost: Tensor = config.mask_weight * entropy + config.dice_weight * dice - config.class_weight * named
-    return cost
+    points = source.per_image(output.classes.shape[0], config.points, output.classes.device)
+    return torch.stack(
+        [
+            _layer_cost(output.classes[i], output.masks(i), targets, points[:, i], config)
+            for i in range(output.classes.shape[0])
+        ],
+        dim=1,
+    )
+
+
+def _layer_cost(classes: Tensor, masks: Tensor, targets: Targets, points: Tensor, config: Mask2FormerConfig) -> Tensor:
+    with torch.autocast(classes.device.type, enabled=False):
+        named = classes.float().softmax(-1)[..., :-1]
+        truth = class_shares(targets.label, points, named.shape[-1])
+        logits = sample_points(masks.float(), points)
+        # log(1 + e^-x) - log(1 + e^x) = -x, so cross-entropy against every class is one product.
+        entropy = (F.softplus(logits).sum(-1, keepdim=True) - logits @ truth) / config.points
+        probability = logits.sigmoid_()
+        overlap = 2 * (probability @ truth)
+        dice = 1 - (overlap + 1) / (probability.sum(-1, keepdim=True) + truth.sum(-2, keepdim=True) + 1)
+        return config.mask_weight * entropy + config.dice_weight * dice - config.class_weight * named
 
 
 def match(output: HeadOutput, targets: Targets, source: PointSource, config: Mask2FormerConfig) -> Matching:
@@ -63,8 +73,7 @@ def match(output: HeadOutput, targets: Targets, source: PointSource, config: Mas
     Raises:
         UserError: if the logits are not finite (the run has diverged) or a label id is not a class.
     """
-    with torch.autocast(output.classes.device.type, enabled=False):
-        cost = matching_cost(output, targets, source, config)
+    cost = matching_cost(output, targets, source, config)
     batch, layers, queries, classes = cost.shape
     packed = torch.cat([cost.flatten(), targets.present.flatten().float(), targets.highest.float().view(1)])
     host = packed.cpu().numpy()

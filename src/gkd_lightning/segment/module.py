@@ -127,7 +127,9 @@ class TaskLearning(L.LightningModule):
         labels = images.new_zeros((len(images), *images.shape[-2:]), dtype=torch.uint8)
         keys = torch.zeros(len(images), dtype=torch.int64, device="cpu")
         distillation = self.distillation_loss({"image": images, "label": labels, "key": keys}, student)
-        scores = [student.output.classes, *student.output.masks, *distillation.values()]
+        output = student.output
+        masks = [output.masks(layer) for layer in range(len(output.classes))]
+        scores = [output.classes, *masks, *distillation.values()]
         return torch.stack([score.float().mean() for score in scores]).sum()
 
     @property

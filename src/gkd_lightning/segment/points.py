@@ -75,7 +75,7 @@ def uncertain_points(
     """
     layers = masks.shape[1]
     drawn = source.per_mask(counts, layers, int(points * oversample), masks.device).flatten(0, 1)
-    certainty = sample_points(masks.flatten(0, 1)[:, None], drawn)[:, 0].abs()
+    certainty = sample_points(masks.flatten(0, 1)[:, None], drawn)[:, 0].abs_()
     uncertain = int(points * importance)
     chosen = _smallest(certainty, uncertain)
     undecided = drawn.gather(1, chosen[..., None].expand(-1, -1, 2))

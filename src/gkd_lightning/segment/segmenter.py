@@ -18,6 +18,9 @@ from gkd_lightning.segment.sliding import sliding_scores
 MASK_VALUES_AT_ONCE = 2**28
 """Full-size mask values (queries x pixels) of one forward pass: 1 GiB, ten windows of the official size."""
 
+CACHED_MASK_VALUES = 2**22
+"""Of them, what is enlarged, squashed and summed at once, 16 MiB: small enough for memory that is used again."""
+
 
 class Segmenter(nn.Module):
     """A segmentation model that is ready to use.
@@ -114,7 +117,7 @@ class Segmenter(nn.Module):
             crops = crops / 255 if crops.dtype == torch.uint8 else crops
             crops = F.interpolate(crops, size=fitting, mode="bilinear", align_corners=False)
         output = self(crops)
-        return semantic_scores(output.classes[-1], output.masks[-1], size)
+        return semantic_scores(output.classes[-1], output.masks(-1), size)
 
 
 def semantic_scores(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -128,10 +131,22 @@ def semantic_scores(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Te
     Returns:
         (B, K, *size) float32. Source: mmseg 1.2.2 ``mask2former_head.py``, lines 153-163.
     """
-    masks = F.interpolate(masks.float(), size=size, mode="bilinear", align_corners=False)
+    pixels = size[0] * size[1]
     with torch.autocast(masks.device.type, enabled=False):
-        named = classes.float().softmax(-1)[..., :-1]
-        return torch.einsum("bqk,bqhw->bkhw", named, masks.sigmoid_())
+        named = classes.float().softmax(-1)[..., :-1].transpose(1, 2)
+        images, queries = (max(1, CACHED_MASK_VALUES // each) for each in (pixels * masks.shape[1], pixels))
+        parts = zip(named.split(images), masks.float().split(images), strict=True)
+        return torch.cat([_summed(*part, size, queries) for part in parts])
+
+
+def _summed(named: Tensor, masks: Tensor, size: tuple[int, int], queries: int) -> Tensor:
+    total: Tensor | None = None
+    for weight, mask in zip(named.split(queries, 2), masks.split(queries, 1), strict=True):
+        probability = F.interpolate(mask, size=size, mode="bilinear", align_corners=False).sigmoid_().flatten(2)
+        total = weight @ probability if total is None else torch.baddbmm(total, weight, probability)
+    assert total is not None
+    scores: Tensor = total.unflatten(2, size)
+    return scores
 
 
 def unfrozen(encoder: Encoder | Frozen[Encoder]) -> Encoder:

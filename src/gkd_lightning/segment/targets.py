@@ -1,4 +1,4 @@
-"""From a label map to one mask per class."""
+"""What a label map says about its classes: which there are, where, and how much of them there is at a point."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class Targets(NamedTuple):
-    """Truth of a batch; a class that an image lacks keeps its (empty) place, so shapes need no look at the data."""
+    """Truth of a batch; a class that an image lacks keeps its place, so shapes need no look at the data."""
 
-    masks: Tensor
-    """(B, K, H, W) float32, 1 where the pixel has the class. Ignored pixels are 0, background, in every mask."""
+    label: Tensor
+    """(B, H, W) uint8."""
     present: Tensor
     """(B, K) bool, classes with at least one pixel."""
     highest: Tensor
@@ -24,7 +24,42 @@ def semantic_targets(label: Tensor, num_classes: int, ignore: int = 255) -> Targ
 
     An image without a valid pixel has no class present. Source: mmseg 1.2.2 ``mask2former_head.py``, lines 52-100.
     """
-    classes = torch.arange(num_classes, device=label.device, dtype=label.dtype)
-    masks = label[:, None] == classes[:, None, None]
-    highest = label.masked_fill(label == ignore, 0).max()
-    return Targets(masks.float(), masks.flatten(2).any(dim=2), highest)
+    ids = label.flatten(1).long()
+    found = torch.zeros(len(label), 256, dtype=torch.bool, device=label.device).scatter_(1, ids, True)
+    found[:, ignore] = False
+    highest = (found * torch.arange(256, device=label.device)).max()
+    return Targets(label, found[:, :num_classes], highest)
+
+
+def class_masks(label: Tensor, image: Tensor, classes: Tensor) -> Tensor:
+    """(M, H, W) float32, 1 where image `image[i]` of (B, H, W) labels has class `classes[i]`; both (M,) int64.
+
+    Ignored pixels are 0, background, in every mask.
+    """
+    return (label.index_select(0, image) == classes[:, None, None]).float()
+
+
+def class_shares(label: Tensor, points: Tensor, num_classes: int) -> Tensor:
+    """What bilinear sampling of the masks of all classes would give, from four reads of the label map.
+
+    Args:
+        label: (B, H, W) uint8 train ids.
+        points: (B, P, 2) (x, y) in [-1, 1] as in `sample_points`.
+        num_classes: K; higher ids, as the ignored one, are no class.
+
+    Returns:
+        (B, P, K) float32 in [0, 1].
+    """
+    batch, height, width = label.shape
+    ids = label.flatten(1)
+    x = ((points[..., 0] + 1) * width - 1) / 2
+    y = ((points[..., 1] + 1) * height - 1) / 2
+    left, top = x.floor(), y.floor()
+    shares = torch.zeros(batch, points.shape[1], num_classes + 1, device=label.device)
+    for row, by_row in ((top, top + 1 - y), (top + 1, y - top)):
+        for column, by_column in ((left, left + 1 - x), (left + 1, x - left)):
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+            found = ids.gather(1, place.long()).long().clamp(max=num_classes)
+            shares.scatter_add_(2, found[..., None], (by_row * by_column * inside)[..., None])
+    return shares[..., :num_classes]

@@ -1,0 +1,119 @@
+"""transformers' masked-attention decoder with the same parameters and numbers, and less work.
+
+What its own forward pass does besides: the masks of all queries are predicted at full size and differentiated after
+every layer, shrunk, squashed and copied once per head; the attention weights of every head are kept and averaged for
+nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Mask2FormerConfig as TransformersConfig
+from transformers.models.mask2former.modeling_mask2former import (
+    Mask2FormerAttention,
+    Mask2FormerMaskedAttentionDecoderLayer,
+    Mask2FormerTransformerModule,
+)
+
+from gkd_lightning.segment.lean import SinePositions
+
+
+class Decoded(NamedTuple):
+    """Queries after each of L layers, the learned ones first."""
+
+    states: Tensor
+    """(L, B, Q, D), normalised: what classes are predicted from."""
+    embeddings: Tensor
+    """(L, B, Q, C): their products with the pixels' features are the mask logits."""
+
+
+class MaskedTransformer(Mask2FormerTransformerModule):
+    """Queries look at the pixels of one level after the other, each inside the mask that it has predicted last."""
+
+    def __init__(self, features: int, config: TransformersConfig) -> None:
+        super().__init__(in_features=features, config=config)
+        self.position_embedder = SinePositions(config.hidden_dim // 2, normalize=True)
+
+    def forward(self, levels: Sequence[Tensor], pixels: Tensor) -> Decoded:
+        """Decode.
+
+        Args:
+            levels: three (B, D, h_i, w_i) maps, coarsest first.
+            pixels: (B, C, h, w) features of the finest map.
+        """
+        values, keys, shrunk = [], [], []
+        for index, level in enumerate(levels):
+            position = self.position_embedder(level.shape, level.device, level.dtype)
+            value = self.input_projections[index](level).flatten(2).transpose(1, 2) + self.level_embed.weight[index]
+            values.append(value)
+            keys.append(value + position.flatten(2).transpose(1, 2))
+            # A mask is linear in the pixels' features: shrinking these once shrinks the masks of every layer.
+            small = F.interpolate(pixels.detach(), size=level.shape[-2:], mode="bilinear", align_corners=False)
+            shrunk.append(small.flatten(2))
+        decoder = self.decoder
+        position = self.queries_embedder.weight
+        hidden = self.queries_features.weight.expand(len(pixels), -1, -1)
+        states = [decoder.layernorm(hidden)]
+        embeddings = [decoder.mask_predictor.mask_embedder(states[0])]
+        for index, layer in enumerate(decoder.layers):
+            turn = index % len(levels)
+            seen = _seen(embeddings[-1], shrunk[turn])
+            hidden = _layer(layer, hidden, position, keys[turn], values[turn], seen)
+            states.append(decoder.layernorm(hidden))
+            embeddings.append(decoder.mask_predictor.mask_embedder(states[-1]))
+        return Decoded(torch.stack(states), torch.stack(embeddings))
+
+
+@torch.no_grad()
+def _seen(embeddings: Tensor, pixels: Tensor) -> Tensor:
+    """Which pixels a query may look at: those of its mask, or all if it has none; (B, 1, Q, N) bool for all heads."""
+    hidden = (embeddings @ pixels) < 0
+    return (~hidden | hidden.all(dim=-1, keepdim=True))[:, None]
+
+
+def _layer(
+    layer: Mask2FormerMaskedAttentionDecoderLayer,
+    hidden: Tensor,
+    position: Tensor,
+    key: Tensor,
+    value: Tensor,
+    seen: Tensor,
+) -> Tensor:
+    """(B, Q, D) queries through one layer; (B, N, D) keys and values."""
+    hidden = layer.cross_attn_layer_norm(hidden + _look(layer.cross_attn, hidden + position, key, value, seen))
+    hidden = layer.self_attn_layer_norm(hidden + _exchange(layer.self_attn, hidden + position, hidden))
+    further = layer.fc2(layer.activation_fn(layer.fc1(hidden)))
+    normalized: Tensor = layer.final_layer_norm(hidden + further)
+    return normalized
+
+
+def _look(attention: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
+    packed = zip(attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3), strict=True)
+    query, key, value = (F.linear(each, *own) for each, own in zip((query, key, value), packed, strict=True))
+    attended: Tensor = attention.out_proj(_attend(query, key, value, attention.num_heads, seen))
+    return attended
+
+
+def _exchange(attention: Mask2FormerAttention, positioned: Tensor, hidden: Tensor) -> Tensor:
+    query, key = attention.q_proj(positioned), attention.k_proj(positioned)
+    attended: Tensor = attention.out_proj(_attend(query, key, attention.v_proj(hidden), attention.num_heads))
+    return attended
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int, seen: Tensor | None = None) -> Tensor:
+    query, key, value = (each.unflatten(2, (heads, -1)).transpose(1, 2) for each in (query, key, value))
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        # Measured: the fused kernel's backward pass takes two to four times as long there.
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
+        if seen is not None:
+            scores = scores + torch.zeros_like(seen, dtype=scores.dtype).masked_fill_(~seen, -torch.inf)
+        attended = scores.softmax(-1).to(value.dtype) @ value
+    else:
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    together: Tensor = attended.transpose(1, 2).flatten(2)
+    return together
