@@ -11,14 +11,19 @@ import yaml
 
 from gkd_lightning.errors import UserError
 
+try:
+    from yaml import CSafeLoader as _SafeLoader  # ten times as fast; PyYAML may have been built without it
+except ImportError:
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
 _ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _FLOAT = re.compile(
     r"^[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\.\d[\d_]*([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.(inf|nan))$"
 )
 
 
-class _Loader(yaml.SafeLoader):
-    """`yaml.SafeLoader` that reads ``1e-4`` as a number and refuses a key written twice."""
+class _Loader(_SafeLoader):
+    """A safe loader that reads ``1e-4`` as a number and refuses a key written twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -48,7 +53,12 @@ class _Dumper(yaml.SafeDumper):
 
 def parse_yaml(text: str) -> Any:
     """The value of a YAML text. Raises `yaml.YAMLError`."""
-    return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    return yaml.load(text, Loader=_Loader)  # a safe one
+
+
+def parse_dumped(text: str) -> Any:
+    """The value of a text that PyYAML itself has written, by its own rules."""
+    return yaml.load(text, Loader=_SafeLoader)
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
