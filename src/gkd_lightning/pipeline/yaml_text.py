@@ -22,8 +22,8 @@ _FLOAT = re.compile(
 )
 
 
-class _Loader(_SafeLoader):
-    """A safe loader that reads ``1e-4`` as a number and refuses a key written twice."""
+class _Once(yaml.constructor.SafeConstructor):
+    """Refuses a key written twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -37,11 +37,20 @@ class _Loader(_SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+class _Loader(_Once, yaml.SafeLoader):
+    """`yaml.SafeLoader` that reads ``1e-4`` as a number and refuses a key written twice."""
+
+
+class _FastLoader(_Once, _SafeLoader):
+    """The same by libyaml, which tells mistakes in other words and places."""
+
+
+for _loader in (_Loader, _FastLoader):
+    _loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
 class _Dumper(yaml.SafeDumper):
@@ -53,7 +62,10 @@ class _Dumper(yaml.SafeDumper):
 
 def parse_yaml(text: str) -> Any:
     """The value of a YAML text. Raises `yaml.YAMLError`."""
-    return yaml.load(text, Loader=_Loader)  # a safe one
+    try:
+        return yaml.load(text, Loader=_FastLoader)  # a safe one
+    except yaml.YAMLError:
+        return yaml.load(text, Loader=_Loader)  # for the same message everywhere
 
 
 def parse_dumped(text: str) -> Any:
