@@ -39,10 +39,16 @@ def checked(tmp_path: Path, *parts: str | dict[str, str]) -> None:
     check_config(path)
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One empty folder for all, so that a stage that several recipes share is checked once."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("GKD_DATA", str(tmp_path))
-    monkeypatch.setenv("EFFICIENTNET_LITE2", str(tmp_path / "teacher.safetensors"))
+def _environment(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    monkeypatch.setenv("GKD_DATA", str(data))
+    monkeypatch.setenv("EFFICIENTNET_LITE2", str(data / "teacher.safetensors"))
 
 
 def test_every_fragment_belongs_to_a_tested_folder() -> None:

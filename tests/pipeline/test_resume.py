@@ -13,7 +13,13 @@ from tests.pipeline.studies import plan_study, run_and_die, write_study
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["gkd_lightning.pipeline.stage", "gkd_lightning.distill", "gkd_lightning.segment", "gkd_lightning.data"]
+    [
+        "gkd_lightning.pipeline.stage",
+        "gkd_lightning.distill",
+        "gkd_lightning.segment",
+        "gkd_lightning.data",
+        "gkd_lightning.data.augment.segment_pipeline",
+    ]
 )  # imported once, every process starts as a copy
 STAGES = ("task_agnostic", "domain_agnostic", "task")
 

@@ -38,7 +38,7 @@ from gkd_lightning.pipeline.compose import compose, get_value
 from gkd_lightning.pipeline.explain import explain
 from gkd_lightning.pipeline.logger import RunLogger
 from gkd_lightning.pipeline.provenance import git_commit, input_files, versions
-from gkd_lightning.pipeline.yaml_text import dump_yaml, interpolate, parse_yaml, read_yaml
+from gkd_lightning.pipeline.yaml_text import dump_yaml, interpolate, parse_dumped, parse_yaml, read_yaml
 
 COSTS = "costs.json"
 Verb = Literal["fit", "validate", "test"]
@@ -85,11 +85,12 @@ class _SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Atomically, whatever the loggers are, and to the loggers."""
-        text = self.parser.dump(self.config, skip_none=False, format="yaml")
+        text = self.parser.dump(self.config, skip_none=False, skip_validation=True, format="yaml")
         with atomic_write(Path(trainer.default_root_dir) / "config.yaml") as temporary:
             temporary.write_text(text, encoding="utf-8")
+        config = parse_dumped(text)
         for logger in trainer.loggers:
-            logger.log_hyperparams(yaml.safe_load(text))  # the whole configuration for W&B and TensorBoard, once
+            logger.log_hyperparams(config)  # the whole configuration for W&B and TensorBoard, once
 
 
 def _load(text: str) -> Any:
@@ -101,6 +102,8 @@ jsonargparse.set_loader("gkd", _load, (yaml.YAMLError,))
 
 _CHECKING: dict[Verb, LightningArgumentParser] = {}
 """Parsers that only check: they hold no model."""
+_PASSED: set[str] = set()
+"""Contents, with the environment's values filled in, that `check_config` found nothing wrong with."""
 
 
 class StageCLI(LightningCLI):
@@ -218,8 +221,8 @@ class StageCLI(LightningCLI):
 
     def plain_config(self) -> dict[str, Any]:
         """The resolved configuration in plain values."""
-        text = self.parser.dump(self.config, skip_none=False, skip_link_targets=False, format="yaml")
-        config: dict[str, Any] = yaml.safe_load(text)
+        options = {"skip_none": False, "skip_validation": True, "skip_link_targets": False}  # parsing has validated it
+        config: dict[str, Any] = parse_dumped(self.parser.dump(self.config, format="yaml", **options))
         config.pop("config", None)
         return config
 
@@ -281,10 +284,16 @@ def finish_wandb(loggers: Sequence[Logger]) -> None:
 def check_config(path: str | Path) -> None:
     """Check a configuration file against the signatures of what it names, building nothing.
 
+    Recipes share stages: a configuration that has passed is not checked again in the same process.
+
     Raises:
         UserError: for an unknown key, a value of the wrong type, a class that cannot be imported.
     """
+    content = repr(interpolate(read_yaml(path)))
+    if content in _PASSED:
+        return
     StageCLI(["--config", str(path)], build=False)
+    _PASSED.add(content)
 
 
 def quiet() -> None:

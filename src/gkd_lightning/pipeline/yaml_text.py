@@ -11,14 +11,19 @@ import yaml
 
 from gkd_lightning.errors import UserError
 
+try:
+    from yaml import CSafeLoader as _SafeLoader  # ten times as fast; PyYAML may have been built without it
+except ImportError:
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
 _ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _FLOAT = re.compile(
     r"^[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\.\d[\d_]*([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.(inf|nan))$"
 )
 
 
-class _Loader(yaml.SafeLoader):
-    """`yaml.SafeLoader` that reads ``1e-4`` as a number and refuses a key written twice."""
+class _Once(yaml.constructor.SafeConstructor):
+    """Refuses a key written twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -32,11 +37,20 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+class _Loader(_Once, yaml.SafeLoader):
+    """`yaml.SafeLoader` that reads ``1e-4`` as a number and refuses a key written twice."""
+
+
+class _FastLoader(_Once, _SafeLoader):
+    """The same by libyaml, which tells mistakes in other words and places."""
+
+
+for _loader in (_Loader, _FastLoader):
+    _loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:float"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
 
 
 class _Dumper(yaml.SafeDumper):
@@ -48,7 +62,15 @@ class _Dumper(yaml.SafeDumper):
 
 def parse_yaml(text: str) -> Any:
     """The value of a YAML text. Raises `yaml.YAMLError`."""
-    return yaml.load(text, Loader=_Loader)  # a SafeLoader
+    try:
+        return yaml.load(text, Loader=_FastLoader)  # a safe one
+    except yaml.YAMLError:
+        return yaml.load(text, Loader=_Loader)  # for the same message everywhere
+
+
+def parse_dumped(text: str) -> Any:
+    """The value of a text that PyYAML itself has written, by its own rules."""
+    return yaml.load(text, Loader=_SafeLoader)
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
