@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.contact_sheet import overlay, text_font
+from gkd_lightning.data.contact_sheets import overlay, text_font
 from gkd_lightning.data.fakes import write_fake
 from gkd_lightning.data.types import SegmentationDataset
 from gkd_lightning.evaluate.tables import grid

@@ -1,6 +1,5 @@
 """One thread, no network look-ups, no subnormal arithmetic: what every test relies on."""
 
-import functools
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,18 +9,6 @@ os.environ.setdefault("WANDB_MODE", "offline")
 
 import pytest
 import torch
-from jsonargparse import _typehints
-
-_implements = _typehints.implements_protocol
-_class_implements = functools.cache(_implements)
-
-
-def _implements_protocol(value: object, protocol: object) -> bool:
-    """The parser's question about two types, asked sixty times for one configuration: a third of a check's time."""
-    return bool((_class_implements if isinstance(value, type) else _implements)(value, protocol))
-
-
-_typehints.implements_protocol = _implements_protocol
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as Pillow
 
 from gkd_lightning.data import FolderSegmentation, LabelSpace, ProxyImages, check_dataset, contact_sheet
-from gkd_lightning.data.contact_sheet import overlay
+from gkd_lightning.data.contact_sheets import overlay
 from gkd_lightning.errors import UserError
 from tests.data.helpers import TWO, Scribbles, save, write_folder
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from PIL import Image as Pillow
 from timm.data import create_transform
+from timm.data.auto_augment import RandAugment
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
@@ -25,6 +26,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from gkd_lightning.bench.contender import Comparison, Contender
 from gkd_lightning.bench.pictures import write_photographs, write_streets
 from gkd_lightning.data import DistillAugmentation, ProxyDataModule, ProxyImages, SourceDataModule
+from gkd_lightning.data.augment.distill import keep_some_bits
 from gkd_lightning.data.augment.segment import default_short_edges
 from gkd_lightning.data.benchmarks.catalogue import published
 from gkd_lightning.data.benchmarks.published import PublishedSegmentation
@@ -242,7 +244,7 @@ def _labelled(root: Path) -> FolderSegmentation:
 
 def _official_transform(size: int) -> Callable[[Any], Tensor]:
     """What the official stage 1 gets from timm, to normalised floats."""
-    made: Callable[[Any], Tensor] = create_transform(
+    made = create_transform(
         size,
         is_training=True,
         auto_augment="rand-m9-mstd0.5-inc1",
@@ -251,7 +253,11 @@ def _official_transform(size: int) -> Callable[[Any], Tensor]:
         re_mode="pixel",
         re_count=1,
     )
-    return made
+    for step in made.transforms:
+        if isinstance(step, RandAugment):
+            keep_some_bits(step)
+    whole: Callable[[Any], Tensor] = made
+    return whole
 
 
 def _plain(dataset: Callable[[], Dataset[Any]], workers: int, batch_size: int) -> Stream:

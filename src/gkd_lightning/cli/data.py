@@ -97,7 +97,7 @@ def _check_options() -> Options:
 
 def _check(arguments: list[str]) -> int:
     from gkd_lightning.data import SegmentationDataset, check_dataset
-    from gkd_lightning.data.contact_sheet import contact_sheet  # the package's name is the module's once that is in
+    from gkd_lightning.data.contact_sheets import contact_sheet
     from gkd_lightning.evaluate import self_test
     from gkd_lightning.files import write_json
 

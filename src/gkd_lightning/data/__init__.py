@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
     from gkd_lightning.data.camvid import CamVid
     from gkd_lightning.data.check import DataCheck, check_dataset
-    from gkd_lightning.data.contact_sheet import contact_sheet
+    from gkd_lightning.data.contact_sheets import contact_sheet
     from gkd_lightning.data.corruptions import Corrupted
     from gkd_lightning.data.folder import FolderSegmentation
     from gkd_lightning.data.images import list_images, read_image
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.keys import keyed_generators, sample_key
     from gkd_lightning.data.labels import default_palette, label_space
     from gkd_lightning.data.loading import EvaluationBatch
-    from gkd_lightning.data.manifest import manifest
+    from gkd_lightning.data.manifests import manifest
     from gkd_lightning.data.minicity import MiniCity, MiniCityLabelledShapes, MiniCityShapes
     from gkd_lightning.data.modules import ProxyDataModule, SourceDataModule, TargetDataModule
     from gkd_lightning.data.protocol import Protocol
@@ -50,7 +50,7 @@ _PLACES = {
     "augment": ["DistillAugmentation", "DistillTransform", "SegmentAugmentation", "SegmentTransform"],
     "camvid": ["CamVid"],
     "check": ["DataCheck", "check_dataset"],
-    "contact_sheet": ["contact_sheet"],
+    "contact_sheets": ["contact_sheet"],
     "corruptions": ["Corrupted"],
     "folder": ["FolderSegmentation"],
     "images": ["list_images", "read_image"],
@@ -58,7 +58,7 @@ _PLACES = {
     "keys": ["keyed_generators", "sample_key"],
     "labels": ["default_palette", "label_space"],
     "loading": ["EvaluationBatch"],
-    "manifest": ["manifest"],
+    "manifests": ["manifest"],
     "minicity": ["MiniCity", "MiniCityLabelledShapes", "MiniCityShapes"],
     "modules": ["ProxyDataModule", "SourceDataModule", "TargetDataModule"],
     "protocol": ["Protocol"],

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
 from gkd_lightning.data.loading import DistillationView, Loader, SegmentationView, View
-from gkd_lightning.data.manifest import combined_manifest, manifest
+from gkd_lightning.data.manifests import combined_manifest, manifest
 from gkd_lightning.data.module_base import EvaluationModule, TrainingModule, require_same_classes
 from gkd_lightning.data.presets import Preset, preset_protocol
 from gkd_lightning.data.protocol import Protocol

@@ -187,10 +187,15 @@ def _rand_augment(config: DistillAugmentation, size: int) -> RandAugment:
             f"augmentation.rand_augment: timm does not understand {config.rand_augment!r}; "
             "write it like rand-m9-mstd0.5-inc1"
         ) from error
+    keep_some_bits(transform)
+    return transform
+
+
+def keep_some_bits(transform: RandAugment) -> None:
+    """Keep timm's posterizing from asking for no bits at all, which Pillow refuses; in place."""
     for operation in transform.ops:
         if operation.name.startswith("Posterize"):
             operation.level_fn = partial(_some_bits, operation.level_fn)
-    return transform
 
 
 def _fill_of(config: DistillAugmentation) -> tuple[int, ...]:
