@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.setup-stamp
 export NO_ALBUMENTATIONS_UPDATE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick reproduce-f2l reproduce-f2f reproduce-ablation test test-fast lint format lock clean
+.PHONY: help setup demo demo-quick reproduce-f2l reproduce-f2f reproduce-ablation test test-fast bench lint format lock clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ test: setup ## run all tests, two at a time, one thread each
 
 test-fast: setup ## run the tests that take less than about ten seconds each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not slow"
+
+# BENCH="--only stage1a --rounds 3" and the like; NAME tells this machine's results from others'
+NAME ?= here
+bench: setup ## measure every step, evaluation, loaders and start-up on this machine, write benchmarks/README.md
+	$(BIN)/gkd bench $(BENCH) --out benchmarks/results/$(NAME).json --page benchmarks/README.md
 
 lint: setup ## ruff, mypy --strict, and the direction of imports
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gkd_lightning.bench import Bench, Comparison, Contender, Measured, measure
-from gkd_lightning.bench.results import markdown, write_page
+from gkd_lightning.bench.results import MARKER, markdown, write_page
 from gkd_lightning.errors import UserError
 
 TOYS = str(Path(__file__).with_name("toys.py"))
@@ -92,8 +92,13 @@ def test_results_round_trip_and_become_a_page(tmp_path: Path) -> None:
     assert "### Sleeping" in text
     assert "| broken | not measured: ValueError: no such luck |" in text
     assert "| 1.00 |" in text
-    write_page([tmp_path / "toy.json"], tmp_path / "README.md", "# Speed\n")
-    assert (tmp_path / "README.md").read_text().startswith("# Speed\n\n## Toy\n")
+    page = tmp_path / "README.md"
+    page.write_text(f"# Speed\n\n{MARKER}\nwhat was measured before\n")
+    write_page([tmp_path / "toy.json"], page)
+    assert page.read_text() == f"# Speed\n\n{MARKER}\n\n{text}"
+    page.write_text("# Speed\n")
+    with pytest.raises(UserError, match=r"README.md: has no line"):
+        write_page([tmp_path / "toy.json"], page)
     newer = Bench(
         machine, {"float32": 1e12}, [Measured("nap", "Sleeping", "images", []), Measured("x", "X", "images", [])]
     )

@@ -15,6 +15,8 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write, write_json
 
 SCHEMA = 1
+MARKER = "<!-- measured -->"
+"""Line of a page below which `write_page` puts its tables."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,27 @@ def markdown(bench: Bench) -> str:
     ]
     for comparison in bench.comparisons:
         lines += ["", f"### {comparison.title}", "", *_table(comparison, max(bench.ceiling.values(), default=0.0))]
+        for row in comparison.rows:
+            if row.profile:
+                shares = (f"`{each['operation']}` {each['share']:.0%}" for each in row.profile)
+                lines += ["", f"Own time of *{row.name}*: {', '.join(shares)}."]
     return "\n".join(lines) + "\n"
 
 
-def write_page(files: Sequence[Path], page: Path, introduction: str) -> None:
-    """Write a Markdown page with the tables of several runs."""
-    text = "\n".join([introduction.rstrip(), "", *(markdown(Bench.load(file)) for file in files)])
+def write_page(files: Sequence[Path], page: Path) -> None:
+    """Put the tables of several runs into a Markdown page, below its line `MARKER`; what stands above is kept.
+
+    Raises:
+        UserError: there is no such page, or no such line in it.
+    """
+    if not page.is_file():
+        raise UserError(f"{page}: no such page")
+    above, marker, _ = page.read_text(encoding="utf-8").partition(MARKER)
+    if not marker:
+        raise UserError(f"{page}: has no line {MARKER} below which the tables could stand")
+    text = "\n".join([above + marker, "", *(markdown(Bench.load(file)) for file in files)])
     with atomic_write(page) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _table(comparison: Measured, ceiling: float) -> Iterable[str]:

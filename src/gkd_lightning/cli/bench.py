@@ -25,6 +25,7 @@ def run(verb: str, arguments: list[str]) -> int:
         "--peer", nargs="+", default=[], metavar="FILE.py", help="other implementations, see benchmarks/README.md"
     )
     options.add_argument("--out", type=Path, help="JSON file; one that is there keeps its other comparisons")
+    options.add_argument("--page", type=Path, help="Markdown page that gets the tables of all JSON files beside --out")
     options.add_argument("--list", action="store_true", help="list the comparisons and their contenders, run nothing")
     found = options.read(arguments)
     for suite in found.suites:
@@ -32,12 +33,14 @@ def run(verb: str, arguments: list[str]) -> int:
             from gkd_lightning.pipeline.compose import nearest
 
             raise UserError(f"{suite}: no such suite{nearest(suite, SUITES)} (one of {', '.join(SUITES)})")
+    if found.page and not found.out:
+        raise UserError("--page: needs --out, the tables are those of all JSON files in its folder")
     if found.rounds < 1 or found.seconds < 0:
         raise UserError("--rounds must be at least 1, --seconds at least 0")
     import torch
 
     from gkd_lightning.bench.machine import ceilings, describe
-    from gkd_lightning.bench.results import Bench, Measured, markdown
+    from gkd_lightning.bench.results import Bench, Measured, markdown, write_page
     from gkd_lightning.bench.rounds import measure
     from gkd_lightning.bench.suites import comparisons
 
@@ -64,6 +67,8 @@ def run(verb: str, arguments: list[str]) -> int:
         bench = bench.joined(Bench(describe(device), ceiling, [Measured.of(each, rows)]))
         if found.out:
             bench.save(found.out)  # after each, so that an interrupted run keeps what it has
+    if found.page:
+        write_page(sorted(found.out.parent.glob("*.json")), found.page)
     print(markdown(bench), end="")
     return 0
 
