@@ -54,12 +54,20 @@ class RunCosts(L.Callback):
     ) -> None:
         """Count the batch."""
         if self._counter is not None:
-            self._counter.__exit__(None, None, None)
             self.flops_per_step = self._counter.get_total_flops() * trainer.accumulate_grad_batches
-            self._counter = None
+            self._stop_counting()
         if isinstance(batch, dict) and "image" in batch:
             self.images += len(batch["image"]) * trainer.world_size
         self.seconds = time.perf_counter() - self._begun
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Stop counting: the counter's hooks reach every module of the process."""
+        self._stop_counting()
+
+    def _stop_counting(self) -> None:
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            self._counter = None
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock."""
