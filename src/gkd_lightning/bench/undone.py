@@ -92,7 +92,8 @@ class StockCriterion(nn.Module):
 
 
 def _criterion(module: TaskLearning) -> None:
-    module.criterion = StockCriterion(module.segmenter.head.config, module.criterion.num_classes)  # type: ignore[assignment]
+    own = module.criterion
+    module.set_submodule("criterion", StockCriterion(own.config, own.num_classes))
 
 
 UNDONE: dict[str, Callable[[TaskLearning], None]] = {

@@ -128,6 +128,7 @@ class TaskLearning(L.LightningModule):
         keys = torch.zeros(len(images), dtype=torch.int64, device="cpu")
         distillation = self.distillation_loss({"image": images, "label": labels, "key": keys}, student)
         output = student.output
+        # With a gradient for every mask, of which a step takes the matched ones only: a twentieth too much.
         masks = [output.masks(layer) for layer in range(len(output.classes))]
         scores = [output.classes, *masks, *distillation.values()]
         return torch.stack([score.float().mean() for score in scores]).sum()
