@@ -34,7 +34,7 @@ from gkd_lightning.bench.stage1 import (
 )  # fmt: skip
 from gkd_lightning.errors import UserError
 
-_NAMES = {"vit_large": "vit_large", "vit_base": "vit_base", "vit_small": "vit_small", "vit_tiny": "vit_tiny"}
+_NAMES = ("vit_large", "vit_base", "vit_small", "vit_tiny")
 
 
 class OfficialStep:
@@ -122,7 +122,7 @@ def _inputs(ours: Any, batch: int) -> dict[str, Any]:
 
 
 def _name(timm_name: str) -> str:
-    return next(name for start, name in _NAMES.items() if timm_name.startswith(start))
+    return next(name for name in _NAMES if timm_name.startswith(name))
 
 
 def _official_code() -> Any:

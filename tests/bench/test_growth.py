@@ -1,4 +1,4 @@
-"""Two processes that exchange gradients do the work of one with twice the batch."""
+"""The work of several processes steps in all of them; which comparisons a device has."""
 
 from __future__ import annotations
 

@@ -104,6 +104,8 @@ def test_results_round_trip_and_become_a_page(tmp_path: Path) -> None:
     )
     assert [each.name for each in bench.joined(newer).comparisons] == ["nap", "x"]
     assert bench.joined(newer).comparisons[0].rows == []
+    with pytest.raises(UserError, match=r"measured on another machine \(cores: 2, here 4\)"):
+        bench.joined(Bench({**machine, "cores": 4}, {}, []))
     (tmp_path / "broken.json").write_text("{}")
     with pytest.raises(UserError, match=r"broken.json: no benchmark results"):
         Bench.load(tmp_path / "broken.json")

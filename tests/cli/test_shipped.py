@@ -15,10 +15,10 @@ from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.files import shipped_root
 from gkd_lightning.pipeline.chain import check_plan
 from gkd_lightning.pipeline.compose import compose
+from gkd_lightning.pipeline.config_check import check_config
 from gkd_lightning.pipeline.datasets import datasets_of
 from gkd_lightning.pipeline.plan import make_plan
 from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
-from gkd_lightning.pipeline.stage import check_config
 from gkd_lightning.pipeline.yaml_text import dump_yaml, read_yaml
 
 CONFIGS = shipped_root() / "configs"
@@ -183,7 +183,7 @@ def expansions(sweep: dict[str, Any]) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("name", fragments("sweep"))
 def test_every_trial_of_a_sweep_is_a_command_that_parses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gkd_lightning.pipeline.stage import StageCLI
+    from gkd_lightning.pipeline.config_check import UnbuiltStage
 
     monkeypatch.chdir(shipped_root())
     sweep = yaml.safe_load((CONFIGS / name).read_text())
@@ -193,7 +193,7 @@ def test_every_trial_of_a_sweep_is_a_command_that_parses(name: str, monkeypatch:
     assert (environment, program, verb, arguments) == ("${env}", "gkd", "fit", "${args}")
     for trial in expansions(sweep):
         assert sum(trial.values()) > 0  # all weights 0 is refused
-        stage = StageCLI([*options, *(f"--{key}={value}" for key, value in trial.items())], build=False)
+        stage = UnbuiltStage([*options, *(f"--{key}={value}" for key, value in trial.items())])
         for key, value in trial.items():
             assert stage.config[key.replace("model.", "model.init_args.")] == value
     assert stage.config["model.init_args.teacher.weights"] == "asset:minicity_teacher"

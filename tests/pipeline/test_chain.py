@@ -192,7 +192,7 @@ def test_the_chain_judges_on_one_device(folder: Path) -> None:
 
 
 def test_other_seeds_are_not_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gkd_lightning.pipeline import stage as module
+    from gkd_lightning.pipeline import config_check as module
     from tests.pipeline.studies import write_study
 
     checked: list[Path] = []

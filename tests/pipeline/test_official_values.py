@@ -15,10 +15,10 @@ from gkd_lightning.data import TargetDataModule
 from gkd_lightning.data.sampling import steps_per_epoch
 from gkd_lightning.pipeline.benchmark import load_benchmark
 from gkd_lightning.pipeline.compose import compose, get_value
+from gkd_lightning.pipeline.config_check import UnbuiltStage
 from gkd_lightning.pipeline.datasets import build_dataset, dataset_specs
 from gkd_lightning.pipeline.judge import evaluation_config
 from gkd_lightning.pipeline.plan import Plan, make_plan
-from gkd_lightning.pipeline.stage import StageCLI
 from gkd_lightning.pipeline.yaml_text import dump_yaml, interpolate
 from gkd_lightning.segment.pyramid import default_blocks
 
@@ -142,7 +142,7 @@ PARTS = [(family, part) for family in ("f2l", "f2f") for part in load_benchmark(
 def resolved(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     path = folder / "stage.yaml"
     path.write_text(dump_yaml(config))
-    return StageCLI(["--config", str(path)], build=False).plain_config()
+    return UnbuiltStage(["--config", str(path)]).plain_config()
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.callbacks import StopWithCheckpoint
-from gkd_lightning.pipeline.stage import StageCLI, check_config
+from gkd_lightning.pipeline.config_check import UnbuiltStage, check_config
+from gkd_lightning.pipeline.stage import StageCLI
 from tests.pipeline.toys import CONFIG
 
 
@@ -71,7 +72,7 @@ def test_several_configs_merge_in_any_order_and_options_win(config: Path, tmp_pa
     other.write_text("data: {init_args: {batch_size: 5}}\ntrainer: {max_steps: 1}\n")
     for first, second in ((config, other), (other, config)):
         arguments = ["--config", str(first), f"--config={second}", "--trainer.default_root_dir", str(tmp_path / "run")]
-        stage = StageCLI([*arguments, "--model.alpha", "3"], build=False)
+        stage = UnbuiltStage([*arguments, "--model.alpha", "3"])
         assert stage.config["data.init_args.batch_size"] == 5
         assert stage.config["trainer.max_steps"] == (1 if second == other else 13)
         assert stage.config["model.init_args.alpha"] == 3

@@ -48,13 +48,7 @@ class _Rank:
         self.parallel = DistributedDataParallel(_Loss(work))
 
     def step(self) -> int:
-        loss = self.parallel()
-        loss.backward()
-        self.work.optimizer.step()
-        self.work.optimizer.zero_grad()
-        assert self.work.module.ema is not None
-        self.work.module.ema.update(self.work.module.student)
-        return len(self.work.images)
+        return self.work.update(self.parallel())
 
 
 class _Loss(nn.Module):

@@ -15,6 +15,8 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write, write_json
 
 SCHEMA = 1
+_MACHINE = ("device", "cpu", "gpu", "cores")
+"""What tells one machine from another."""
 MARKER = "<!-- measured -->"
 """Line of a page below which `write_page` puts its tables."""
 
@@ -70,7 +72,17 @@ class Bench:
             raise UserError(f"{path}: no benchmark results ({error})") from error
 
     def joined(self, newer: Bench) -> Bench:
-        """This run with the comparisons of a newer one of the same machine put in place of its own."""
+        """This run with the comparisons of a newer one put in place of its own.
+
+        Raises:
+            UserError: they were measured on different machines.
+        """
+        for name in _MACHINE:
+            if self.comparisons and self.machine.get(name) != newer.machine.get(name):
+                raise UserError(
+                    f"measured on another machine ({name}: {self.machine.get(name)}, here {newer.machine.get(name)}); "
+                    "give another --out"
+                )
         kept = {each.name: each for each in self.comparisons} | {each.name: each for each in newer.comparisons}
         return Bench(newer.machine, newer.ceiling, list(kept.values()))
 
@@ -123,7 +135,7 @@ def _table(comparison: Measured, ceiling: float) -> Iterable[str]:
             yield f"| {row.name} | not measured: {row.failed} | | | | | | |"
             continue
         rate = row.median
-        flops = row.flops_per_image
+        flops, peak = row.flops_per_image, row.peak_bytes or 0.0
         yield (
             " | ".join(
                 [
@@ -131,7 +143,7 @@ def _table(comparison: Measured, ceiling: float) -> Iterable[str]:
                     f"{rate:,.3g}",
                     f"{min(row.rates):,.3g} to {max(row.rates):,.3g}",
                     f"{median(row.ratio_to(base)):.2f}" if base.rates else "",
-                    f"{row.peak_bytes / 2**20:,.0f} MiB" if row.peak_bytes else "",
+                    f"{peak / 2**20:,.0f} MiB" if peak >= 2**20 else "",
                     f"{flops / 1e9:,.3g}" if flops else "",
                     f"{rate * flops / ceiling:.0%}" if flops and ceiling else "",
                     "" if row.waiting is None else f"{row.waiting:.0%}",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -61,7 +62,11 @@ class Process:
             [sys.executable, "-m", "gkd_lightning.bench.worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )  # fmt: skip
-        self._send({"contender": asdict(contender), "device": device})
+        try:
+            self._send({"contender": asdict(contender), "device": device})
+        except ContenderError:
+            self.close()
+            raise
 
     def ask(self, request: str, **arguments: Any) -> Any:
         """Send a request and wait for its answer."""
@@ -141,9 +146,7 @@ def measure(
             say(f"{comparison.name}: round {number + 1} of {rounds}")
         for process, figures in zip(processes, found, strict=True):
             if process is not None and "failed" not in figures:
-                figures.update(_counted(process))
-                if profile_rows:
-                    figures["profile"] = process.ask("profile", rows=profile_rows)
+                figures.update(_looked_into(process, profile_rows))
     finally:
         for process in processes:
             if process is not None:
@@ -178,12 +181,13 @@ def _turn(process: Process, figures: dict[str, Any], seconds: float) -> None:
     figures["peak_bytes"] = turn["peak"]
 
 
-def _counted(process: Process) -> dict[str, Any]:
-    try:
-        count: dict[str, Any] = process.ask("count")
-        return count
-    except ContenderError:  # compiled code and CUDA graphs cannot be looked into
-        return {}
+def _looked_into(process: Process, profile_rows: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    with suppress(ContenderError):  # compiled code and CUDA graphs cannot be looked into
+        found |= process.ask("count")
+        if profile_rows:
+            found["profile"] = process.ask("profile", rows=profile_rows)
+    return found
 
 
 def _measurement(figures: dict[str, Any]) -> Measurement:

@@ -147,7 +147,11 @@ class Stage1Step:
 
     def step(self) -> int:
         """See `Workload.step`."""
-        self.forward().backward()
+        return self.update(self.forward())
+
+    def update(self, loss: torch.Tensor) -> int:
+        """What follows the forward pass; returns the number of images."""
+        loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
         assert self.module.ema is not None

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from gkd_lightning.cli.options import Options
 from gkd_lightning.errors import UserError
+from gkd_lightning.pipeline.compose import nearest
 
 
 def run(verb: str, arguments: list[str]) -> int:
     """See `gkd bench --help`."""
-    from gkd_lightning.bench.suites import SUITES
+    from gkd_lightning.bench.suites import SUITES, comparisons
 
     suites = "; ".join(f"{name}: {text}" for name, text in SUITES.items())
     options = Options(verb, "Measure training steps, evaluation, loaders and start-up, in turns, on this machine.")
@@ -30,8 +31,6 @@ def run(verb: str, arguments: list[str]) -> int:
     found = options.read(arguments)
     for suite in found.suites:
         if suite not in SUITES:
-            from gkd_lightning.pipeline.compose import nearest
-
             raise UserError(f"{suite}: no such suite{nearest(suite, SUITES)} (one of {', '.join(SUITES)})")
     if found.page and not found.out:
         raise UserError("--page: needs --out, the tables are those of all JSON files in its folder")
@@ -42,7 +41,6 @@ def run(verb: str, arguments: list[str]) -> int:
     from gkd_lightning.bench.machine import ceilings, describe
     from gkd_lightning.bench.results import Bench, Measured, markdown, write_page
     from gkd_lightning.bench.rounds import measure
-    from gkd_lightning.bench.suites import comparisons
 
     device = found.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
@@ -60,11 +58,12 @@ def run(verb: str, arguments: list[str]) -> int:
                 print(f"  {contender.name}")
         return 0
     ceiling = ceilings(device)
-    before = Bench.load(found.out) if found.out and found.out.exists() else Bench({}, {}, [])
-    bench = before
+    machine = describe(device)
+    bench = Bench.load(found.out) if found.out and found.out.exists() else Bench(machine, ceiling, [])
+    bench = bench.joined(Bench(machine, ceiling, []))
     for each in chosen:
         rows = measure(each, device, found.rounds, found.seconds, found.profile, _progress)
-        bench = bench.joined(Bench(describe(device), ceiling, [Measured.of(each, rows)]))
+        bench = bench.joined(Bench(machine, ceiling, [Measured.of(each, rows)]))
         if found.out:
             bench.save(found.out)  # after each, so that an interrupted run keeps what it has
     if found.page:

@@ -96,8 +96,7 @@ def _check_options() -> Options:
 
 
 def _check(arguments: list[str]) -> int:
-    from gkd_lightning.data import SegmentationDataset, check_dataset
-    from gkd_lightning.data.contact_sheets import contact_sheet
+    from gkd_lightning.data import SegmentationDataset, check_dataset, contact_sheet
     from gkd_lightning.evaluate import self_test
     from gkd_lightning.files import write_json
 

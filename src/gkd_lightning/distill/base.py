@@ -41,10 +41,10 @@ class Distillation(L.LightningModule):
         ema_decay: keep a moving average of the student (official: 0.99996, saved but never used).
         hand_on: which weights the next stage gets, ``student`` (official) or ``ema``.
         stage: name written into the artefact.
-        compile: let `torch.compile` fuse the transformer blocks of teacher and student (some seconds at the first
-            step). Checkpoints and artefacts keep their keys.
+        compile: let `torch.compile` fuse the transformer blocks of teacher and student, at the first step. Checkpoints
+            and artefacts keep their keys.
         activation_checkpointing: the student's backward pass computes its blocks again instead of keeping what they
-            made: same numbers, a fraction of the memory, a third more work in the student.
+            made: same numbers, less memory, a third more work in the student.
     """
 
     official_groups = True

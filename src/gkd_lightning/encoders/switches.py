@@ -15,7 +15,7 @@ from gkd_lightning.errors import UserError
 def checkpoint_activations(encoder: Encoder) -> None:
     """Keep only the input of every block for the backward pass, which computes the rest again.
 
-    A third more work in the encoder for a fraction of its memory; loss and gradients stay the same.
+    A third more work in the encoder for less memory; loss and gradients stay the same.
 
     Raises:
         UserError: it is no plain transformer.
@@ -28,8 +28,7 @@ def checkpoint_activations(encoder: Encoder) -> None:
 def compile_blocks(*encoders: Encoder, device: torch.device) -> None:
     """Let `torch.compile` fuse the blocks of the plain transformers among `encoders`, in place, at their first use.
 
-    Blocks of a shape share one compilation, so that it takes seconds instead of the minutes of a whole network, and
-    no parameter changes its name.
+    Blocks of a shape share one compilation, and no parameter changes its name.
 
     Raises:
         UserError: there is no plain transformer among them, or nothing to compile with on this machine.

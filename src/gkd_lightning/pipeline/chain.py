@@ -73,8 +73,8 @@ def check_plan(plan: Plan) -> None:
     Raises:
         UserError: names the stage and the key.
     """
+    from gkd_lightning.pipeline.config_check import check_config
     from gkd_lightning.pipeline.judge import evaluation_config
-    from gkd_lightning.pipeline.stage import check_config
 
     with tempfile.TemporaryDirectory() as folder:
         different: dict[str, PlannedStage] = {}

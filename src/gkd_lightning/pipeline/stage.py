@@ -100,12 +100,6 @@ def _load(text: str) -> Any:
 jsonargparse.set_loader("gkd", _load, (yaml.YAMLError,))
 
 
-_CHECKING: dict[Verb, LightningArgumentParser] = {}
-"""Parsers that only check: they hold no model."""
-_PASSED: set[str] = set()
-"""Contents, with the environment's values filled in, that `check_config` found nothing wrong with."""
-
-
 class StageCLI(LightningCLI):
     """Lightning's configurable command line, in subclass mode for model and data, without subcommands.
 
@@ -115,12 +109,13 @@ class StageCLI(LightningCLI):
     Args:
         args: command-line arguments, such as ``["--config", "a.yaml", "--model.alpha", "0.5"]``.
         verb: what the arguments will be used for.
-        build: False only checks the configuration against the signatures and builds nothing.
     """
 
-    def __init__(self, args: list[str], verb: Verb = "fit", build: bool = True) -> None:
+    builds = True
+    """Whether model, data and trainer are built once the arguments are understood."""
+
+    def __init__(self, args: list[str], verb: Verb = "fit") -> None:
         self.verb = verb
-        self._build = build
         self.export: ExportArtefact | None = None
         self.costs = RunCosts()
         quiet()
@@ -141,21 +136,10 @@ class StageCLI(LightningCLI):
                 "parser_mode": "gkd",
             },
             auto_configure_optimizers=False,
-            load_from_checkpoint_support=build,  # ties the parser to what is built
+            load_from_checkpoint_support=self.builds,  # ties the parser to what is built
             args=args,
             run=False,
         )
-
-    def setup_parser(
-        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
-    ) -> None:
-        """Make the parser; all checks share one, since it costs a quarter of a check."""
-        if not self._build and self.verb in _CHECKING:
-            self.parser = _CHECKING[self.verb]
-            return
-        super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
-        if not self._build:
-            _CHECKING[self.verb] = self.parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Our own options beside Lightning's sections."""
@@ -188,8 +172,8 @@ class StageCLI(LightningCLI):
                 raise UserError(explain(str(error), _ROOTS)) from error
 
     def instantiate_classes(self) -> None:
-        """Build model, data and trainer, unless only the configuration is checked."""
-        if self._build:
+        """Build model, data and trainer."""
+        if self.builds:
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
@@ -279,21 +263,6 @@ def finish_wandb(loggers: Sequence[Logger]) -> None:
         import wandb
 
         wandb.finish()
-
-
-def check_config(path: str | Path) -> None:
-    """Check a configuration file against the signatures of what it names, building nothing.
-
-    Recipes share stages: a configuration that has passed is not checked again in the same process.
-
-    Raises:
-        UserError: for an unknown key, a value of the wrong type, a class that cannot be imported.
-    """
-    content = repr(interpolate(read_yaml(path)))
-    if content in _PASSED:
-        return
-    StageCLI(["--config", str(path)], build=False)
-    _PASSED.add(content)
 
 
 def quiet() -> None:

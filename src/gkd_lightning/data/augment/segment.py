@@ -66,9 +66,8 @@ class SegmentTransform:
         require_shares("segment_augmentation", config, "flip", "distortion", "largest_class")
         require_size(size)
         self.config = config
-        from gkd_lightning.data.augment.segment_pipeline import (
-            segment_pipeline,
-        )  # albumentations: stage 1 has no use for it
+        # It imports albumentations, for which stage 1 has no use.
+        from gkd_lightning.data.augment.segment_pipeline import segment_pipeline
 
         self._pipeline = segment_pipeline(config, size)
 
