@@ -19,6 +19,7 @@ from gkd_lightning.bench.loaders import (
 )  # fmt: skip
 from gkd_lightning.bench.pictures import natural_noise, write_photographs, write_streets
 from gkd_lightning.data.prepare import prepare
+from gkd_lightning.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,12 @@ def test_streets(streets: tuple[Path, Path], compare: object) -> None:
     for name, stream in compare(*streets, batch_size=3, size=32).items():  # type: ignore[operator]
         work = Batches(stream)
         assert [work.step() for _ in range(2)] == [3, 3], name
+
+
+def test_torchvisions_loader_does_not_wait_for_a_batch_that_never_comes(streets: tuple[Path, Path]) -> None:
+    for compare in (street_contenders, labelled_contenders):
+        with pytest.raises(UserError, match="too few images for a batch of 5"):
+            Batches(compare(*streets, batch_size=5, size=32)[PLAIN]).step()
 
 
 def test_the_plain_pairs_are_pairs(streets: tuple[Path, Path]) -> None:

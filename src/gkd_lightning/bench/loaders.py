@@ -32,6 +32,7 @@ from gkd_lightning.data.benchmarks.catalogue import published
 from gkd_lightning.data.benchmarks.published import PublishedSegmentation
 from gkd_lightning.data.folder import FolderSegmentation
 from gkd_lightning.data.prepare import prepare
+from gkd_lightning.errors import UserError
 
 Stream = Callable[[], Iterator[int]]
 """Opens a loader; every item is the number of images of a batch that is ready."""
@@ -42,7 +43,6 @@ PLAIN = "torchvision"
 def contenders(
     folder: Path,
     workers: int = 0,
-    batch_size: int = 16,
     photographs: Path | None = None,
     streets: Path | None = None,
     images: tuple[int, int] = (64, 12),
@@ -65,9 +65,9 @@ def contenders(
     copy = folder / "gtav_fast"
     prepare("fast", "gtav", str(streets), copy)
     return {
-        "stage1a": photograph_contenders(photographs, workers, batch_size),
-        "stage1b": street_contenders(streets, copy, workers, batch_size),
-        "stage2": labelled_contenders(streets, copy, workers, batch_size),
+        "stage1a": photograph_contenders(photographs, workers),
+        "stage1b": street_contenders(streets, copy, workers),
+        "stage2": labelled_contenders(streets, copy, workers),
     }
 
 
@@ -93,7 +93,7 @@ def photograph_contenders(root: Path, workers: int = 0, batch_size: int = 16, si
 
 
 def street_contenders(
-    root: Path, copy: Path, workers: int = 0, batch_size: int = 16, size: int = 512
+    root: Path, copy: Path, workers: int = 0, batch_size: int = 4, size: int = 512
 ) -> dict[str, Stream]:
     """Stage 1b's samples of GTAV's PNGs below `root`, and of their prepared `copy`."""
 
@@ -123,7 +123,7 @@ def street_contenders(
 
 
 def labelled_contenders(
-    root: Path, copy: Path, workers: int = 0, batch_size: int = 16, size: int = 512
+    root: Path, copy: Path, workers: int = 0, batch_size: int = 4, size: int = 512
 ) -> dict[str, Stream]:
     """Stage 2's samples, image and label, of GTAV's tree below `root`, and of its prepared `copy`."""
 
@@ -270,6 +270,8 @@ def _plain(dataset: Callable[[], Dataset[Any]], workers: int, batch_size: int) -
             num_workers=workers,
             persistent_workers=workers > 0,
         )
+        if not len(loader):  # else it would wait for a batch for ever
+            raise UserError(f"too few images for a batch of {batch_size}")
         while True:
             for images, _ in loader:
                 yield len(images)
