@@ -15,10 +15,12 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.chain import (
     check_plan,
     describe,
+    link_stages,
     run_stage,
     run_stages,
     stages_from,
 )
+from gkd_lightning.pipeline.inspection.sources import find_sources
 from gkd_lightning.pipeline.judge import evaluation_config
 from gkd_lightning.pipeline.lock import locked
 from gkd_lightning.pipeline.plan import Plan, make_plan
@@ -68,6 +70,27 @@ def test_stages_run_once_and_hand_their_artefact_on(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in sorted((folder / "out").rglob("*")) if path.name != "lock"}
     run_stages(plan_of(folder))
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_run_shows_the_stages_it_shares(folder: Path) -> None:
+    plan = make_plan(load_recipe(str(folder / "recipe.yaml")), folder / "out", store=folder / "store")
+    run_stages(plan)
+    link_stages(plan)
+    link_stages(plan)  # as often as it is run
+    assert [path.is_symlink() for path in (folder / "out/stages").iterdir()] == [True, True]
+    (source,) = find_sources([str(folder / "out")])
+    assert source.weights.resolve() == plan.stages[1].directory.resolve() / "student.safetensors"
+    moved = make_plan(load_recipe(str(folder / "recipe.yaml")), folder / "out", store=folder / "elsewhere")
+    (folder / "store").rename(folder / "elsewhere")
+    link_stages(moved)
+    assert find_sources([str(folder / "out")])[0].weights.is_file()
+
+
+def test_a_run_with_stages_of_its_own_gets_no_links(folder: Path) -> None:
+    plan = plan_of(folder)
+    run_stages(plan)
+    link_stages(plan)
+    assert not any(path.is_symlink() for path in (folder / "out/stages").iterdir())
 
 
 def test_a_damaged_artefact_runs_again_and_so_does_what_follows(folder: Path) -> None:

@@ -197,7 +197,7 @@ def execute(
         launch: see `run_stage`.
         seek_data: look for all data sets before the first stage.
     """
-    from gkd_lightning.pipeline.chain import check_plan, describe, run_stage, run_stages, stages_from
+    from gkd_lightning.pipeline.chain import check_plan, describe, link_stages, run_stage, run_stages, stages_from
     from gkd_lightning.pipeline.compose import nearest
     from gkd_lightning.pipeline.needs import require_data
     from gkd_lightning.pipeline.recipe import EVALUATE
@@ -228,6 +228,7 @@ def execute(
         run_jobs(plan, jobs, stage_command(study.recipe, study.options()), again)
     else:
         run_stages(plan, again, launch)
+    link_stages(plan)
     if plan.evaluation:
         from gkd_lightning.pipeline.judge import report_plan
 

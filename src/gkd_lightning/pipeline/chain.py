@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import os
 import re
 import shlex
 import shutil
@@ -106,6 +107,23 @@ def run_stages(plan: Plan, again: frozenset[str] = frozenset(), launch: str | No
     """Bring every stage of the plan to its end, parents first; `launch` as in `run_stage`."""
     for stage in plan.stages:
         run_stage(stage, again=stage.hash in again, launch=launch)
+
+
+def link_stages(plan: Plan) -> None:
+    """Make a run's folder show its stages although they lie in a shared store: links in ``<out>/stages``.
+
+    What takes a run's folder, such as `gkd inspect`, then finds them. Nothing where the store is the run's own or the
+    file system has no links.
+    """
+    shown = plan.out / "stages"
+    for stage in plan.stages:
+        link = shown / stage.directory.name
+        if link.absolute() == stage.directory.absolute() or (link.exists() and not link.is_symlink()):
+            continue
+        shown.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            link.symlink_to(os.path.relpath(stage.directory.resolve(), shown.resolve()), target_is_directory=True)
 
 
 def run_stage(stage: PlannedStage, again: bool = False, launch: str | None = None) -> None:
