@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from gkd_lightning.bench.stage1 import EMA_DECAY, LEVERS, Stage1Step, seeded, sp
 from gkd_lightning.distill.ema import ExponentialMovingAverage
 from gkd_lightning.errors import UserError
 
-PEER = Path(__file__).parents[2] / "benchmarks/peers/official_gkd.py"
+PEERS = Path(__file__).parents[2] / "benchmarks/peers"
+PEER = PEERS / "official_gkd.py"
+LIGHTLY = PEERS / "lightly_train_regression.py"
 SMALL = {
     "teacher": "vit_small_patch14_dinov2", "student": "vit_tiny_patch16_224",
     "teacher_options": {"embed_dim": 64, "depth": 2, "num_heads": 2},
@@ -36,7 +39,7 @@ def work(geometry: dict[str, Any], precision: str, **options: Any) -> Stage1Step
     ("geometry", "precision", "options", "flops"),
     [
         (ONE_A, "fp32", {}, 374_622_656),
-        (ONE_A, "bf16", {}, 361_941_248),
+        (ONE_A, "bf16", {}, 374_622_656),
         (ONE_B, "fp32", {}, 4_022_389_184),
         (ONE_A, "fp32", {"alignment": "projection", "beta": 0, "gamma": 0}, 223_102_336),
         (ONE_A, "fp32", {"variant": "paper"}, 374_622_656),
@@ -87,6 +90,26 @@ def test_only_peers_with_a_step_of_stage_1_are_run(tmp_path: Path) -> None:
     assert equal.contenders[0].target == f"{official}:stage1"
     assert equal.same_loss == 1e-4
     assert "stage1a-large-bf16" in {each.name for each in comparisons("cuda")}
+
+
+def test_peers_with_a_step_of_feature_regression_meet_ours_with_one_pass(tmp_path: Path) -> None:
+    other = tmp_path / "other.py"
+    other.write_text("def regression(device): ...\n")
+    alone = {each.name for each in comparisons("cpu")}
+    beside = {each.name: each for each in comparisons("cpu", [str(other)])}
+    assert set(beside) - alone == {"stage1a-regression"}
+    rows = beside["stage1a-regression"].contenders
+    assert [row.name for row in rows] == ["other, fp32", "ours, fp32", "other, bf16", "ours, bf16"]
+    assert rows[0].target == f"{other}:regression"
+    ours = {key: value for key, value in rows[1].options.items() if key not in ("batch", "size", "patch")}
+    regression = step("cpu", BATCH, **ours, **ONE_A)
+    assert counted(regression.step)["flops_per_image"] == 223_102_336  # as above, 1a-mse
+
+
+def test_a_peer_that_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightly_train", None)
+    with pytest.raises(UserError, match=r"lightly-train is not there .*: pip install lightly-train"):
+        build(Contender("lightly", f"{LIGHTLY}:regression"), "cpu")
 
 
 def test_the_authors_code_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from gkd_lightning.distill import DomainGeneralDistillation
 from gkd_lightning.distill.ema import ExponentialMovingAverage
-from gkd_lightning.encoders import EncoderSpec, build_encoder
+from gkd_lightning.encoders import EncoderSpec
 from gkd_lightning.errors import UserError
 
 SMALL = {"embed_dim": 16, "depth": 4, "num_heads": 2}
@@ -109,15 +109,3 @@ def test_the_average_of_all_tensors_at_once_is_that_of_each() -> None:
     for key, value in ema.module.state_dict().items():
         torch.testing.assert_close(value, expected[key])
     assert ema.module[1].num_batches_tracked == 6  # type: ignore[index]
-
-
-@pytest.mark.parametrize(("side", "autocast", "fused"), [(96, False, True), (96, True, False), (32, False, False)])
-def test_attention_on_a_cpu_follows_precision_and_length(side: int, autocast: bool, fused: bool) -> None:
-    encoder = build_encoder(STUDENT)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        encoder.tokens(torch.rand(1, 3, side, side))
-    assert {block.attn.fused_attn for block in encoder.model.blocks} == {fused}
-    encoder.model.to(torch.bfloat16)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        encoder.tokens(torch.rand(1, 3, 96, 96))
-    assert not any(block.attn.fused_attn for block in encoder.model.blocks)

@@ -1,4 +1,4 @@
-"""Stage 1: its levers one by one and together, in fp32 and bf16, and beside the authors' own step.
+"""Stage 1: its levers one by one and together, in fp32 and bf16, beside the authors' own step and other frameworks.
 
 Compiled blocks are a row on a GPU only: on a CPU, where matrix products are nearly all of the time, they win 1 %.
 """
@@ -16,6 +16,8 @@ from gkd_lightning.bench.stage1 import LEVERS
 _STEP = "gkd_lightning.bench.stage1:step"
 _PEER = "stage1"
 """Function of a peer file that makes the authors' step; see `benchmarks/peers/official_gkd.py`."""
+_REGRESSION = "regression"
+"""Function of a peer file that makes another framework's; see `benchmarks/peers/lightly_train_regression.py`."""
 
 _ONE_A = {"size": 224, "patch": 14}
 _ONE_B = {"size": 512, "patch": 16}
@@ -28,7 +30,8 @@ def comparisons(device: str, peers: Sequence[str] = ()) -> list[Comparison]:
 
     Args:
         device: ``cpu`` or ``cuda``: batches follow it.
-        peers: files of which those with a function ``stage1`` give the authors' step.
+        peers: files of which those with a function ``stage1`` give the authors' step, those with a function
+            ``regression`` another framework's feature regression.
     """
     cuda = device == "cuda"
     made: list[Comparison] = []
@@ -39,6 +42,8 @@ def comparisons(device: str, peers: Sequence[str] = ()) -> list[Comparison]:
         work = {**geometry, "batch": batch}
         made += _with_peers(name, title, work, peers, cuda)
         made += [_levers(name, title, work, cuda), _levers_in_bf16(name, title, work, cuda)]
+        if geometry is _ONE_A:
+            made += _regression(name, title, work, peers, cuda)
     if cuda:
         title = "Stage 1a, ViT-L to ViT-B, 224 px, patch 14 (256 tokens)"
         made.append(_levers_in_bf16("stage1a-large", title, {**_LARGE, "batch": 128}, cuda))
@@ -79,7 +84,7 @@ def _levers_in_bf16(name: str, title: str, work: dict[str, Any], cuda: bool) -> 
 
 
 def _with_peers(name: str, title: str, work: dict[str, Any], peers: Iterable[str], cuda: bool) -> list[Comparison]:
-    official = [path for path in peers if _offers(Path(path))]
+    official = [path for path in peers if _offers(Path(path), _PEER)]
     if not official:
         return []
 
@@ -107,12 +112,28 @@ def _with_peers(name: str, title: str, work: dict[str, Any], peers: Iterable[str
     ]
 
 
-def _offers(path: Path) -> bool:
+def _regression(name: str, title: str, work: dict[str, Any], peers: Iterable[str], cuda: bool) -> list[Comparison]:
+    others = [path for path in peers if _offers(Path(path), _REGRESSION)]
+    if not others:
+        return []
+    rows: list[Contender] = []
+    for precision in ("fp32", "bf16"):
+        options = {**work, "precision": precision}
+        ours = {**options, "method": {"alignment": "projection", "beta": 0.0, "gamma": 0.0}}
+        rows += [Contender(f"{Path(path).stem}, {precision}", f"{path}:{_REGRESSION}", options) for path in others]
+        rows.append(_row(f"ours, {precision}", ours))
+        if cuda:
+            rows.append(_row(f"ours, {precision}, blocks compiled", ours, levers=(*LEVERS, "compile")))
+    title = f"{title}, feature regression alone, beside other frameworks"
+    return [Comparison(f"{name}-regression", title, tuple(rows))]
+
+
+def _offers(path: Path, function: str) -> bool:
     # Read and not run: a peer may need what only its own process has.
     if not path.is_file():
         return True  # the contender says so in one line
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return any(isinstance(node, ast.FunctionDef) and node.name == _PEER for node in tree.body)
+    return any(isinstance(node, ast.FunctionDef) and node.name == function for node in tree.body)
 
 
 def _row(name: str, work: dict[str, Any], **options: Any) -> Contender:

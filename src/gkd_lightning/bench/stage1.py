@@ -83,6 +83,7 @@ def step(
     precision: str = "fp32",
     levers: Iterable[str] = LEVERS,
     through: str = "",
+    method: dict[str, Any] | None = None,
     **geometry: Any,
 ) -> Workload:
     """Make the work: forward, backward, AdamW and moving average of one batch.
@@ -94,10 +95,12 @@ def step(
         levers: those of `LEVERS` and of ``compile``, ``checkpointing``, ``tf32`` that are pulled.
         through: ``files`` takes the weights by way of published files and our importer; ``trainer`` lets Lightning
             drive the steps.
+        method: what is minimised, as arguments of `DomainGeneralDistillation`; None: GKD.
         geometry: see `specifications`.
     """
     pulled = set(levers)
     switches: dict[str, Any] = {"compile": "compile" in pulled, "activation_checkpointing": "checkpointing" in pulled}
+    switches.update(method or {})
     specs = specifications(**geometry)
     module = _through_files(specs, switches) if through == "files" else seeded(*specs, **switches)
     average = ExponentialMovingAverage if "average" in pulled else LoopedAverage
@@ -198,7 +201,7 @@ class OfficialPasses(DomainGeneralDistillation):
 
 
 def _through_files(specs: tuple[EncoderSpec, EncoderSpec], switches: dict[str, Any]) -> OfficialPasses:
-    made = seeded(*specs)
+    made = seeded(*specs, **switches)
     with TemporaryDirectory() as folder:
         files = write_checkpoints(made, Path(folder))
         teacher, student = (replace(spec, weights=str(file)) for spec, file in zip(specs, files, strict=True))
