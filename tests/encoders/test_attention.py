@@ -17,7 +17,13 @@ STUDENT = EncoderSpec("vit_tiny_patch16_224", None, 32, 8, options={"embed_dim":
 
 @pytest.mark.parametrize(
     ("side", "autocast", "fused", "tiled"),
-    [(96, False, True, False), (96, True, True, True), (32, False, False, False), (32, True, False, False)],
+    [
+        (128, False, True, False),
+        (128, True, True, True),
+        (96, False, True, False),
+        (96, True, False, False),
+        (32, False, False, False),
+    ],
 )
 def test_attention_on_a_cpu_follows_precision_and_length(side: int, autocast: bool, fused: bool, tiled: bool) -> None:
     def chosen() -> set[tuple[bool, bool]]:
@@ -29,14 +35,14 @@ def test_attention_on_a_cpu_follows_precision_and_length(side: int, autocast: bo
     assert chosen() == {(fused, tiled)}
     encoder.model.to(torch.bfloat16)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        encoder.tokens(torch.rand(1, 3, 96, 96))
+        encoder.tokens(torch.rand(1, 3, 128, 128))
     assert chosen() == {(True, True)}
     encoder.model.to(torch.float32)
     with torch.no_grad():
-        encoder.tokens(torch.rand(1, 3, 96, 96))
+        encoder.tokens(torch.rand(1, 3, 128, 128))
     assert chosen() == {(True, False)}
     encoder.model.blocks[0].compile()  # lazily: nothing is compiled before a pass
-    suit_attention(encoder.model.to(torch.bfloat16), torch.device("cpu"), 144)
+    suit_attention(encoder.model.to(torch.bfloat16), torch.device("cpu"), 256)
     assert chosen() == {(False, False)}
 
 
@@ -48,14 +54,14 @@ def test_attention_in_tiles_is_plain_attention_in_bf16(recomputed: bool) -> None
         if recomputed:
             checkpoint_activations(encoder)
         with torch.autocast("cpu", torch.bfloat16), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gkd_lightning.encoders.attention._LONG", tokens)
+            patch.setattr("gkd_lightning.encoders.attention._WORTH_TILING", tokens)
             patches = encoder.tokens(torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))).patches
         patches.float().square().mean().backward()
         learning = [each.grad for each in encoder.parameters() if each.grad is not None]
         assert len(learning) > 20
         return patches, learning
 
-    (plain, plain_gradients), (tiled, tiled_gradients) = trained(10**9), trained(128)
+    (plain, plain_gradients), (tiled, tiled_gradients) = trained(10**9), trained(144)
     assert torch.equal(tiled, plain)
     for ours, theirs in zip(tiled_gradients, plain_gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.02 * float(theirs.abs().max()))
@@ -83,7 +89,7 @@ def test_only_plain_attention_is_tiled() -> None:
 
 def test_a_copy_of_an_encoder_that_ran_in_tiles_attends_by_itself() -> None:
     encoder = build_encoder(STUDENT)
-    images = torch.rand(1, 3, 96, 96)
+    images = torch.rand(1, 3, 128, 128)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         encoder.tokens(images)
         copied = copy.deepcopy(encoder)
