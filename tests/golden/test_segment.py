@@ -15,7 +15,7 @@ from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder
 from gkd_lightning.segment.criterion import HeadLosses, Mask2FormerCriterion
 from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig, Mask2FormerHead
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
-from gkd_lightning.segment.pyramid import default_blocks, feature_pyramid
+from gkd_lightning.segment.pyramid import Level, default_blocks, feature_pyramid
 from gkd_lightning.segment.segmenter import semantic_scores
 from gkd_lightning.segment.sliding import plan_windows, sliding_scores
 from tests.golden.harness import Golden, golden_json
@@ -106,7 +106,7 @@ def trained(
     """Forward and backward on the fixture's inputs."""
     features = [official.input(f"feat.{stride}").requires_grad_() for stride in STRIDES]
     label = official.input("gt_sem_seg").to(torch.uint8)
-    output = head.train()(features)
+    output = head.train()([Level(each) for each in features])
     points = ShapePoints(output, label, config)
     losses = Mask2FormerCriterion(sizes["num_classes"], config)(output, label, points)
     head.zero_grad()
@@ -155,7 +155,7 @@ def test_gradients(
 
 def test_scores(official: Golden, head: Mask2FormerHead) -> None:
     with torch.no_grad():
-        output = head.eval()([official.input(f"feat.{stride}") for stride in STRIDES])
+        output = head.eval()([Level(official.input(f"feat.{stride}")) for stride in STRIDES])
         scores = semantic_scores(output.classes[-1], output.masks(-1), (128, 128))
     Golden("h_mask2former_head_grads").compare("predict.seg_logits_128", scores[..., ::2, ::2], atol=1e-5)
 
@@ -207,10 +207,11 @@ def test_pyramid(suffix: str, tmp_path: Path) -> None:
     encoder = build_encoder(spec)
     encoder.mean.zero_()  # the fixture's images are normalised already
     encoder.std.fill_(1.0)
+    encoder.double()  # exact: what is left is the rounding of the fixture, which was made in float32
     with torch.no_grad():
-        maps = encoder.features(images, default_blocks(4))
+        maps = encoder.features(images.double(), default_blocks(4))
     for stride, level in zip(STRIDES, feature_pyramid(maps), strict=True):
-        golden.compare(f"out{suffix}.{stride}", level, atol=2e-6)
+        golden.compare(f"out{suffix}.{stride}", level.enlarged(), atol=5e-6)
 
 
 def test_windows() -> None:

@@ -5,10 +5,13 @@ import torch
 from torch import Tensor
 from transformers.models.mask2former import modeling_mask2former as stock
 
+from gkd_lightning.bench.counting import HostReads
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.head import OFFICIAL_HEAD, Mask2FormerConfig, Mask2FormerHead
-from gkd_lightning.segment.lean import DeformableAttention, PointwiseConvolution, SinePositions
+from gkd_lightning.segment.lean import DeformableAttention, PointwiseConvolution
+from gkd_lightning.segment.levels import levels_of
+from gkd_lightning.segment.pyramid import Level
 from gkd_lightning.segment.segmenter import Segmenter
 
 SMALL = Mask2FormerConfig(
@@ -21,9 +24,9 @@ def small_head(classes: int = 5) -> Mask2FormerHead:
     return Mask2FormerHead([12] * 4, classes, SMALL)
 
 
-def pyramid(batch: int = 2, dim: int = 12, rows: int = 4, columns: int = 6) -> list[Tensor]:
+def pyramid(batch: int = 2, dim: int = 12, rows: int = 4, columns: int = 6) -> list[Level]:
     torch.manual_seed(1)
-    return [torch.randn(batch, dim, int(rows * s), int(columns * s)) for s in (4, 2, 1, 0.5)]
+    return [Level(torch.randn(batch, dim, int(rows * s), int(columns * s))) for s in (4, 2, 1, 0.5)]
 
 
 def test_output_of_every_layer() -> None:
@@ -42,17 +45,21 @@ def test_deformable_attention_equals_transformers() -> None:
         torch.nn.init.normal_(parameter, std=0.3)
     ours.load_state_dict(theirs.state_dict())
     reference = stock.Mask2FormerPixelDecoderEncoderOnly.get_reference_points(shapes, torch.ones(2, 3, 2), "cpu")
+    levels = levels_of(tuple(shapes), 32, torch.device("cpu"), torch.float32)
     results = []
     for attention in (theirs, ours):
         torch.manual_seed(2)
         hidden, positions = (torch.randn(2, count, 32, requires_grad=True) for _ in range(2))
-        output, _ = attention(
-            hidden_states=hidden,
-            encoder_hidden_states=hidden,
-            position_embeddings=positions,
-            reference_points=reference,
-            spatial_shapes_list=shapes,
-        )
+        if attention is ours:
+            output = ours(hidden, positions, levels)
+        else:
+            output, _ = theirs(
+                hidden_states=hidden,
+                encoder_hidden_states=hidden,
+                position_embeddings=positions,
+                reference_points=reference,
+                spatial_shapes_list=shapes,
+            )
         output.square().mean().backward()
         gradients = [parameter.grad for parameter in attention.parameters()]
         results.append([output.detach(), hidden.grad, positions.grad, *gradients])
@@ -68,8 +75,8 @@ def test_pointwise_convolution_equals_torch() -> None:
         ours.load_state_dict(theirs.state_dict())
         results = []
         for convolution in (theirs, ours):
-            (maps,) = pyramid()[:1]
-            output = convolution(maps.requires_grad_())
+            maps = pyramid()[0].map.requires_grad_()
+            output = convolution(maps)
             output.square().mean().backward()
             results.append([output.detach(), maps.grad, *(parameter.grad for parameter in convolution.parameters())])
         for theirs_value, ours_value in zip(*results, strict=True):
@@ -77,11 +84,12 @@ def test_pointwise_convolution_equals_torch() -> None:
 
 
 def test_sine_positions_equal_transformers() -> None:
-    shape = torch.Size((3, 32, 5, 7))
-    arguments = (shape, torch.device("cpu"), torch.float32)
-    theirs = stock.Mask2FormerSinePositionEmbedding(16, normalize=True)(*arguments)
-    ours = SinePositions(16, normalize=True)(*arguments)
-    torch.testing.assert_close(ours.expand_as(theirs), theirs, atol=0, rtol=0)
+    shapes, device = ((5, 7), (10, 14)), torch.device("cpu")
+    levels = levels_of(shapes, 32, device, torch.float32)
+    for ours, shape in zip(levels.positions.split(levels.sizes, 1), shapes, strict=True):
+        size = torch.Size((3, 32, *shape))
+        theirs = stock.Mask2FormerSinePositionEmbedding(16, normalize=True)(size, device, torch.float32)
+        torch.testing.assert_close(ours.transpose(1, 2).unflatten(2, shape).expand_as(theirs), theirs, atol=0, rtol=0)
 
 
 def test_positions_cached_in_validation_serve_training() -> None:
@@ -98,10 +106,12 @@ def test_every_parameter_is_used() -> None:
     assert [name for name, parameter in head.named_parameters() if parameter.grad is None] == []
 
 
-def test_pixel_decoder_never_asks_the_device_for_infinities() -> None:
-    for head in (small_head(), small_head().train()):
-        assert head.training
-        assert not any(module.training for module in head.pixel_decoder.modules())
+def test_the_device_is_never_asked_for_infinities() -> None:
+    """transformers' layers do so in training mode; and nothing is dropped."""
+    head = small_head().train()
+    with HostReads() as reads:
+        head(pyramid()).classes.sum().backward()
+    assert reads.total == 0
     assert not [module for module in head.modules() if isinstance(module, torch.nn.Dropout) and module.p]
 
 

@@ -13,6 +13,8 @@ from transformers.models.mask2former import modeling_mask2former as stock
 
 from gkd_lightning.segment.decoder import Decoded
 from gkd_lightning.segment.head import Mask2FormerConfig, Mask2FormerHead
+from gkd_lightning.segment.levels import Levels
+from gkd_lightning.segment.pyramid import Level
 from gkd_lightning.segment.segmenter import Segmenter
 
 
@@ -32,7 +34,7 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Maps:
         """(B, 3, H, W) images to maps of stride 4 to 32."""
         _, maps = self.encoder(images, self.blocks)
-        return Maps(tuple(level.float() for level in self.pyramid(maps)))
+        return Maps(tuple(level.enlarged().float() for level in self.pyramid(maps)))
 
 
 def stock_config(config: Mask2FormerConfig, num_classes: int) -> TransformersConfig:
@@ -81,10 +83,11 @@ class StockPixelDecoder(nn.Module):
         self.decoder = stock.Mask2FormerPixelDecoder(plan, feature_channels=list(head.pixel_decoder.feature_channels))
         self.decoder.load_state_dict(head.pixel_decoder.state_dict())
 
-    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    def forward(self, pyramid: Sequence[Level], levels: Levels) -> tuple[Tensor, Tensor]:
         """See `PixelDecoder.forward`."""
-        found = self.decoder(list(features))
-        return list(found.multi_scale_features), found.mask_features
+        found = self.decoder([level.enlarged() for level in pyramid])
+        pixels = [level.flatten(2).transpose(1, 2) for level in found.multi_scale_features]
+        return torch.cat(pixels, dim=1), found.mask_features
 
 
 class StockTransformer(nn.Module):
@@ -96,9 +99,10 @@ class StockTransformer(nn.Module):
         self.module = stock.Mask2FormerTransformerModule(head.config.hidden_dim, plan)
         self.module.load_state_dict(head.transformer.state_dict())
 
-    def forward(self, levels: Sequence[Tensor], pixels: Tensor) -> Decoded:
+    def forward(self, hidden: Tensor, pixels: Tensor, levels: Levels) -> Decoded:
         """See `MaskedTransformer.forward`; that its masks come with a gradient is another lever's row."""
-        found = self.module(list(levels), pixels)
+        parts = zip(hidden.split(levels.sizes, dim=1), levels.shapes, strict=True)
+        found = self.module([part.transpose(1, 2).unflatten(2, shape) for part, shape in parts], pixels)
         states = torch.stack(found.intermediate_hidden_states).transpose(1, 2)
         return Decoded(states, self.module.decoder.mask_predictor.mask_embedder(states))
 
@@ -113,16 +117,16 @@ class StockAttention(nn.Module):
         )
         self.attention.load_state_dict(ours.state_dict())
 
-    def forward(self, hidden_states: Tensor, spatial_shapes_list: list[tuple[int, int]], **others: Any) -> Any:
+    def forward(self, hidden: Tensor, position: Tensor, levels: Levels) -> Tensor:
         """See `DeformableAttention.forward`."""
-        ratios = hidden_states.new_ones(1, len(spatial_shapes_list), 2)
-        points = stock.Mask2FormerPixelDecoderEncoderOnly.get_reference_points(
-            spatial_shapes_list, ratios, hidden_states.device
-        )
-        return self.attention(
-            hidden_states,
-            encoder_hidden_states=others["encoder_hidden_states"],
-            position_embeddings=others["position_embeddings"],
-            reference_points=points,
-            spatial_shapes_list=spatial_shapes_list,
-        )
+        shapes = list(levels.shapes)
+        ratios = hidden.new_ones(1, len(shapes), 2)
+        points = stock.Mask2FormerPixelDecoderEncoderOnly.get_reference_points(shapes, ratios, hidden.device)
+        attended: Tensor = self.attention(
+            hidden,
+            encoder_hidden_states=hidden,
+            position_embeddings=position,
+            reference_points=points.to(hidden.dtype),
+            spatial_shapes_list=shapes,
+        )[0]
+        return attended

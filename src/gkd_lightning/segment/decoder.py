@@ -7,20 +7,18 @@ nobody.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Mask2FormerConfig as TransformersConfig
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerAttention,
     Mask2FormerMaskedAttentionDecoderLayer,
     Mask2FormerTransformerModule,
 )
 
-from gkd_lightning.segment.lean import SinePositions
+from gkd_lightning.segment.levels import Levels
 
 
 class Decoded(NamedTuple):
@@ -33,38 +31,37 @@ class Decoded(NamedTuple):
 
 
 class MaskedTransformer(Mask2FormerTransformerModule):
-    """Queries look at the pixels of one level after the other, each inside the mask that it has predicted last."""
+    """Queries look at the pixels of one level after the other, each inside the mask that it has predicted last.
 
-    def __init__(self, features: int, config: TransformersConfig) -> None:
-        super().__init__(in_features=features, config=config)
-        self.position_embedder = SinePositions(config.hidden_dim // 2, normalize=True)
+    The pixels come in the width of the queries: its parent's input projections are empty then.
+    """
 
-    def forward(self, levels: Sequence[Tensor], pixels: Tensor) -> Decoded:
+    def forward(self, hidden: Tensor, pixels: Tensor, levels: Levels) -> Decoded:
         """Decode.
 
         Args:
-            levels: three (B, D, h_i, w_i) maps, coarsest first.
+            hidden: (B, N, D), what the pixel decoder made of the three coarser levels' pixels.
             pixels: (B, C, h, w) features of the finest map.
+            levels: sizes of the coarser ones.
         """
         values, keys, shrunk = [], [], []
-        for index, level in enumerate(levels):
-            position = self.position_embedder(level.shape, level.device, level.dtype)
-            value = self.input_projections[index](level).flatten(2).transpose(1, 2) + self.level_embed.weight[index]
-            values.append(value)
-            keys.append(value + position.flatten(2).transpose(1, 2))
+        parts = zip(hidden.split(levels.sizes, 1), levels.positions.split(levels.sizes, 1), strict=True)
+        for index, (part, position) in enumerate(parts):
+            values.append(part + self.level_embed.weight[index])
+            keys.append(values[-1] + position)
             # A mask is linear in the pixels' features: shrinking these once shrinks the masks of every layer.
-            small = F.interpolate(pixels.detach(), size=level.shape[-2:], mode="bilinear", align_corners=False)
+            small = F.interpolate(pixels.detach(), size=levels.shapes[index], mode="bilinear", align_corners=False)
             shrunk.append(small.flatten(2))
         decoder = self.decoder
         position = self.queries_embedder.weight
-        hidden = self.queries_features.weight.expand(len(pixels), -1, -1)
-        states = [decoder.layernorm(hidden)]
+        queries = self.queries_features.weight.expand(len(pixels), -1, -1)
+        states = [decoder.layernorm(queries)]
         embeddings = [decoder.mask_predictor.mask_embedder(states[0])]
         for index, layer in enumerate(decoder.layers):
-            turn = index % len(levels)
+            turn = index % len(values)
             seen = _seen(embeddings[-1], shrunk[turn])
-            hidden = _layer(layer, hidden, position, keys[turn], values[turn], seen)
-            states.append(decoder.layernorm(hidden))
+            queries = _layer(layer, queries, position, keys[turn], values[turn], seen)
+            states.append(decoder.layernorm(queries))
             embeddings.append(decoder.mask_predictor.mask_embedder(states[-1]))
         return Decoded(torch.stack(states), torch.stack(embeddings))
 

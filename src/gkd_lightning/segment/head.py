@@ -13,7 +13,10 @@ from transformers import Mask2FormerConfig as TransformersConfig
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.decoder import MaskedTransformer
 from gkd_lightning.segment.initialization import initialize
+from gkd_lightning.segment.levels import levels_of
+from gkd_lightning.segment.lowered import call_in, precision_in_force
 from gkd_lightning.segment.pixels import PixelDecoder
+from gkd_lightning.segment.pyramid import Level
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,12 @@ class HeadOutput(NamedTuple):
         masks: Tensor = (self.embeddings[layer] @ self.pixels.flatten(2)).unflatten(2, self.pixels.shape[2:])
         return masks
 
+    def masks_of(self, layers: slice) -> Tensor:
+        """Mask logits (B, l, Q, h, w) after several layers, by one product for each image."""
+        chosen = self.embeddings[layers].transpose(0, 1)
+        masks = chosen.flatten(1, 2) @ self.pixels.flatten(2)
+        return masks.view(*chosen.shape[:3], *self.pixels.shape[2:])
+
     def chosen_masks(self, image: Tensor, queries: Tensor, counts: Sequence[int]) -> Tensor:
         """Mask logits (M, L, h, w) of a few queries, whose gradient is a fraction of the work for all queries.
 
@@ -94,10 +103,10 @@ class HeadOutput(NamedTuple):
 
 
 class Mask2FormerHead(nn.Module):
-    """Maps of stride 4, 8, 16, 32 in, class and mask logits of every query after every layer out.
+    """A pyramid of stride 4, 8, 16, 32 in, class and mask logits of every query after every layer out.
 
     Args:
-        feature_dims: channels of the four maps.
+        feature_dims: channels of the four levels.
         num_classes: K, without `no object`.
         config: size of the head.
     """
@@ -124,27 +133,28 @@ class Mask2FormerHead(nn.Module):
             dropout=0.0,
         )
         self.pixel_decoder = PixelDecoder(plan, list(feature_dims))
-        self.transformer = MaskedTransformer(config.hidden_dim, plan)
+        self.transformer = MaskedTransformer(in_features=config.hidden_dim, config=plan)
         self.class_predictor = nn.Linear(config.hidden_dim, num_classes + 1)
         self.pixel_decoder.replace_parts(config.sampled_points)  # last: its random numbers come after the others
         initialize(self)
-        self.pixel_decoder.eval()  # Lightning never calls train() on a module that starts in training mode
 
-    def train(self, mode: bool = True) -> Mask2FormerHead:
-        """Leave the pixel decoder in eval mode: it has no dropout and no batch norm.
+    def forward(self, pyramid: Sequence[Level]) -> HeadOutput:
+        """Predict from four levels of D_i channels, finest first, in the precision in force."""
+        device = pyramid[0].map.device
+        dtype = precision_in_force(self, device)
+        shapes = tuple(level.size for level in pyramid[:0:-1])
+        levels = levels_of(shapes, self.config.hidden_dim, device, dtype)
+        pyramid = [level._replace(map=level.map.to(dtype)) for level in pyramid]
+        with torch.autocast(device.type, enabled=False):
+            hidden, pixels = call_in(dtype, self.pixel_decoder, pyramid, levels)
+            decoded = call_in(dtype, self.transformer, hidden, pixels, levels)
+            classes = call_in(dtype, self.class_predictor, decoded.states)
+        return HeadOutput(classes, decoded.embeddings, pixels)
 
-        In training mode transformers' layers would ask the device after every layer whether all values are
-        finite, and wait for the answer.
-        """
-        super().train(mode)
-        self.pixel_decoder.eval()
-        return self
-
-    def forward(self, pyramid: Sequence[Tensor]) -> HeadOutput:
-        """Predict from (B, D_i, h_i, w_i) maps, finest first."""
-        levels, pixels = self.pixel_decoder([level.float() for level in pyramid])
-        decoded = self.transformer(levels, pixels)
-        return HeadOutput(self.class_predictor(decoded.states), decoded.embeddings, pixels)
+    def compile_parts(self) -> None:
+        """Let `torch.compile` fuse what lies between the products, in place, at the first use; no key changes."""
+        self.pixel_decoder.compile()
+        self.transformer.compile()
 
 
 def _check(config: Mask2FormerConfig) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.segment.chunks import chunks
 from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.points import PointSource, sample_points
 from gkd_lightning.segment.targets import Targets, class_shares
@@ -41,24 +42,28 @@ def matching_cost(output: HeadOutput, targets: Targets, source: PointSource, con
     """Cost (B, L, Q, K) float32 of letting a query answer for a class; meaningless for absent classes.
 
     2 * (1 - probability) (the 1 is left out), 5 * mean binary cross-entropy and 5 * dice at `points` uniform
-    points that the queries of one layer and image share. Source: mmdet 3.3.0 ``match_cost.py``. Layer by layer: what
-    one needs fits a cache, what all need is near a gigabyte at the official size.
+    points that the queries of one layer and image share. Source: mmdet 3.3.0 ``match_cost.py``.
     """
-    points = source.per_image(output.classes.shape[0], config.points, output.classes.device)
-    return torch.stack(
-        [
-            _layer_cost(output.classes[i], output.masks(i), targets, points[:, i], config)
-            for i in range(output.classes.shape[0])
-        ],
-        dim=1,
-    )
+    layers, batch, queries, _ = output.classes.shape
+    device = output.classes.device
+    points = source.per_image(layers, config.points, device)
+    values = batch * queries * max(config.points, output.pixels.shape[2:].numel())
+    parts = [
+        _cost(output, chosen, targets, points[:, chosen], config) for chosen in chunks(layers, values, device)
+    ]
+    return torch.cat(parts, dim=1)
 
 
-def _layer_cost(classes: Tensor, masks: Tensor, targets: Targets, points: Tensor, config: Mask2FormerConfig) -> Tensor:
-    with torch.autocast(classes.device.type, enabled=False):
-        named = classes.float().softmax(-1)[..., :-1]
-        truth = class_shares(targets.label, points, named.shape[-1])
-        logits = sample_points(masks.float(), points)
+def _cost(
+    output: HeadOutput, layers: slice, targets: Targets, points: Tensor, config: Mask2FormerConfig
+) -> Tensor:
+    """(B, l, Q, K) of the chosen layers, at (B, l, P, 2) points."""
+    with torch.autocast(points.device.type, enabled=False):
+        named = output.classes[layers].transpose(0, 1).float().softmax(-1)[..., :-1]
+        shares = class_shares(targets.label, points.flatten(1, 2), named.shape[-1])
+        truth = shares.view(*points.shape[:3], -1)
+        masks = output.masks_of(layers).float()
+        logits = sample_points(masks.flatten(0, 1), points.flatten(0, 1)).view(*masks.shape[:3], -1)
         # log(1 + e^-x) - log(1 + e^x) = -x, so cross-entropy against every class is one product.
         entropy = (F.softplus(logits).sum(-1, keepdim=True) - logits @ truth) / config.points
         probability = logits.sigmoid_()

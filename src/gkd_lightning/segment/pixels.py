@@ -7,16 +7,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder
+from transformers.models.mask2former.modeling_mask2former import (
+    Mask2FormerPixelDecoder,
+    Mask2FormerPixelDecoderEncoderLayer,
+)
 
-from gkd_lightning.segment.lean import DeformableAttention, PointwiseConvolution, SinePositions
+from gkd_lightning.segment.lean import DeformableAttention, PointwiseConvolution
+from gkd_lightning.segment.levels import Levels
+from gkd_lightning.segment.pyramid import Level
 
 
 class PixelDecoder(Mask2FormerPixelDecoder):
     """Deformable attention among the three coarser maps, and a fine map that takes up what they have found.
 
-    Its parent builds padding masks, valid ratios and reference points anew in every pass, and copies the maps' sizes
-    to the device, for which the host waits; here none of that is needed.
+    Its parent builds padding masks, valid ratios and reference points anew in every pass, copies the maps' sizes to
+    the device and asks it after every layer whether all values are finite, for which the host waits; here none of
+    that is needed.
     """
 
     def replace_parts(self, sampled_points: int) -> None:
@@ -27,29 +33,37 @@ class PixelDecoder(Mask2FormerPixelDecoder):
             layer.self_attn = DeformableAttention(
                 config.feature_size, config.num_attention_heads, levels, sampled_points
             )
-        self.position_embedding = SinePositions(config.feature_size // 2, normalize=True)
         for parent in (*self.input_projections, *self.lateral_convolutions):
             parent[0] = PointwiseConvolution.like(parent[0])
         self.mask_projection = PointwiseConvolution.like(self.get_submodule("mask_projection"))
 
-    def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Decode (B, D_i, h_i, w_i) maps of stride 4, 8, 16 and 32, finest first.
+    def forward(self, pyramid: Sequence[Level], levels: Levels) -> tuple[Tensor, Tensor]:
+        """Decode.
+
+        Args:
+            pyramid: four levels of D_i channels, finest first.
+            levels: sizes of the three coarser ones.
 
         Returns:
-            Three (B, D, h_i, w_i) maps, coarsest first, and the features (B, C, h, w) of the finest map.
+            (B, N, D), the pixels of the three coarser levels, and the features (B, C, h, w) of the finest map.
         """
-        levels = features[: -self.num_feature_levels - 1 : -1]
-        shapes = [(level.shape[2], level.shape[3]) for level in levels]
-        inputs, positions = [], []
-        for index, level in enumerate(levels):
-            position = self.position_embedding(level.shape, level.device, level.dtype)
-            inputs.append(self.input_projections[index](level).flatten(2).transpose(1, 2))
-            positions.append(position.flatten(2).transpose(1, 2) + self.level_embed[index])
-        hidden, position = torch.cat(inputs, dim=1), torch.cat(positions, dim=1)
+        inputs = []
+        for level, (projection, norm) in zip(pyramid[:0:-1], self.input_projections, strict=True):
+            inputs.append(norm(level.projected(projection)).flatten(2).transpose(1, 2))
+        parts = levels.positions.split(levels.sizes, dim=1)
+        position = torch.cat([part + own for part, own in zip(parts, self.level_embed, strict=True)], dim=1)
+        hidden = torch.cat(inputs, dim=1)
         for layer in self.encoder.layers:
-            (hidden,) = layer(hidden, None, position_embeddings=position, spatial_shapes_list=shapes)
-        parts = hidden.split([height * width for height, width in shapes], dim=1)
-        maps = [part.transpose(1, 2).unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
-        fine = self.lateral_convolutions[0](features[0])
-        fine = fine + F.interpolate(maps[-1], size=fine.shape[-2:], mode="bilinear", align_corners=False)
-        return maps, self.mask_projection(self.output_convolutions[0](fine))
+            hidden = _layer(layer, hidden, position, levels)
+        projection, norm = self.lateral_convolutions[0]
+        fine = norm(pyramid[0].projected(projection))
+        last = hidden.split(levels.sizes, dim=1)[-1].transpose(1, 2).unflatten(2, levels.shapes[-1])
+        fine = fine + F.interpolate(last, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        return hidden, self.mask_projection(self.output_convolutions[0](fine))
+
+
+def _layer(layer: Mask2FormerPixelDecoderEncoderLayer, hidden: Tensor, position: Tensor, levels: Levels) -> Tensor:
+    """(B, N, D) pixels through one layer."""
+    hidden = layer.self_attn_layer_norm(hidden + layer.self_attn(hidden, position, levels))
+    normalized: Tensor = layer.final_layer_norm(hidden + layer.fc2(layer.activation_fn(layer.fc1(hidden))))
+    return normalized

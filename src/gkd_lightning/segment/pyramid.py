@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +16,37 @@ fraction of the pixel decoder's cost: (2, 1, 0.5, 0.25) for 8-pixel patches.
 """
 
 
+class Level(NamedTuple):
+    """A level of the pyramid before it is enlarged: what comes first may as well be done on the smaller map."""
+
+    map: Tensor
+    """(B, D, h, w)."""
+    scale: float = 1.0
+    """How much it is enlarged."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) once it is enlarged."""
+        height, width = self.map.shape[-2:]
+        return int(height * self.scale), int(width * self.scale)
+
+    def enlarged(self) -> Tensor:
+        """The level itself, (B, D, *size), bilinear (align_corners=False).
+
+        Source: ``task_learning/rein/models/backbones/dino_v2.py`` (official code), lines 339-350.
+        """
+        return _resized(self.map, self.scale)
+
+    def projected(self, projection: Callable[[Tensor], Tensor]) -> Tensor:
+        """`projection` of the enlarged level, where `projection` is a matrix and a bias for every pixel.
+
+        Such a product and bilinear weights, which sum to 1, can change places; the smaller map takes less work.
+        """
+        if self.scale > 1:
+            return _resized(projection(self.map), self.scale)
+        return projection(self.enlarged())
+
+
 def default_blocks(depth: int) -> list[int]:
     """The four blocks whose outputs the head sees: after a third, half, two thirds and all of the network.
 
@@ -23,12 +55,10 @@ def default_blocks(depth: int) -> list[int]:
     return [max(1, round(depth * share)) - 1 for share in (1 / 3, 1 / 2, 2 / 3, 1)]
 
 
-def feature_pyramid(maps: Sequence[Tensor], scales: Sequence[float] = SCALES) -> list[Tensor]:
-    """Bilinear resize (align_corners=False) of four (B, D, h, w) block outputs by `scales`.
+def feature_pyramid(maps: Sequence[Tensor], scales: Sequence[float] = SCALES) -> list[Level]:
+    """Levels, finest first, of four (B, D, h, w) block outputs."""
+    return [Level(each, scale) for each, scale in zip(maps, scales, strict=True)]
 
-    Source: ``task_learning/rein/models/backbones/dino_v2.py`` (official code), lines 339-350.
-    """
-    return [
-        level if scale == 1 else F.interpolate(level, scale_factor=scale, mode="bilinear", align_corners=False)
-        for level, scale in zip(maps, scales, strict=True)
-    ]
+
+def _resized(maps: Tensor, scale: float) -> Tensor:
+    return maps if scale == 1 else F.interpolate(maps, scale_factor=scale, mode="bilinear", align_corners=False)

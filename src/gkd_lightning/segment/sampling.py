@@ -1,7 +1,12 @@
-"""The heart of deformable attention: weighted sums of sampled values, forwards and backwards in a few passes."""
+"""The heart of deformable attention (Deformable DETR, arXiv 2010.04159): weighted sums of sampled values.
+
+On a GPU two kernels do all of it (`fused_sampling.py`); here is the plain formula, forwards and backwards in a few passes.
+"""
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -9,9 +14,53 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-Shapes = tuple[tuple[int, int], ...]
-CACHED_VALUES = 2**20
-"""Sampled values that a CPU handles at once, 4 MB: they are multiplied and summed while they are in its cache."""
+from gkd_lightning.segment.chunks import chunks
+from gkd_lightning.segment.levels import Levels, Shapes
+
+
+def deformable_samples(value: Tensor, offset: Tensor, logits: Tensor, levels: Levels) -> Tensor:
+    """What each pixel gathers from a few places around its own, in all levels.
+
+    Sampling is done in float32 whatever the dtype of the arguments: bfloat16 knows positions in a 64-wide map to a
+    quarter of a pixel only.
+
+    Args:
+        value: (B, N, H, D), what the N pixels of all levels have to give, for each head.
+        offset: (B, N, H, L * P, 2), (x, y) from the pixel's own place to the P places in each level, in that level's
+            pixels.
+        logits: (B, N, H, L * P) of the places' shares, which a softmax makes of them.
+        levels: sizes of the L maps.
+
+    Returns:
+        (B, N, H * D), of the dtype of `value`; what lies outside a map is 0.
+    """
+    if value.device.type == "cuda" and _has_triton():
+        from gkd_lightning.segment.fused_sampling import fused_samples
+
+        return fused_samples(value, offset, logits, levels.centre, levels.table)
+    return plain_samples(value, offset, logits, levels)
+
+
+def plain_samples(value: Tensor, offset: Tensor, logits: Tensor, levels: Levels) -> Tensor:
+    """`deformable_samples` in torch's own operations, on any device."""
+    batch, count, heads, dim = value.shape
+    number, rows = len(levels.shapes), batch * heads
+    points = logits.shape[3] // number
+    # The axis of the queries goes last: softmax, sampling and summing then run along memory.
+    values = value.float().permute(0, 2, 3, 1).reshape(rows, dim, count)
+    weight = logits.float().permute(0, 2, 3, 1).reshape(rows, number * points, count).softmax(1)
+    weight = weight.view(rows, number, points, count)
+    offset = offset.float().view(batch, count, heads, number, points, 2)
+    place = torch.addcmul(levels.centre.view(1, count, 1, 1, 1, 2), offset, levels.pixel[:, None])
+    place = place.permute(3, 0, 2, 4, 1, 5).reshape(number, rows, points, count, 2)
+    summed = weighted_samples(values, place, weight, levels.shapes)
+    attended: Tensor = summed.reshape(batch, heads * dim, count).transpose(1, 2).to(value.dtype)
+    return attended.contiguous()
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def weighted_samples(value: Tensor, place: Tensor, weight: Tensor, shapes: Shapes) -> Tensor:
@@ -37,7 +86,7 @@ class _WeightedSamples(torch.autograd.Function):
     def forward(ctx: Any, value: Tensor, place: Tensor, weight: Tensor, shapes: Shapes) -> Tensor:
         summed = torch.empty(*value.shape[:2], place.shape[3], device=value.device, dtype=value.dtype)
         kept: list[Tensor] = []
-        for rows in _chunks(value, place):
+        for rows in _rows(value, place):
             total = summed[rows].zero_()
             for level, maps in enumerate(_maps(value[rows], shapes)):
                 sampled = F.grid_sample(maps, place[level, rows], align_corners=False)  # (rows, D, points, N)
@@ -55,7 +104,7 @@ class _WeightedSamples(torch.autograd.Function):
         by_value, by_place, by_weight = (torch.empty_like(each) for each in (value, place, weight))
         sizes = [height * width for height, width in ctx.shapes]
         found = iter(kept)
-        for rows in _chunks(value, place):
+        for rows in _rows(value, place):
             own = gradient[rows, :, None]
             parts = by_value[rows].split(sizes, dim=2)
             for level, maps in enumerate(_maps(value[rows], ctx.shapes)):
@@ -72,9 +121,6 @@ def _maps(value: Tensor, shapes: Shapes) -> list[Tensor]:
     return [part.unflatten(2, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def _chunks(value: Tensor, place: Tensor) -> list[slice]:
+def _rows(value: Tensor, place: Tensor) -> list[slice]:
     rows, dim = value.shape[:2]
-    if value.device.type != "cpu":
-        return [slice(0, rows)]
-    step = max(1, CACHED_VALUES // (dim * place.shape[2] * place.shape[3]))
-    return [slice(first, first + step) for first in range(0, rows, step)]
+    return chunks(rows, dim * place.shape[2] * place.shape[3], value.device)

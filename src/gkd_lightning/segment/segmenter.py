@@ -11,15 +11,16 @@ from torch.nn import functional as F
 
 from gkd_lightning.encoders import Encoder, FeatureMapEncoder, Frozen
 from gkd_lightning.errors import UserError
+from gkd_lightning.segment.chunks import chunks
 from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig, Mask2FormerHead
-from gkd_lightning.segment.pyramid import SCALES, default_blocks, feature_pyramid
+from gkd_lightning.segment.pyramid import SCALES, Level, default_blocks, feature_pyramid
 from gkd_lightning.segment.sliding import sliding_scores
 
 MASK_VALUES_AT_ONCE = 2**28
 """Full-size mask values (queries x pixels) of one forward pass: 1 GiB, ten windows of the official size."""
 
 CACHED_MASK_VALUES = 2**22
-"""Of them, what is enlarged, squashed and summed at once, 16 MiB: small enough for memory that is used again."""
+"""Of them, what a CPU enlarges, squashes and sums at once, 16 MiB: small enough for memory that is used again."""
 
 
 class Segmenter(nn.Module):
@@ -75,9 +76,10 @@ class Segmenter(nn.Module):
             raise UserError(f"blocks: {chosen} must be four of the encoder's blocks 0 to {bare.depth - 1}")
         return cls(encoder, Mask2FormerHead([bare.embed_dim] * 4, num_classes, head), chosen, window, stride, scales)
 
-    def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Maps of stride 4, 8, 16 and 32 from what the encoder gave for `blocks`."""
-        return list(maps) if unfrozen(self.encoder).hierarchical else feature_pyramid(maps, self.scales)
+    def pyramid(self, maps: Sequence[Tensor]) -> list[Level]:
+        """Levels of stride 4, 8, 16 and 32 from what the encoder gave for `blocks`."""
+        scales = [1.0] * len(maps) if unfrozen(self.encoder).hierarchical else self.scales
+        return feature_pyramid(maps, scales)
 
     def forward(self, images: Tensor) -> HeadOutput:
         """Predictions of every layer for (B, 3, H, W) images that fit the encoder."""
@@ -134,15 +136,16 @@ def semantic_scores(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Te
     pixels = size[0] * size[1]
     with torch.autocast(masks.device.type, enabled=False):
         named = classes.float().softmax(-1)[..., :-1].transpose(1, 2)
-        images, queries = (max(1, CACHED_MASK_VALUES // each) for each in (pixels * masks.shape[1], pixels))
-        parts = zip(named.split(images), masks.float().split(images), strict=True)
-        return torch.cat([_summed(*part, size, queries) for part in parts])
+        parts = chunks(len(masks), masks.shape[1] * pixels, masks.device, CACHED_MASK_VALUES)
+        return torch.cat([_summed(named[images], masks[images].float(), size) for images in parts])
 
 
-def _summed(named: Tensor, masks: Tensor, size: tuple[int, int], queries: int) -> Tensor:
+def _summed(named: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
     total: Tensor | None = None
-    for weight, mask in zip(named.split(queries, 2), masks.split(queries, 1), strict=True):
-        probability = F.interpolate(mask, size=size, mode="bilinear", align_corners=False).sigmoid_().flatten(2)
+    values = len(masks) * size[0] * size[1]
+    for queries in chunks(masks.shape[1], values, masks.device, CACHED_MASK_VALUES):
+        enlarged = F.interpolate(masks[:, queries], size=size, mode="bilinear", align_corners=False)
+        probability, weight = enlarged.sigmoid_().flatten(2), named[:, :, queries]
         total = weight @ probability if total is None else torch.baddbmm(total, weight, probability)
     assert total is not None
     scores: Tensor = total.unflatten(2, size)

@@ -1,0 +1,63 @@
+"""Deformable sampling both ways on the same random arguments; as a program it prints the differences of every case."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from torch import Tensor
+
+from gkd_lightning.segment.levels import levels_of
+from gkd_lightning.segment.sampling import plain_samples
+
+CASES: dict[str, tuple[tuple[tuple[int, int], ...], int, int, int, int, float]] = {
+    "official levels, places and channels": (((1, 2), (2, 3), (3, 5)), 1, 2, 32, 4, 2.0),
+    "widths that are no power of two": (((2, 3), (3, 4)), 1, 3, 12, 3, 2.0),
+    "one place of one level": (((5, 4),), 3, 1, 8, 1, 2.0),
+    "places far outside": (((2, 2), (3, 4)), 1, 1, 16, 2, 1e6),
+    "a single pixel": (((1, 1), (2, 2)), 1, 2, 8, 2, 1.0),
+}
+"""Sizes of the levels, batch, heads, channels of a head, places in a level, spread of the offsets in pixels."""
+
+
+def arguments(case: str, device: torch.device, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
+    """Values, offsets and logits, and a gradient of the output."""
+    shapes, batch, heads, dim, points, spread = CASES[case]
+    generator = torch.Generator().manual_seed(0)
+    count = sum(height * width for height, width in shapes)
+
+    def draw(*size: int) -> Tensor:
+        return torch.randn(size, generator=generator).to(device, dtype)
+
+    places = len(shapes) * points
+    own = [
+        draw(batch, count, heads, dim), draw(batch, count, heads, places, 2) * spread,
+        draw(batch, count, heads, places),
+    ]  # fmt: skip
+    return own, draw(batch, count, heads * dim)
+
+
+def compared(case: str, device: torch.device, dtype: torch.dtype) -> list[float]:
+    """Largest difference of the output and of the three gradients, each relative to its largest value."""
+    from gkd_lightning.segment.fused_sampling import fused_samples
+
+    own, gradient = arguments(case, device, dtype)
+    levels = levels_of(CASES[case][0], 8, device, torch.float32)
+    results = []
+    for fused in (False, True):
+        given = [each.clone().requires_grad_() for each in own]
+        if fused:
+            output = fused_samples(*given, levels.centre, levels.table)
+        else:
+            output = plain_samples(*given, levels)
+        output.backward(gradient)
+        results.append([output.detach(), *(each.grad for each in given)])
+    differences = []
+    for plain, found in zip(*results, strict=True):
+        largest = plain.float().abs().max().clamp(min=1e-12)
+        differences.append(float((found.float() - plain.float()).abs().max() / largest))
+    return differences
+
+
+if __name__ == "__main__":
+    print(json.dumps({case: compared(case, torch.device("cpu"), torch.float32) for case in CASES}))
