@@ -17,8 +17,8 @@ import os
 from typing import Any
 
 import torch
+from gkd_bench.stage1 import forget_building, images_and_keys, seeded, specifications
 
-from gkd_lightning.bench.stage1 import forget_building, images_and_keys, seeded, specifications
 from gkd_lightning.errors import UserError
 
 _TEACHERS = {

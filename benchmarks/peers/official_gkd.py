@@ -21,8 +21,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-
-from gkd_lightning.bench.stage1 import (
+from gkd_bench.stage1 import (
     EMA_DECAY,
     LEARNING_RATE,
     WEIGHT_DECAY,
@@ -32,6 +31,7 @@ from gkd_lightning.bench.stage1 import (
     specifications,
     write_checkpoints,
 )  # fmt: skip
+
 from gkd_lightning.errors import UserError
 
 _NAMES = ("vit_large", "vit_base", "vit_small", "vit_tiny")

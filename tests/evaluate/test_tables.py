@@ -10,8 +10,8 @@ import pytest
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import Spread, check_comparable, headline, markdown, table
-from gkd_lightning.evaluate.summary import summary
 from gkd_lightning.evaluate.tables import class_means
+from gkd_lightning.report.summary import summary
 from tests.evaluate.builders import DOMAINS, domain_score, results, run
 
 

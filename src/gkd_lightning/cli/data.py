@@ -136,7 +136,7 @@ def _datasets(found: Namespace) -> dict[str, ImageDataset]:
     if found.name is not None:
         return _published(found)
     if found.config is not None:
-        from gkd_lightning.pipeline.datasets import datasets_of
+        from gkd_lightning.recipes.datasets import datasets_of
 
         return datasets_of(found.config)
     from gkd_lightning.data import FolderSegmentation, ProxyImages

@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
+    from gkd_lightning.chain.grid import Trial
+    from gkd_lightning.chain.plan import PlannedStage
     from gkd_lightning.cli.run import Study
-    from gkd_lightning.pipeline.grid import Trial
-    from gkd_lightning.pipeline.plan import PlannedStage
 
 
 def run_grid(study: Study, found: argparse.Namespace) -> int:
     """Train every combination up to the judged stage, rank them, say (or do) what comes next.
 
     Raises:
-        UserError: options that do not go with a sweep, or any of those of `gkd_lightning.pipeline.grid`.
+        UserError: options that do not go with a sweep, or any of those of `gkd_lightning.chain.grid`.
     """
-    from gkd_lightning.cli.run import check_jobs, execute
-    from gkd_lightning.pipeline.chain import check_plan, describe, run_stages
-    from gkd_lightning.pipeline.grid import (
+    from gkd_lightning.chain.execution import check_plan, describe, run_stages
+    from gkd_lightning.chain.grid import (
         OBJECTIVE,
         check_objective,
         combinations,
@@ -32,8 +31,9 @@ def run_grid(study: Study, found: argparse.Namespace) -> int:
         trial_of,
         write_trials,
     )
-    from gkd_lightning.pipeline.jobs import run_jobs, stage_command
-    from gkd_lightning.pipeline.plan import with_parents
+    from gkd_lightning.chain.jobs import run_jobs, stage_command
+    from gkd_lightning.chain.plan import with_parents
+    from gkd_lightning.cli.run import check_jobs, execute
 
     for name in ("submit", "only", "start"):
         if getattr(found, name) is not None:

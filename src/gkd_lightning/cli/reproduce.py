@@ -35,10 +35,10 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     add_tflops(options)
     found = options.read(arguments)
-    from gkd_lightning.pipeline.benchmark import FULL, load_benchmark, load_profile
-    from gkd_lightning.pipeline.estimate import summary
-    from gkd_lightning.pipeline.needs import data_needed
-    from gkd_lightning.pipeline.outcome import write_tables
+    from gkd_lightning.chain.cost import summary
+    from gkd_lightning.chain.judging.published_table import write_tables
+    from gkd_lightning.chain.required_data import data_needed
+    from gkd_lightning.recipes.benchmark import FULL, load_benchmark, load_profile
 
     profile = load_profile(found.profile)
     parts = load_benchmark(found.family, found.row)

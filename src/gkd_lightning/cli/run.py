@@ -12,7 +12,7 @@ from gkd_lightning.cli.options import Options
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from gkd_lightning.pipeline.plan import Plan
+    from gkd_lightning.chain.plan import Plan
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -94,7 +94,7 @@ def run(verb: str, arguments: list[str]) -> int:
         study, start=found.start, dry_run=found.dry_run, jobs=found.jobs, only=found.only, launch=found.launch
     )
     if found.dry_run:
-        from gkd_lightning.pipeline.estimate import summary
+        from gkd_lightning.chain.cost import summary
 
         plan = study.plan()
         print("\n".join(summary([plan], plan.out, found.tflops)))
@@ -138,9 +138,9 @@ class Study:
         Raises:
             UserError: as `load_recipe` and `make_plan`.
         """
-        from gkd_lightning.pipeline.plan import make_plan
-        from gkd_lightning.pipeline.recipe import parse_setting
-        from gkd_lightning.pipeline.recipe_reader import load_recipe
+        from gkd_lightning.chain.plan import make_plan
+        from gkd_lightning.recipes.recipe import parse_setting
+        from gkd_lightning.recipes.recipe_reader import load_recipe
 
         recipe = load_recipe(self.recipe)
         return make_plan(
@@ -160,8 +160,8 @@ class Study:
 
 
 def _submit(study: Study, start: str | None, sbatch: list[str], dry_run: bool) -> int:
-    from gkd_lightning.pipeline.chain import check_plan
-    from gkd_lightning.pipeline.slurm import jobs_of, submit
+    from gkd_lightning.chain.execution import check_plan
+    from gkd_lightning.chain.slurm import jobs_of, submit
 
     if start is not None:
         raise UserError("--from: not together with --submit; run the stage once more with --only and --from")
@@ -197,10 +197,10 @@ def execute(
         launch: see `run_stage`.
         seek_data: look for all data sets before the first stage.
     """
-    from gkd_lightning.pipeline.chain import check_plan, describe, link_stages, run_stage, run_stages, stages_from
-    from gkd_lightning.pipeline.compose import nearest
-    from gkd_lightning.pipeline.needs import require_data
-    from gkd_lightning.pipeline.recipe import EVALUATE
+    from gkd_lightning.chain.execution import check_plan, describe, link_stages, run_stage, run_stages, stages_from
+    from gkd_lightning.chain.required_data import require_data
+    from gkd_lightning.recipes.compose import nearest
+    from gkd_lightning.recipes.recipe import EVALUATE
 
     plan = study.plan()
     recipe = plan.recipe
@@ -223,23 +223,23 @@ def execute(
     if seek_data:
         require_data(plan)
     if jobs > 1:
-        from gkd_lightning.pipeline.jobs import run_jobs, stage_command
+        from gkd_lightning.chain.jobs import run_jobs, stage_command
 
         run_jobs(plan, jobs, stage_command(study.recipe, study.options()), again)
     else:
         run_stages(plan, again, launch)
     link_stages(plan)
     if plan.evaluation:
-        from gkd_lightning.pipeline.judge import report_plan
+        from gkd_lightning.chain.judging.plan_report import report_plan
 
         report_plan(plan, again=start is not None)
     return 0
 
 
 def _probe(study: Study, steps: int) -> int:
-    from gkd_lightning.pipeline.chain import check_plan
-    from gkd_lightning.pipeline.needs import require_data
-    from gkd_lightning.pipeline.trial import expected, trials
+    from gkd_lightning.chain.execution import check_plan
+    from gkd_lightning.chain.required_data import require_data
+    from gkd_lightning.chain.trial_steps import expected, trials
 
     plan = study.plan()
     check_plan(plan)

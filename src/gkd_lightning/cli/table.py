@@ -35,8 +35,8 @@ def run(verb: str, arguments: list[str]) -> int:
         raise UserError(f"--out {found.out}: a folder, name a file")
     from gkd_lightning.evaluate.collection import collect
     from gkd_lightning.evaluate.comparison_table import comparison_table
-    from gkd_lightning.evaluate.table_formats import FORMATS
     from gkd_lightning.files import atomic_write
+    from gkd_lightning.report.table_formats import FORMATS
 
     collection, against = _chosen(collect(found.runs), found.methods, found.against)
     table = comparison_table(collection, against, found.resamples, found.confidence)
@@ -66,7 +66,7 @@ def _chosen(collection: Collection, methods: str | None, against: str | None) ->
 
 
 def _known(option: str, name: str, known: list[str]) -> str:
-    from gkd_lightning.pipeline.compose import nearest
+    from gkd_lightning.recipes.compose import nearest
 
     if name not in known:
         raise UserError(f"{option} {name}: no run of this method{nearest(name, known)} (methods: {', '.join(known)})")

@@ -14,7 +14,6 @@ from gkd_lightning.evaluate.confusion import (
     mean_iou_present,
 )
 from gkd_lightning.evaluate.findings import Comparison, compare, comparisons, headline
-from gkd_lightning.evaluate.gallery import Gallery, Sample, colourize, merge_galleries
 from gkd_lightning.evaluate.image_counter import ImageCounter
 from gkd_lightning.evaluate.per_image import ImageCounts, PerImage, load_beside, merge_per_image
 from gkd_lightning.evaluate.results import Cost, Results, RunResult, merge
@@ -28,6 +27,7 @@ from gkd_lightning.evaluate.scores import (
 )
 from gkd_lightning.evaluate.selftest import SelfTest, self_test
 from gkd_lightning.evaluate.tables import Row, Spread, check_comparable, markdown, table, unseen_domains
+from gkd_lightning.report.gallery import Gallery, Sample, colourize, merge_galleries
 
 __all__ = [
     "Comparison",
