@@ -1,21 +1,37 @@
-"""`gkd bench`: how fast is it here?"""
+"""`python -m gkd_bench`, or `make bench`: how fast is it here?"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import torch
+
+from gkd_bench.machine import ceilings, describe
+from gkd_bench.results import Bench, Measured, markdown, write_page
+from gkd_bench.rounds import measure
+from gkd_bench.suites import SUITES, comparisons
+from gkd_lightning.cli.failure import message_and_status
 from gkd_lightning.cli.options import Options
 from gkd_lightning.errors import UserError
 from gkd_lightning.recipes.compose import nearest
 
 
-def run(verb: str, arguments: list[str]) -> int:
-    """See `gkd bench --help`."""
-    from gkd_bench.suites import SUITES, comparisons
+def main() -> int:
+    """Do what the command line says; the exit statuses are `gkd`'s."""
+    try:
+        return run(sys.argv[1:])
+    except UserError as error:
+        message, status = message_and_status(error)
+        print(f"gkd_bench: {message}", file=sys.stderr)
+        return status
 
+
+def run(arguments: list[str]) -> int:
+    """See `python -m gkd_bench --help`."""
     suites = "; ".join(f"{name}: {text}" for name, text in SUITES.items())
-    options = Options(verb, "Measure training steps, evaluation, loaders and start-up, in turns, on this machine.")
+    options = Options("bench", "Measure training steps, evaluation, loaders and start-up, in turns, on this machine.")
+    options.prog = "python -m gkd_bench"
     options.add_argument("suites", nargs="*", metavar="SUITE", help=f"which (default: all). {suites}")
     options.add_argument("--only", nargs="+", metavar="NAME", help="only these comparisons of the suites")
     options.add_argument("--device", choices=["cpu", "cuda"], help="(default: cuda if there is one)")
@@ -36,12 +52,6 @@ def run(verb: str, arguments: list[str]) -> int:
         raise UserError("--page: needs --out, the tables are those of all JSON files in its folder")
     if found.rounds < 1 or found.seconds < 0:
         raise UserError("--rounds must be at least 1, --seconds at least 0")
-    import torch
-
-    from gkd_bench.machine import ceilings, describe
-    from gkd_bench.results import Bench, Measured, markdown, write_page
-    from gkd_bench.rounds import measure
-
     device = found.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: this machine has no CUDA device")
@@ -74,3 +84,7 @@ def run(verb: str, arguments: list[str]) -> int:
 
 def _progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

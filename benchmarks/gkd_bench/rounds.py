@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gkd_bench.contender import Comparison, Contender
@@ -52,6 +54,11 @@ class Measurement:
         return [own / other for own, other in zip(self.rates, base.rates, strict=False)]
 
 
+def _searched() -> str:
+    """Python's path for a worker: this package lies beside the product, where nobody has installed it."""
+    return os.pathsep.join([str(Path(__file__).resolve().parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 class Process:
     """A worker process, asked from here."""
 
@@ -61,6 +68,7 @@ class Process:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "gkd_bench.worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            env={**os.environ, "PYTHONPATH": _searched()},
         )  # fmt: skip
         try:
             self._send({"contender": asdict(contender), "device": device})

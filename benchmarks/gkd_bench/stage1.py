@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,67 +11,25 @@ from typing import Any
 import torch
 
 from gkd_bench.contender import Workload
+from gkd_bench.stage1_module import (
+    OfficialPasses,
+    forget_building,
+    images_and_keys,
+    seeded,
+    specifications,
+    write_checkpoints,
+)
+from gkd_bench.stage1_trainer import TrainerSteps
 from gkd_lightning.distill import DomainGeneralDistillation
 from gkd_lightning.distill.ema import ExponentialMovingAverage
 from gkd_lightning.distill.optim import adamw, parameter_groups
-from gkd_lightning.encoders import EncoderSpec, Tokens, encoder_state
-from gkd_lightning.memory import reset_peak_memory
+from gkd_lightning.encoders import EncoderSpec
 
 EMA_DECAY = 0.99996
 LEARNING_RATE = 1e-4
 WEIGHT_DECAY = 0.05
 LEVERS = ("masked half", "attention", "optimiser", "average", "bf16 teacher", "uint8")
 """What a run does by itself. Beside them there are ``compile``, ``checkpointing`` and, on a GPU, ``tf32``."""
-
-
-def specifications(
-    teacher: str = "vit_base_patch14_dinov2", student: str = "vit_small_patch16_224", size: int = 224, patch: int = 14,
-    teacher_options: dict[str, Any] | None = None, student_options: dict[str, Any] | None = None,
-) -> tuple[EncoderSpec, EncoderSpec]:  # fmt: skip
-    """Teacher and student without weights, in one geometry and with the same input statistics, as officially.
-
-    Args:
-        teacher: timm model name.
-        student: timm model name.
-        size: side of the images in pixels.
-        patch: side of a patch in pixels.
-        teacher_options: of ``timm.create_model``.
-        student_options: likewise.
-    """
-    return (
-        EncoderSpec(teacher, None, size, patch, normalization="imagenet", options=dict(teacher_options or {})),
-        EncoderSpec(student, None, size, patch, normalization="imagenet", options=dict(student_options or {})),
-    )
-
-
-def seeded(teacher: EncoderSpec, student: EncoderSpec, **options: Any) -> OfficialPasses:
-    """The module with random weights that are the same in every process, none of them trivial."""
-    torch.manual_seed(0)
-    module = OfficialPasses(teacher, student, ema_decay=None, health_every_n_steps=0, **options)
-    with torch.no_grad():
-        for name, parameter in (*module.teacher.module.named_parameters(), *module.student.named_parameters()):
-            if name.endswith("gamma"):
-                parameter.uniform_(0.5, 1.0)  # LayerScale starts at 1e-5, which would hide the blocks
-            elif name.endswith("mask_token"):
-                parameter.normal_(std=0.02)
-    return module
-
-
-def images_and_keys(module: DomainGeneralDistillation, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, 3, H, W) uint8 noise and (B,) keys of the samples, the same in every process."""
-    height, width = module.student.image_size
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8, generator=generator)
-    return images, torch.arange(batch)
-
-
-def write_checkpoints(module: DomainGeneralDistillation, folder: Path) -> tuple[Path, Path]:
-    """The teacher as DINOv2 publishes it and the student as the authors save it: two ``.pth`` files."""
-    teacher, student = folder / "teacher.pth", folder / "student.pth"
-    torch.save(encoder_state(module.teacher.module), teacher)
-    state = {f"student.backbone.{key}": value for key, value in encoder_state(module.student).items()}
-    torch.save({"model": state}, student)
-    return teacher, student
 
 
 def step(
@@ -111,8 +66,6 @@ def step(
     if "tf32" in pulled:
         torch.set_float32_matmul_precision("high")
     if through == "trainer":
-        from gkd_bench.stage1_trainer import TrainerSteps
-
         return TrainerSteps(module, batch, precision, device)
     return Stage1Step(module, batch, precision, device, pulled)
 
@@ -167,14 +120,6 @@ class Stage1Step:
             return self.forward().item()
 
 
-def forget_building() -> None:
-    """What it took to make weights, to write and to read them is no part of a step's memory."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
-    reset_peak_memory()
-
-
 class LoopedAverage(ExponentialMovingAverage):
     """Tensor by tensor."""
 
@@ -183,21 +128,6 @@ class LoopedAverage(ExponentialMovingAverage):
         """See `ExponentialMovingAverage.update`."""
         for average, current in zip(self.module.state_dict().values(), module.state_dict().values(), strict=True):
             average.mul_(self.decay).add_(current, alpha=1.0 - self.decay)
-
-
-class OfficialPasses(DomainGeneralDistillation):
-    """Can be told to run both views in full, as the official code does."""
-
-    two_full_passes = False
-
-    def student_tokens(
-        self, images: torch.Tensor, mask: torch.Tensor | None
-    ) -> tuple[Tokens, torch.Tensor | None, torch.Tensor | None]:
-        """See `DomainGeneralDistillation.student_tokens`."""
-        if mask is None or not self.two_full_passes:
-            return super().student_tokens(images, mask)
-        full = torch.cat([mask, mask.new_zeros(len(images) - len(mask), mask.shape[1])])
-        return self.student.tokens(images), self.student.tokens(images, full).patches, full
 
 
 def _through_files(specs: tuple[EncoderSpec, EncoderSpec], switches: dict[str, Any]) -> OfficialPasses:

@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from gkd_bench.stage1 import images_and_keys
+from gkd_bench.stage1_module import images_and_keys
 from gkd_lightning.distill import DomainGeneralDistillation
 
 _MANY = 10**9

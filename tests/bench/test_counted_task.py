@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
 from gkd_bench import inference, task
 from gkd_bench.counting import counted
 from gkd_bench.stock_head import stock_model
 from gkd_bench.task import Step, StockStep, batch_of, task_module
 from gkd_bench.undone import UNDONE
-from torch.utils._python_dispatch import TorchDispatchMode
-
 from gkd_lightning.segment import criterion
 from gkd_lightning.segment.head import Mask2FormerConfig
 from gkd_lightning.segment.matcher import match

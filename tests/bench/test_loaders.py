@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
+
 from gkd_bench.loaders import (
     PLAIN,
     Batches,
@@ -16,8 +18,6 @@ from gkd_bench.loaders import (
     street_contenders,
 )  # fmt: skip
 from gkd_bench.pictures import natural_noise, write_photographs, write_streets
-from PIL import Image as Pillow
-
 from gkd_lightning.data.prepare import prepare
 from gkd_lightning.errors import UserError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from gkd_bench import Bench, Comparison, Contender, Measured, measure
 from gkd_bench.results import MARKER, markdown, write_page
-
 from gkd_lightning.errors import UserError
 
 TOYS = str(Path(__file__).with_name("toys.py"))

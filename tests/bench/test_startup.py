@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from gkd_bench.startup import command, comparisons
 
+from gkd_bench.startup import command, comparisons
 from gkd_lightning.errors import UserError
 
 

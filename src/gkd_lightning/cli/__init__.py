@@ -26,7 +26,6 @@ VERBS = {
     "inspect": "look into encoders: gradient conflict, features, attention, similarity",
     "report": "write the report of finished runs again",
     "table": "compare methods over seeds and over images, as Markdown, CSV, JSON or LaTeX",
-    "bench": "measure training steps, evaluation, loaders and start-up on this machine",
     "list": "list teachers, students, methods, datasets or recipes",
 }
 
