@@ -13,8 +13,7 @@ from gkd_bench.rounds import measure
 from gkd_bench.suites import SUITES, comparisons
 from gkd_lightning.cli.failure import message_and_status
 from gkd_lightning.cli.options import Options
-from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import nearest
+from gkd_lightning.errors import UserError, nearest
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from gkd_lightning.chain.cost import StageCost, _si, stage_cost, summary, time_t
 from gkd_lightning.chain.execution import run_stages
 from gkd_lightning.chain.plan import Plan
 from gkd_lightning.cli import main
-from gkd_lightning.cli.run import Study
+from gkd_lightning.cli.study import Study
 from gkd_lightning.recipes.benchmark import load_benchmark, load_profile
 from tests.chain.studies import plan_study, write_study
 

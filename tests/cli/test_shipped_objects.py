@@ -15,7 +15,7 @@ import pytest
 from gkd_lightning.chain.config_check import check_config
 from gkd_lightning.chain.plan import Plan
 from gkd_lightning.chain.stage_cli import StageCLI
-from gkd_lightning.cli.run import Study
+from gkd_lightning.cli.study import Study
 from gkd_lightning.data import TargetDataModule
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import shipped_root

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gkd_lightning.chain.plan import Plan
-from gkd_lightning.cli.run import Study
+from gkd_lightning.cli.study import Study
 from gkd_lightning.errors import UserError
 from gkd_lightning.recipes.compose import get_value
 

@@ -13,10 +13,9 @@ from typing import Any
 from gkd_lightning.chain.callbacks.probe import PROBE
 from gkd_lightning.chain.logger import METRICS_JSONL, read_metrics
 from gkd_lightning.chain.plan import Plan, PlannedStage
-from gkd_lightning.errors import UserError
+from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.evaluate.tables import Spread, grid
 from gkd_lightning.files import atomic_write, write_json
-from gkd_lightning.recipes.compose import nearest
 from gkd_lightning.recipes.recipe import parse_setting
 
 OBJECTIVE = PROBE

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gkd_lightning.chain.resume import newest_checkpoint
-from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import Config, compose, content_hash, get_value, nearest, set_value, stage_hash
+from gkd_lightning.errors import UserError, nearest
+from gkd_lightning.recipes.compose import Config, compose, content_hash, get_value, set_value, stage_hash
 from gkd_lightning.recipes.recipe import EVALUATE, MethodRecipe, Recipe, StageRecipe, split_scope
 from gkd_lightning.recipes.swapped_fragments import FRAGMENT, Swap, require_used, swapped
 

@@ -103,7 +103,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(__version__)
         return 0
     if verb not in VERBS:
-        from gkd_lightning.recipes.compose import nearest
+        from gkd_lightning.errors import nearest
 
         raise UserError(f"{verb}: no such verb{nearest(verb, VERBS)} (see gkd --help)")
     module = importlib.import_module(f"gkd_lightning.cli.{_MODULES.get(verb, verb)}")

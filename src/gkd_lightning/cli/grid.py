@@ -7,12 +7,12 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gkd_lightning.cli.study import Study, check_jobs, execute
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
     from gkd_lightning.chain.grid import Trial
     from gkd_lightning.chain.plan import PlannedStage
-    from gkd_lightning.cli.run import Study
 
 
 def run_grid(study: Study, found: argparse.Namespace) -> int:
@@ -33,7 +33,6 @@ def run_grid(study: Study, found: argparse.Namespace) -> int:
     )
     from gkd_lightning.chain.jobs import run_jobs, stage_command
     from gkd_lightning.chain.plan import with_parents
-    from gkd_lightning.cli.run import check_jobs, execute
 
     for name in ("submit", "only", "start"):
         if getattr(found, name) is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gkd_lightning.cli.options import Options
-from gkd_lightning.cli.run import Study, add_tflops, execute
+from gkd_lightning.cli.run import add_tflops
+from gkd_lightning.cli.study import Study, execute
 from gkd_lightning.errors import UserError
 
 

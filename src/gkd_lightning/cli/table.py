@@ -66,7 +66,7 @@ def _chosen(collection: Collection, methods: str | None, against: str | None) ->
 
 
 def _known(option: str, name: str, known: list[str]) -> str:
-    from gkd_lightning.recipes.compose import nearest
+    from gkd_lightning.errors import nearest
 
     if name not in known:
         raise UserError(f"{option} {name}: no run of this method{nearest(name, known)} (methods: {', '.join(known)})")

@@ -13,8 +13,7 @@ from torch import Tensor
 from gkd_lightning.data import ProxyImages
 from gkd_lightning.data.types import Image, ImageDataset, SegmentationDataset, evenly
 from gkd_lightning.encoders import Encoder
-from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import nearest
+from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.recipes.datasets import datasets_of
 
 Domains = Mapping[str, ImageDataset]

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gkd_lightning.data.fakes import FAKES, write_fake
-from gkd_lightning.errors import UserError
+from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.files import shipped_root
-from gkd_lightning.recipes.compose import nearest
 from gkd_lightning.recipes.recipe import EVALUATE, Recipe
 from gkd_lightning.recipes.recipe_reader import load_recipe
 from gkd_lightning.recipes.yaml_text import read_yaml

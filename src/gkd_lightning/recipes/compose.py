@@ -6,13 +6,12 @@ Nothing here imports torch, so that a plan of a whole study costs no start-up ti
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gkd_lightning.errors import UserError
+from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.files import asset, canonical_hash, file_sha256, shipped_root
 from gkd_lightning.recipes.yaml_text import interpolate, read_yaml
 
@@ -21,13 +20,6 @@ Fragment = str | Mapping[str, str]
 """A file, or ``{dotted.key: file}``: the file's mapping is mounted at the key."""
 
 _CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
-
-
-def nearest(word: str, candidates: Iterable[str]) -> str:
-    """The tail of a message: ``, did you mean 'alpha'?`` or the empty string."""
-    names = [str(name) for name in candidates]
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f", did you mean '{close[0]}'?" if close else ""
 
 
 def merge(base: Config, overlay: Mapping[str, Any]) -> Config:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import nearest
+from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.recipes.recipe import EVALUATE
 
 Rows = Mapping[str, Any]

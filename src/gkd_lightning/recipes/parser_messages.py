@@ -11,7 +11,7 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
-from gkd_lightning.recipes.compose import nearest
+from gkd_lightning.errors import nearest
 
 _SECTION = re.compile(r"""^(?:Parser key|Problem with given class_path|Group) ["'](?P<name>[^"']+)["'](?P<rest>.*)$""")
 _OPTION = re.compile(r"^Option '(?P<key>[^']+)' is not accepted")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import Fragment, nearest
+from gkd_lightning.errors import UserError, nearest
+from gkd_lightning.recipes.compose import Fragment
 from gkd_lightning.recipes.yaml_text import parse_yaml
 
 Role = Literal["method", "none", "teacher", "oracle"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from gkd_lightning.errors import UserError
+from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.files import shipped_root
-from gkd_lightning.recipes.compose import Fragment, merge, nearest
+from gkd_lightning.recipes.compose import Fragment, merge
 from gkd_lightning.recipes.inherited_rows import alike, forget_lost_stages, kept
 from gkd_lightning.recipes.recipe import (
     EVALUATE,

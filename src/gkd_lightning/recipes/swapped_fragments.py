@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import Fragment, nearest
+from gkd_lightning.errors import UserError, nearest
+from gkd_lightning.recipes.compose import Fragment
 
 FRAGMENT = ".yaml"
 """How the name of a fragment ends, and no dotted key."""
