@@ -28,7 +28,7 @@ from gkd_bench.pictures import write_photographs, write_streets
 from gkd_lightning.data import DistillAugmentation, ProxyDataModule, ProxyImages, SourceDataModule
 from gkd_lightning.data.augment.distill import keep_some_bits
 from gkd_lightning.data.augment.segment import default_short_edges
-from gkd_lightning.data.benchmarks.catalogue import published
+from gkd_lightning.data.benchmarks.catalogue import published_parts
 from gkd_lightning.data.benchmarks.published import PublishedSegmentation
 from gkd_lightning.data.folder import FolderSegmentation
 from gkd_lightning.data.prepare import prepare
@@ -236,7 +236,7 @@ class PlainPairs(Dataset[tuple[Tensor, Tensor]]):
 
 
 def _labelled(root: Path) -> FolderSegmentation:
-    found = next(iter(published("gtav", str(root)).values()))
+    found = next(iter(published_parts("gtav", str(root)).values()))
     assert isinstance(found, PublishedSegmentation)
     assert isinstance(found.files, FolderSegmentation)
     return found.files

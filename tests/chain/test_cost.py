@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gkd_lightning.chain.cost import StageCost, _si, stage_cost, summary, time_text
+from gkd_lightning.chain.cost import StageCost, _si, cost_summary, stage_cost, time_text
 from gkd_lightning.chain.execution import run_stages
 from gkd_lightning.chain.plan import Plan
 from gkd_lightning.cli import main
@@ -43,7 +43,7 @@ def test_the_count_is_what_the_training_measures(tmp_path: Path) -> None:
         assert estimate.images == measured["images"] == 12
         assert estimate.flops == pytest.approx(measured["tflops"] * 1e12, rel=0.02 if "agnostic" in stage.name else 0.1)
         assert estimate.artefact_bytes == pytest.approx(stage.artefact().stat().st_size, rel=0.05, abs=8192)
-    assert summary([plan], tmp_path, None)[0].startswith("left to train: 0 stages, 0 FLOPs")
+    assert cost_summary([plan], tmp_path, None)[0].startswith("left to train: 0 stages, 0 FLOPs")
 
 
 @pytest.mark.usefixtures("no_data")
@@ -69,7 +69,7 @@ def test_the_official_chain(tmp_path: Path) -> None:
     assert second.images == 58_200 * 128
     assert task.images == 40_000 * 4
     assert task.parameters / 1e6 == pytest.approx(41.9, abs=0.1)
-    lines = summary([f2l_plan(tmp_path)], tmp_path / "out", 50)
+    lines = cost_summary([f2l_plan(tmp_path)], tmp_path / "out", 50)
     total = sum(cost.flops or 0 for cost in (first, second, task))
     assert f"{_si(total)}FLOPs; {total / 50e12 / 3600:,.0f} hours on one device at 50 TFLOP/s (as given)" in lines[0]
     assert lines[-1].startswith("devices: 1 or all asked for, ")
@@ -101,7 +101,7 @@ def test_joined_sources_and_unknown_sizes(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("GKD_DATA")
     assert (
         "not counted: 2 stages, which start from a segmenter not trained yet, or the size of whose data nobody knows"
-        in summary([plan], tmp_path, None)
+        in cost_summary([plan], tmp_path, None)
     )
 
 

@@ -13,7 +13,7 @@ from gkd_lightning.chain.stage_cli import StageCLI
 from gkd_lightning.data import MiniCity
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.probe_scores import probe_scores
+from gkd_lightning.evaluate.encoder_probe import probe_scores
 from tests.chain.studies import FILES
 
 PROBE = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gkd_lightning.chain.execution import run_stage
-from gkd_lightning.chain.trial_steps import expected, trials
+from gkd_lightning.chain.trial_steps import expected_time, trials
 from gkd_lightning.cli import main
 from tests.chain.studies import plan_study, write_study
 
@@ -36,7 +36,7 @@ def test_every_distinct_stage_is_timed_once(tmp_path: Path) -> None:
         assert trial.seconds == pytest.approx(20 * 4 / trial.images_per_second)
     assert [len(trial.untrained) for trial in found] == [0, 0, 1, 0]
     assert "with weights of no use from domain_agnostic-" in str(found[2])
-    assert expected(found).startswith("all 4 stages one after another: less than a minute")
+    assert expected_time(found).startswith("all 4 stages one after another: less than a minute")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gkd_lightning.cli import VERBS, main
-from gkd_lightning.recipes.compose import compose
+from gkd_lightning.recipes.fragments import compose
 from gkd_lightning.recipes.yaml_text import dump_yaml
 
 HEAVY = ("torch", "lightning", "timm", "transformers", "numpy", "cv2", "matplotlib", "jsonargparse")

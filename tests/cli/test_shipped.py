@@ -16,8 +16,8 @@ from gkd_lightning.chain.execution import check_plan
 from gkd_lightning.chain.plan import make_plan
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.files import shipped_root
-from gkd_lightning.recipes.compose import compose
 from gkd_lightning.recipes.datasets import datasets_of
+from gkd_lightning.recipes.fragments import compose
 from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
 from gkd_lightning.recipes.yaml_text import dump_yaml, read_yaml
 

@@ -20,8 +20,8 @@ from gkd_lightning.data import TargetDataModule
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import shipped_root
 from gkd_lightning.recipes.benchmark import load_profile, read_profile
-from gkd_lightning.recipes.compose import Config, Fragment, compose, set_value
 from gkd_lightning.recipes.datasets import datasets_of
+from gkd_lightning.recipes.fragments import Config, Fragment, compose, set_value
 from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
 from gkd_lightning.recipes.yaml_text import dump_yaml, interpolate, read_yaml
 from gkd_lightning.segment import save_segmenter

@@ -14,7 +14,7 @@ import pytest
 
 from gkd_lightning.cli import main
 from gkd_lightning.evaluate import table
-from gkd_lightning.evaluate.comparison_table import comparison_table
+from gkd_lightning.evaluate.method_differences import comparison_table
 from gkd_lightning.report.table_formats import FORMATS, to_markdown
 from tests.evaluate.judged import DOMAINS, IMAGES, judged, write
 

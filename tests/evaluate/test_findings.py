@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import compare, comparisons, headline
+from gkd_lightning.evaluate import compare, comparisons
+from gkd_lightning.report.claims import headline
 from tests.evaluate.builders import results, run
 
 

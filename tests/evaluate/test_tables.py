@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Spread, check_comparable, headline, markdown, table
+from gkd_lightning.evaluate import Spread, check_comparable, table
 from gkd_lightning.evaluate.tables import class_means
+from gkd_lightning.report.claims import headline
+from gkd_lightning.report.markdown import markdown_table
 from gkd_lightning.report.summary import summary
 from tests.evaluate.builders import DOMAINS, domain_score, results, run
 
@@ -80,7 +82,7 @@ def test_class_means_ignore_seeds_in_which_a_class_is_undefined() -> None:
 
 
 def test_markdown_table() -> None:
-    lines = markdown(results()).splitlines()
+    lines = markdown_table(results()).splitlines()
     assert lines[0] == "| method | unseen mean | day | night | fog | rain | snow | in-domain | gap | recovered % |"
     assert lines[4].startswith("| GKD | 30.5 ± 1.0 | 30.5 ± 1.0 |")
     assert len({line.count("|") for line in lines}) == 1
@@ -90,7 +92,7 @@ def test_summary_says_who_is_ahead_and_lists_every_seed() -> None:
     text = summary(results())
     lines = text.splitlines()
     assert text.startswith(headline(results()))
-    assert markdown(results()) in text
+    assert markdown_table(results()) in text
     (line,) = (line for line in lines if line.startswith("| No distillation − GKD "))
     assert line.endswith("| GKD |")
     assert "**−" in line

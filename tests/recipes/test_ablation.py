@@ -11,7 +11,7 @@ import pytest
 from gkd_lightning.chain.plan import Plan, PlannedRun, make_plan
 from gkd_lightning.cli import main
 from gkd_lightning.recipes.benchmark import load_benchmark, load_profile
-from gkd_lightning.recipes.compose import get_value
+from gkd_lightning.recipes.fragments import get_value
 from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
 
 PUBLISHED = {

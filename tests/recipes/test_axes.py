@@ -12,7 +12,7 @@ import pytest
 from gkd_lightning.chain.execution import run_stages
 from gkd_lightning.chain.logger import read_metrics
 from gkd_lightning.chain.plan import Plan, make_plan, with_parents
-from gkd_lightning.recipes.compose import Config
+from gkd_lightning.recipes.fragments import Config
 from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
 
 AXES = [name for name in shipped_recipes() if name.startswith("minicity/axes/")]

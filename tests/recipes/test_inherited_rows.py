@@ -8,7 +8,7 @@ import pytest
 
 from gkd_lightning.chain.plan import Plan, make_plan
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import get_value
+from gkd_lightning.recipes.fragments import get_value
 from gkd_lightning.recipes.recipe_reader import load_recipe
 
 BASE = """

@@ -17,8 +17,8 @@ from gkd_lightning.chain.plan import Plan, make_plan
 from gkd_lightning.data import TargetDataModule
 from gkd_lightning.data.sampling import steps_per_epoch
 from gkd_lightning.recipes.benchmark import load_benchmark
-from gkd_lightning.recipes.compose import compose, get_value
 from gkd_lightning.recipes.datasets import build_dataset, dataset_specs
+from gkd_lightning.recipes.fragments import compose, get_value
 from gkd_lightning.recipes.yaml_text import dump_yaml, interpolate
 from gkd_lightning.segment.pyramid import default_blocks
 

@@ -9,7 +9,7 @@ import pytest
 from gkd_lightning.chain.plan import Plan
 from gkd_lightning.cli.study import Study
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import get_value
+from gkd_lightning.recipes.fragments import get_value
 
 DATASET = "data.init_args.dataset.class_path"
 

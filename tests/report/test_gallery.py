@@ -10,8 +10,7 @@ import pytest
 
 from gkd_lightning.data.types import LabelSpace
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Gallery, colourize, merge_galleries
-from gkd_lightning.report.gallery import IGNORED_COLOUR
+from gkd_lightning.report.gallery import IGNORED_COLOUR, Gallery, colourize, merge_galleries
 from tests.evaluate.builders import SPACE, gallery
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Gallery, Results
+from gkd_lightning.evaluate import Results
+from gkd_lightning.report.gallery import Gallery
 from gkd_lightning.report.html_report import render_report, write_report
 from gkd_lightning.report.table_cells import duration
 from tests.evaluate.builders import DOMAINS, SCORES, SPACE, TITLES, gallery, results, run

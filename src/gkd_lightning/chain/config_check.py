@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch.cli import LightningArgumentParser
 
 from gkd_lightning.chain.stage_cli import StageCLI, Verb
-from gkd_lightning.recipes.yaml_text import interpolate, read_yaml
+from gkd_lightning.recipes import interpolate, read_yaml
 
 _PARSERS: dict[Verb, LightningArgumentParser] = {}
 _PASSED: set[str] = set()

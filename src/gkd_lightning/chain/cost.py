@@ -19,13 +19,10 @@ import torch
 from gkd_lightning.chain.devices import devices
 from gkd_lightning.chain.operation_counts import MetaOperations, SavedActivations
 from gkd_lightning.chain.plan import Plan, PlannedStage
-from gkd_lightning.data.sampling import steps_per_epoch
+from gkd_lightning.data import steps_per_epoch
 from gkd_lightning.encoders import merged
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import get_value, set_value
-from gkd_lightning.recipes.datasets import build_dataset, dataset_specs
-from gkd_lightning.recipes.parser_messages import explain
-from gkd_lightning.recipes.yaml_text import interpolate
+from gkd_lightning.recipes import build_dataset, dataset_specs, explain, get_value, interpolate, set_value
 
 _BATCH = 4
 """Images of the counted step; half of them are masked in stage 1, as in any even batch."""
@@ -108,7 +105,7 @@ def stage_cost(stage: PlannedStage) -> StageCost | None:
     )
 
 
-def summary(plans: Iterable[Plan], folder: Path, tflops: float | None) -> list[str]:
+def cost_summary(plans: Iterable[Plan], folder: Path, tflops: float | None) -> list[str]:
     """Lines about all that is left to train: operations, hours, disk, devices.
 
     Args:

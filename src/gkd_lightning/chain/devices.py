@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
-from gkd_lightning.data.sampling import split_batch
-from gkd_lightning.recipes.compose import Config, get_value
+from gkd_lightning.data import split_batch
+from gkd_lightning.recipes import Config, get_value
 
 
 def devices(config: Config) -> int:

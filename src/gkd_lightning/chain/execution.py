@@ -24,8 +24,7 @@ from gkd_lightning.chain.provenance import git_commit, versions
 from gkd_lightning.chain.resume import forget_checkpoints, newest_checkpoint
 from gkd_lightning.errors import OURS, UserError
 from gkd_lightning.files import atomic_write, file_sha256, write_json
-from gkd_lightning.recipes.compose import get_value
-from gkd_lightning.recipes.yaml_text import dump_yaml
+from gkd_lightning.recipes import dump_yaml, get_value
 
 STAGE_CONFIG = "stage.yaml"
 LOG = "stage.log"

@@ -14,9 +14,10 @@ from gkd_lightning.chain.callbacks.probe import PROBE
 from gkd_lightning.chain.logger import METRICS_JSONL, read_metrics
 from gkd_lightning.chain.plan import Plan, PlannedStage
 from gkd_lightning.errors import UserError, nearest
-from gkd_lightning.evaluate.tables import Spread, grid
+from gkd_lightning.evaluate import Spread
 from gkd_lightning.files import atomic_write, write_json
-from gkd_lightning.recipes.recipe import parse_setting
+from gkd_lightning.recipes import parse_setting
+from gkd_lightning.report import grid
 
 OBJECTIVE = PROBE
 """What trials are ranked by unless the user names another number."""

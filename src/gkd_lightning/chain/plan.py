@@ -10,9 +10,23 @@ from typing import Any, Literal
 
 from gkd_lightning.chain.resume import newest_checkpoint
 from gkd_lightning.errors import UserError, nearest
-from gkd_lightning.recipes.compose import Config, compose, content_hash, get_value, set_value, stage_hash
-from gkd_lightning.recipes.recipe import EVALUATE, MethodRecipe, Recipe, StageRecipe, split_scope
-from gkd_lightning.recipes.swapped_fragments import FRAGMENT, Swap, require_used, swapped
+from gkd_lightning.recipes import (
+    EVALUATE,
+    FRAGMENT,
+    Config,
+    MethodRecipe,
+    Recipe,
+    StageRecipe,
+    Swap,
+    compose,
+    content_hash,
+    get_value,
+    require_used,
+    set_value,
+    split_scope,
+    stage_hash,
+    swapped,
+)
 
 DONE = "done.json"
 STARTED = "started.json"

@@ -9,8 +9,7 @@ from typing import Any
 
 from gkd_lightning.chain.plan import Plan
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.datasets import build_dataset, dataset_specs
-from gkd_lightning.recipes.yaml_text import interpolate
+from gkd_lightning.recipes import build_dataset, dataset_specs, interpolate
 
 
 def data_needed(plans: Iterable[Plan]) -> dict[str, int | UserError]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from gkd_lightning.chain.plan import Plan, PlannedStage
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
-from gkd_lightning.recipes.compose import get_value
+from gkd_lightning.recipes import get_value
 
 WARNING_SECONDS = 120
 """Between the signal and the end of a job: enough to write a checkpoint of a ViT-B with its optimiser."""

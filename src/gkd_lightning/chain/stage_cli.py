@@ -36,9 +36,16 @@ from gkd_lightning.chain.logger import RunLogger
 from gkd_lightning.chain.provenance import git_commit, input_files, versions
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write, canonical_hash, write_json
-from gkd_lightning.recipes.compose import compose, get_value
-from gkd_lightning.recipes.parser_messages import explain
-from gkd_lightning.recipes.yaml_text import dump_yaml, interpolate, parse_dumped, parse_yaml, read_yaml
+from gkd_lightning.recipes import (
+    compose,
+    dump_yaml,
+    explain,
+    get_value,
+    interpolate,
+    parse_dumped,
+    parse_yaml,
+    read_yaml,
+)
 
 COSTS = "costs.json"
 Verb = Literal["fit", "validate", "test"]

@@ -12,8 +12,7 @@ from gkd_lightning.chain.cost import images_of, split_over, time_text
 from gkd_lightning.chain.execution import ARTEFACTS, STAGE_CONFIG, alike
 from gkd_lightning.chain.plan import Plan, PlannedStage
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import Config, compose, get_value, set_value
-from gkd_lightning.recipes.yaml_text import dump_yaml
+from gkd_lightning.recipes import Config, compose, dump_yaml, get_value, set_value
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def trials(plan: Plan, steps: int) -> Iterator[Trial]:
             yield trial
 
 
-def expected(found: list[Trial]) -> str:
+def expected_time(found: list[Trial]) -> str:
     """One line about all of the plan, its stages one after another."""
     known = [trial for trial in found if trial.seconds is not None]
     whole, left = (

@@ -11,8 +11,7 @@ from gkd_lightning.cli.study import Study, check_jobs, execute
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from gkd_lightning.chain.grid import Trial
-    from gkd_lightning.chain.plan import PlannedStage
+    from gkd_lightning.chain import PlannedStage, Trial
 
 
 def run_grid(study: Study, found: argparse.Namespace) -> int:
@@ -21,18 +20,21 @@ def run_grid(study: Study, found: argparse.Namespace) -> int:
     Raises:
         UserError: options that do not go with a sweep, or any of those of `gkd_lightning.chain.grid`.
     """
-    from gkd_lightning.chain.execution import check_plan, describe, run_stages
-    from gkd_lightning.chain.grid import (
+    from gkd_lightning.chain import (
         OBJECTIVE,
         check_objective,
+        check_plan,
         combinations,
+        describe,
         ranked,
+        run_jobs,
+        run_stages,
         scored,
+        stage_command,
         trial_of,
+        with_parents,
         write_trials,
     )
-    from gkd_lightning.chain.jobs import run_jobs, stage_command
-    from gkd_lightning.chain.plan import with_parents
 
     for name in ("submit", "only", "start"):
         if getattr(found, name) is not None:

@@ -90,10 +90,10 @@ def run(verb: str, arguments: list[str]) -> int:
         study, start=found.start, dry_run=found.dry_run, jobs=found.jobs, only=found.only, launch=found.launch
     )
     if found.dry_run:
-        from gkd_lightning.chain.cost import summary
+        from gkd_lightning.chain import cost_summary
 
         plan = study.plan()
-        print("\n".join(summary([plan], plan.out, found.tflops)))
+        print("\n".join(cost_summary([plan], plan.out, found.tflops)))
     return status
 
 
@@ -118,8 +118,7 @@ def _positive(text: str) -> float:
 
 
 def _submit(study: Study, start: str | None, sbatch: list[str], dry_run: bool) -> int:
-    from gkd_lightning.chain.execution import check_plan
-    from gkd_lightning.chain.slurm import jobs_of, submit
+    from gkd_lightning.chain import check_plan, jobs_of, submit
 
     if start is not None:
         raise UserError("--from: not together with --submit; run the stage once more with --only and --from")
@@ -135,9 +134,7 @@ def _submit(study: Study, start: str | None, sbatch: list[str], dry_run: bool) -
 
 
 def _probe(study: Study, steps: int) -> int:
-    from gkd_lightning.chain.execution import check_plan
-    from gkd_lightning.chain.required_data import require_data
-    from gkd_lightning.chain.trial_steps import expected, trials
+    from gkd_lightning.chain import check_plan, expected_time, require_data, trials
 
     plan = study.plan()
     check_plan(plan)
@@ -146,5 +143,5 @@ def _probe(study: Study, steps: int) -> int:
     for trial in trials(plan, steps):
         found.append(trial)
         print(trial, flush=True)
-    print(expected(found))
+    print(expected_time(found))
     return 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from gkd_lightning.chain.plan import Plan
+    from gkd_lightning.chain import Plan
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,8 @@ class Study:
         Raises:
             UserError: as `load_recipe` and `make_plan`.
         """
-        from gkd_lightning.chain.plan import make_plan
-        from gkd_lightning.recipes.recipe import parse_setting
-        from gkd_lightning.recipes.recipe_reader import load_recipe
+        from gkd_lightning.chain import make_plan
+        from gkd_lightning.recipes import load_recipe, parse_setting
 
         recipe = load_recipe(self.recipe)
         return make_plan(
@@ -71,10 +70,9 @@ def execute(
         launch: see `run_stage`.
         seek_data: look for all data sets before the first stage.
     """
-    from gkd_lightning.chain.execution import check_plan, describe, link_stages, run_stage, run_stages, stages_from
-    from gkd_lightning.chain.required_data import require_data
+    from gkd_lightning.chain import check_plan, describe, link_stages, require_data, run_stage, run_stages, stages_from
     from gkd_lightning.errors import nearest
-    from gkd_lightning.recipes.recipe import EVALUATE
+    from gkd_lightning.recipes import EVALUATE
 
     plan = study.plan()
     recipe = plan.recipe
@@ -97,14 +95,14 @@ def execute(
     if seek_data:
         require_data(plan)
     if jobs > 1:
-        from gkd_lightning.chain.jobs import run_jobs, stage_command
+        from gkd_lightning.chain import run_jobs, stage_command
 
         run_jobs(plan, jobs, stage_command(study.recipe, study.options()), again)
     else:
         run_stages(plan, again, launch)
     link_stages(plan)
     if plan.evaluation:
-        from gkd_lightning.chain.judging.plan_report import report_plan
+        from gkd_lightning.chain.judging import report_plan
 
         report_plan(plan, again=start is not None)
     return 0

@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from gkd_lightning.data import Image, Protocol, list_images, read_image
-from gkd_lightning.data.contact_sheets import overlay
+from gkd_lightning.data import Image, Protocol, list_images, overlay, read_image
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import colourize
 from gkd_lightning.files import atomic_write
+from gkd_lightning.report import colourize
 from gkd_lightning.segment import load_segmenter
 
 

@@ -13,11 +13,11 @@ from torch import Tensor
 from gkd_lightning.distill import HEADS, QuerySoftDistillation, load_heads, resize_tokens
 from gkd_lightning.encoders import STUDENT_WEIGHTS, Encoder, load_student
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.queries import Choice, Place, agreement, choose_queries, mean_distance, row_entropy
+from gkd_lightning.evaluate import Choice, Place, attention_agreement, choose_queries, mean_distance, row_entropy
 from gkd_lightning.inspection.images import Domains, few, fitted, stacked
 from gkd_lightning.inspection.output import write_findings
 from gkd_lightning.inspection.sources import Source, find_teacher, on_device, stages_of, title_of, titled
-from gkd_lightning.report.attention_chart import AttentionRow, attention_png
+from gkd_lightning.report import AttentionRow, attention_png
 
 TERM = "fea"
 
@@ -81,7 +81,7 @@ def inspect_attention(
     for each in shown:
         looks = look(student, teaching, head, stacked([each.image], student), stacked([each.image], teaching))
         entropy, distance = row_entropy(looks.attention), mean_distance(looks.attention, grid)
-        alike = agreement(looks.attention, looks.similarity)
+        alike = attention_agreement(looks.attention, looks.similarity)
         places = choose_queries(entropy, grid, chosen, number) if isinstance(chosen, str) else chosen
         flat = [row * grid[1] + column for row, column in places]
         ours, theirs = ([part[index].reshape(grid).numpy() for index in flat] for part in looks[:2])

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gkd_lightning.chain.logger import METRICS_JSONL, read_metrics
+from gkd_lightning.chain import METRICS_JSONL, read_metrics
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.gradient_conflict import ENCODER
+from gkd_lightning.evaluate import ENCODER
 from gkd_lightning.inspection.output import write_findings
 from gkd_lightning.inspection.sources import STAGES, apart, title_of, titled
-from gkd_lightning.report.conflict_charts import Training, training_png
+from gkd_lightning.report import Training, training_png
 
 _WHOLE, _NORMS = "conflict/cosine", ("conflict/norm_task", "conflict/norm_distillation")
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.features import Basis, agreement, patch_maps, pca_pictures
+from gkd_lightning.evaluate import Basis, patch_agreement, patch_maps, pca_pictures
 from gkd_lightning.inspection.images import Domains, few, fitted
 from gkd_lightning.inspection.output import write_findings
 from gkd_lightning.inspection.sources import TEACHER, find_sources, find_teacher, on_device
-from gkd_lightning.report.pictures import Grid, picture_grid
+from gkd_lightning.report import Grid, picture_grid
 
 
 def inspect_features(
@@ -47,7 +47,7 @@ def inspect_features(
     columns = [TEACHER, *(source.title for source in sources)]
     rows = [[image, *(pictures[name][index] for name in columns)] for index, image in enumerate(images)]
     picture = picture_grid(Grid(rows, [each.domain for each in shown], ["image", *columns], None, 1.6))
-    agreed = agreement(maps, TEACHER, basis)
+    agreed = patch_agreement(maps, TEACHER, basis)
     table = [
         {"encoder": name, "width": encoders[name].embed_dim, "agreement": round(agreed[name], 4)} for name in columns
     ]

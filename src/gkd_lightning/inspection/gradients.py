@@ -16,21 +16,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gkd_lightning.data.types import SegmentationDataset, evenly
+from gkd_lightning.data import SegmentationDataset, evenly
 from gkd_lightning.distill import resize_tokens
 from gkd_lightning.encoders import Encoder, Tokens
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.gradient_conflict import ENCODER, Conflict, conflicts, gradients
-from gkd_lightning.evaluate.linear_map import Line, LinearMap
-from gkd_lightning.evaluate.linear_probe import LinearProbe, Readout, class_shares
+from gkd_lightning.evaluate import (
+    ENCODER,
+    Conflict,
+    Line,
+    LinearMap,
+    LinearProbe,
+    Readout,
+    class_shares,
+    conflicts,
+    gradients,
+)
 from gkd_lightning.inspection.images import Domains, labelled, stacked
 from gkd_lightning.inspection.output import write_findings
 from gkd_lightning.inspection.sources import Source, find_sources, find_teacher, on_device
-from gkd_lightning.report.conflict_charts import parts_png
-from gkd_lightning.segment import Segmenter, load_segmenter
-from gkd_lightning.segment.criterion import Mask2FormerCriterion
-from gkd_lightning.segment.points import KeyedPoints
-from gkd_lightning.segment.segmenter import unfrozen
+from gkd_lightning.report import parts_png
+from gkd_lightning.segment import KeyedPoints, Mask2FormerCriterion, Segmenter, load_segmenter, unfrozen
 
 BATCH = 8
 TaskLoss = Literal["head", "readout"]

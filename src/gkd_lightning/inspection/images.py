@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gkd_lightning.data import ProxyImages
-from gkd_lightning.data.types import Image, ImageDataset, SegmentationDataset, evenly
+from gkd_lightning.data import Image, ImageDataset, ProxyImages, SegmentationDataset, evenly
 from gkd_lightning.encoders import Encoder
 from gkd_lightning.errors import UserError, nearest
-from gkd_lightning.recipes.datasets import datasets_of
+from gkd_lightning.recipes import datasets_of
 
 Domains = Mapping[str, ImageDataset]
 

@@ -10,16 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gkd_lightning.data.types import ImageDataset, evenly
+from gkd_lightning.data import ImageDataset, evenly
 from gkd_lightning.distill import resize_tokens
 from gkd_lightning.encoders import Encoder
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.cka import LinearCKA
-from gkd_lightning.evaluate.linear_map import Line, LinearMap
+from gkd_lightning.evaluate import Line, LinearCKA, LinearMap
 from gkd_lightning.inspection.images import Domains, batches, stacked
 from gkd_lightning.inspection.output import write_findings
 from gkd_lightning.inspection.sources import find_sources, find_teacher, on_device
-from gkd_lightning.report.similarity_chart import similarity_png
+from gkd_lightning.report import similarity_png
 
 MOST_LAYERS = 12
 """Of each network; deeper ones are sampled at equal distances, the last block always among them."""

@@ -10,14 +10,11 @@ from typing import Any
 
 import torch
 
-from gkd_lightning.chain.plan import DONE
+from gkd_lightning.chain import DONE
 from gkd_lightning.encoders import STUDENT_WEIGHTS, Encoder, EncoderSpec, build_encoder, load_student
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import find_fragment, get_value
-from gkd_lightning.recipes.yaml_text import interpolate, read_yaml
-from gkd_lightning.segment import load_segmenter
-from gkd_lightning.segment.artefact import SEGMENTER_WEIGHTS
-from gkd_lightning.segment.segmenter import unfrozen
+from gkd_lightning.recipes import find_fragment, get_value, interpolate, read_yaml
+from gkd_lightning.segment import SEGMENTER_WEIGHTS, load_segmenter, unfrozen
 
 ARTEFACTS = (SEGMENTER_WEIGHTS, STUDENT_WEIGHTS)
 STAGES = "stages"

@@ -10,7 +10,7 @@ import jsonargparse
 
 from gkd_lightning.data import ImageDataset
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import find_fragment, get_value
+from gkd_lightning.recipes.fragments import find_fragment, get_value
 from gkd_lightning.recipes.parser_messages import explain
 from gkd_lightning.recipes.yaml_text import interpolate, read_yaml
 

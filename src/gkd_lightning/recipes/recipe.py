@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gkd_lightning.errors import UserError, nearest
-from gkd_lightning.recipes.compose import Fragment
+from gkd_lightning.recipes.fragments import Fragment
 from gkd_lightning.recipes.yaml_text import parse_yaml
 
 Role = Literal["method", "none", "teacher", "oracle"]

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast, get_args
 
 from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.files import shipped_root
-from gkd_lightning.recipes.compose import Fragment, merge
+from gkd_lightning.recipes.fragments import Fragment, merge
 from gkd_lightning.recipes.inherited_rows import alike, forget_lost_stages, kept
 from gkd_lightning.recipes.recipe import (
     EVALUATE,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gkd_lightning.errors import UserError, nearest
-from gkd_lightning.recipes.compose import Fragment
+from gkd_lightning.recipes.fragments import Fragment
 
 FRAGMENT = ".yaml"
 """How the name of a fragment ends, and no dotted key."""

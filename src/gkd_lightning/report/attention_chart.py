@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from gkd_lightning.data.types import Image
+from gkd_lightning.data import Image
 from gkd_lightning.report.style import ACCENT, INK, MUTED, PAPER, new_figure, picture_axes, png, style
 
 CELL, GAP, LINE = 1.45, 0.07, 0.2  # inches

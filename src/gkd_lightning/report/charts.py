@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from gkd_lightning.evaluate.results import REFERENCES, Results
-from gkd_lightning.evaluate.tables import Row, class_means, table
+from gkd_lightning.evaluate import REFERENCES, Results, Row, class_means, table
 from gkd_lightning.report.style import (
     ACCENT,
     GREYS,

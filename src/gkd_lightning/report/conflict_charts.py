@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gkd_lightning.evaluate.gradient_conflict import ENCODER, PATCH_EMBEDDING, Conflict
+from gkd_lightning.evaluate import ENCODER, PATCH_EMBEDDING, Conflict
 from gkd_lightning.report.charts import Points, draw_curve, label_lines
 from gkd_lightning.report.style import ACCENT, INK, MUTED, PALE, RULE, Look, looks, new_figure, png, style
 

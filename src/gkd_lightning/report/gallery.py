@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gkd_lightning.data.types import Image, Label, LabelSpace
+from gkd_lightning.data import Image, Label, LabelSpace
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
 

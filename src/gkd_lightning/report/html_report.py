@@ -14,14 +14,12 @@ from markupsafe import Markup
 from PIL import Image as PillowImage
 
 from gkd_lightning import __version__
-from gkd_lightning.data.types import Image, LabelSpace
-from gkd_lightning.evaluate.findings import headline
-from gkd_lightning.evaluate.per_image import PER_IMAGE, PerImage
-from gkd_lightning.evaluate.results import Results
-from gkd_lightning.evaluate.tables import check_comparable
+from gkd_lightning.data import Image, LabelSpace
+from gkd_lightning.evaluate import PER_IMAGE, PerImage, Results, check_comparable
 from gkd_lightning.files import atomic_write
 from gkd_lightning.report import table_cells
 from gkd_lightning.report.charts import curve_figure, curve_names
+from gkd_lightning.report.claims import headline
 from gkd_lightning.report.gallery import Gallery, Sample, colourize
 from gkd_lightning.report.style import style, themed_svg
 from gkd_lightning.report.summary import summary

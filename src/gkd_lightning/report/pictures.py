@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from gkd_lightning.data.types import Image, LabelSpace
+from gkd_lightning.data import Image, LabelSpace
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.results import REFERENCES, Results
-from gkd_lightning.evaluate.tables import table, unseen_domains
+from gkd_lightning.evaluate import REFERENCES, Results, table, unseen_domains
 from gkd_lightning.report.charts import draw_scores
 from gkd_lightning.report.gallery import Gallery, Sample, colourize
 from gkd_lightning.report.style import ACCENT, INK, MUTED, new_figure, picture_axes, png, style

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gkd_lightning.evaluate.results import Results
-from gkd_lightning.evaluate.tables import Row, Spread, grid, table, unseen_domains
+from gkd_lightning.evaluate import Results, Row, Spread, table, unseen_domains
+from gkd_lightning.report.markdown import grid
 
 MEAN = "mean"
 """Key of a published mean over the unseen domains."""

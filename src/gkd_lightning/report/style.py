@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from gkd_lightning.evaluate.results import Role
+from gkd_lightning.evaluate import Role
 
 PAPER, INK, MUTED, RULE, PALE, ACCENT = "#ffffff", "#1f2328", "#6b7178", "#e3e4e1", "#eeeeec", "#d9480f"
 GREYS = ("#8a9097", "#565d65")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from itertools import combinations
 
-from gkd_lightning.evaluate.findings import Comparison, Difference, headline, signed
-from gkd_lightning.evaluate.results import STUDENTS, Results
-from gkd_lightning.evaluate.tables import grid, markdown, table, unseen_domains
+from gkd_lightning.evaluate import STUDENTS, Comparison, Difference, Results, table, unseen_domains
+from gkd_lightning.report.claims import headline, signed
+from gkd_lightning.report.markdown import grid, markdown_table
 from gkd_lightning.report.table_cells import COST_COLUMNS, cost_lines
 
 
@@ -20,7 +20,7 @@ def summary(results: Results) -> str:
     several = any(len(row.seeds) > 1 for row in table(results))
     scores = "mIoU in percent, mean ± standard deviation over seeds:" if several else "mIoU in percent, one seed:"
     costs = "Costs of a run, mean over seeds:" if several else "Costs:"
-    parts = [headline(results), scores, markdown(results)]
+    parts = [headline(results), scores, markdown_table(results)]
     if several:
         parts += [
             "Differences between students in points, beside the sum of both standard deviations; **bold** where a "

@@ -10,9 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from gkd_lightning.evaluate.findings import comparisons, signed
-from gkd_lightning.evaluate.results import REFERENCES, STUDENTS, Cost, Results
-from gkd_lightning.evaluate.tables import Row, Spread, class_means, table, unseen_domains
+from gkd_lightning.evaluate import (
+    REFERENCES,
+    STUDENTS,
+    Cost,
+    Results,
+    Row,
+    Spread,
+    class_means,
+    comparisons,
+    table,
+    unseen_domains,
+)
+from gkd_lightning.report.claims import signed
 
 
 @dataclass(frozen=True)

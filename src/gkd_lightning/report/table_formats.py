@@ -10,11 +10,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from gkd_lightning.evaluate.comparison_table import ComparisonTable, ImageDifference, MethodDifference
-from gkd_lightning.evaluate.findings import signed
-from gkd_lightning.evaluate.results import csv_cell
-from gkd_lightning.evaluate.scores import number_or_none
-from gkd_lightning.evaluate.tables import Row, Spread, grid
+from gkd_lightning.evaluate import (
+    ComparisonTable,
+    ImageDifference,
+    MethodDifference,
+    Row,
+    Spread,
+    csv_cell,
+    number_or_none,
+)
+from gkd_lightning.report.claims import signed
+from gkd_lightning.report.markdown import grid
 
 UNSEEN, SEEN, GAP = "unseen mean", "in-domain", "gap"
 SCHEMA = 1

@@ -34,4 +34,4 @@ __all__ = [
     "resume_checkpoint",
 ]
 
-__getattr__ = on_demand(__name__, {"conflict": ["GradientConflict"], "probe": ["ProbeStudent"]})
+__getattr__ = on_demand(__name__, __file__)

@@ -9,7 +9,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from gkd_lightning.data.keys import sample_key
+from gkd_lightning.data import sample_key
 
 
 class KeyedSteps(L.Callback):

@@ -6,9 +6,9 @@ from typing import Any
 
 import lightning as L
 
-from gkd_lightning.data.types import SegmentationDataset
+from gkd_lightning.data import SegmentationDataset
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.probe_scores import probe_scores
+from gkd_lightning.evaluate import probe_scores
 
 PROBE = "val/probe/miou"
 """The objective of sweeps: the probe's mIoU in percent on the first validation domain."""

@@ -14,22 +14,10 @@ from gkd_lightning.chain.logger import METRICS_JSONL, read_metrics
 from gkd_lightning.chain.plan import Plan, PlannedRun
 from gkd_lightning.chain.provenance import git_commit, versions
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import (
-    Cost,
-    Gallery,
-    PerImage,
-    Results,
-    RunResult,
-    load_beside,
-    merge,
-    merge_galleries,
-    merge_per_image,
-)
-from gkd_lightning.evaluate.per_image import PER_IMAGE
+from gkd_lightning.evaluate import PER_IMAGE, Cost, PerImage, Results, RunResult, load_beside, merge, merge_per_image
 from gkd_lightning.files import atomic_write, canonical_hash
-from gkd_lightning.recipes.compose import Config, compose, get_value, set_value
-from gkd_lightning.recipes.yaml_text import dump_yaml
-from gkd_lightning.report.html_report import write_report
+from gkd_lightning.recipes import Config, compose, dump_yaml, get_value, set_value
+from gkd_lightning.report import Gallery, merge_galleries, write_report
 
 SAMPLES_PER_DOMAIN = 2
 POINTS_PER_CURVE = 200

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from gkd_lightning.evaluate import Results
 from gkd_lightning.files import atomic_write, write_json
-from gkd_lightning.recipes.benchmark import Part
-from gkd_lightning.recipes.recipe import Basis
-from gkd_lightning.report.published import as_record, beside_published
+from gkd_lightning.recipes import Basis, Part
+from gkd_lightning.report import as_record, beside_published
 
 
 def write_tables(parts: Sequence[Part], out: Path) -> str:

@@ -10,14 +10,12 @@ import numpy as np
 import torch
 
 from gkd_lightning.chain.plan import Plan
-from gkd_lightning.data.types import Image, evenly
+from gkd_lightning.data import Image, evenly
 from gkd_lightning.encoders import Encoder, EncoderSpec, build_encoder
-from gkd_lightning.evaluate import Gallery, Sample
-from gkd_lightning.evaluate.features import patch_maps, pca_pictures
-from gkd_lightning.recipes.compose import get_value
-from gkd_lightning.recipes.yaml_text import interpolate
-from gkd_lightning.segment import Segmenter, load_segmenter
-from gkd_lightning.segment.segmenter import unfrozen
+from gkd_lightning.evaluate import patch_maps, pca_pictures
+from gkd_lightning.recipes import get_value, interpolate
+from gkd_lightning.report import Gallery, Sample
+from gkd_lightning.segment import Segmenter, load_segmenter, unfrozen
 
 TEACHER = "teacher"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.compose import compose, get_value, merge, mount, set_value, stage_hash
+from gkd_lightning.recipes.fragments import compose, get_value, merge, mount, set_value, stage_hash
 from gkd_lightning.recipes.yaml_text import interpolate, parse_yaml, read_yaml
 
 

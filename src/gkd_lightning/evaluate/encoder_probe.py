@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gkd_lightning.data.types import SegmentationDataset, evenly
+from gkd_lightning.data import SegmentationDataset, evenly
 from gkd_lightning.encoders import Encoder
 from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, from_confusion
 from gkd_lightning.evaluate.linear_probe import LinearProbe, class_shares
