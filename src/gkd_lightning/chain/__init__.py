@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         write_trials,
     )
     from gkd_lightning.chain.jobs import run_jobs, stage_command
-    from gkd_lightning.chain.logger import METRICS_JSONL, read_metrics
+    from gkd_lightning.chain.logger import METRICS_JSONL, RunLogger, read_metrics
     from gkd_lightning.chain.plan import DONE, Plan, PlannedStage, make_plan, with_parents
     from gkd_lightning.chain.required_data import data_needed, require_data
     from gkd_lightning.chain.slurm import jobs_of, submit
@@ -31,6 +31,7 @@ __all__ = [
     "OBJECTIVE",
     "Plan",
     "PlannedStage",
+    "RunLogger",
     "StageCLI",
     "Trial",
     "check_objective",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 RESUME = "resume.ckpt"
@@ -23,3 +24,17 @@ def forget_checkpoints(directory: Path) -> None:
 
 def _checkpoints(directory: Path) -> list[Path]:
     return [path for path in (directory / RESUME, *directory.glob(PREEMPTED)) if path.is_file()]
+
+
+def checkpoint_problem(error: Exception) -> str | None:
+    """What is wrong with a checkpoint that could not be read; None if the error is about something else."""
+    text = " ".join(str(error).split())
+    if "loading state_dict" in text:
+        return f"of another architecture ({text.split(': ', 1)[-1][:160]})"
+    if isinstance(error, pickle.UnpicklingError) or "Weights only load failed" in text:
+        return "a pickle with more than plain tensors, which is never executed"
+    if "PytorchStreamReader" in text or "zip archive" in text:
+        return "not a checkpoint file, or one cut off"
+    if isinstance(error, KeyError):
+        return f"not a Lightning checkpoint ({text} is missing)"
+    return None

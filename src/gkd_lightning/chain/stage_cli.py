@@ -8,7 +8,6 @@ import pickle
 import signal
 import tempfile
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,6 @@ import torch
 import yaml
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from gkd_lightning.chain.callbacks import (
@@ -32,8 +30,9 @@ from gkd_lightning.chain.callbacks import (
     StopWithCheckpoint,
     resume_checkpoint,
 )
-from gkd_lightning.chain.logger import RunLogger
+from gkd_lightning.chain.logger import RunLogger, finish_wandb
 from gkd_lightning.chain.provenance import git_commit, input_files, versions
+from gkd_lightning.chain.resume import checkpoint_problem
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write, canonical_hash, write_json
 from gkd_lightning.recipes import (
@@ -256,20 +255,12 @@ class StageCLI(LightningCLI):
         except MisconfigurationException as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
         except (RuntimeError, KeyError, pickle.UnpicklingError) as error:
-            problem = _checkpoint_problem(error)
+            problem = checkpoint_problem(error)
             if checkpoint is None or problem is None:
                 raise
             raise UserError(f"ckpt_path: {checkpoint}: {problem}") from error
         finally:
             finish_wandb(self.trainer.loggers)
-
-
-def finish_wandb(loggers: Sequence[Logger]) -> None:
-    """End the W&B run, if there is one: the next stage of the same process would log into it."""
-    if any(isinstance(logger, WandbLogger) for logger in loggers):
-        import wandb
-
-        wandb.finish()
 
 
 def quiet() -> None:
@@ -298,16 +289,3 @@ def _as_list(value: Any) -> list[Any]:
     if value is None or value is False:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _checkpoint_problem(error: Exception) -> str | None:
-    text = " ".join(str(error).split())
-    if "loading state_dict" in text:
-        return f"of another architecture ({text.split(': ', 1)[-1][:160]})"
-    if isinstance(error, pickle.UnpicklingError) or "Weights only load failed" in text:
-        return "a pickle with more than plain tensors, which is never executed"
-    if "PytorchStreamReader" in text or "zip archive" in text:
-        return "not a checkpoint file, or one cut off"
-    if isinstance(error, KeyError):
-        return f"not a Lightning checkpoint ({text} is missing)"
-    return None

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from gkd_lightning.data import SegmentationDataset, evenly
 from gkd_lightning.encoders import Encoder
-from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, from_confusion
+from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.linear_probe import LinearProbe, class_shares
+from gkd_lightning.evaluate.scores import DomainScore, from_confusion
 
 BATCH = 16
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gkd_lightning.errors import nearest
+from gkd_lightning.recipes.renamed_classes import present_class_path
 
 _SECTION = re.compile(r"""^(?:Parser key|Problem with given class_path|Group) ["'](?P<name>[^"']+)["'](?P<rest>.*)$""")
 _OPTION = re.compile(r"^Option '(?P<key>[^']+)' is not accepted")
@@ -79,6 +80,8 @@ def _enter(outer: _Place, text: str, roots: dict[str, type]) -> _Place | None:
             option = re.search(r"does not accept option '([^']+)'", rest)
             inner = _Place((*outer.path, *name.split(".")), _step(outer.owner, name, roots), "")
             return _unknown(inner, option.group(1), roots) if option else None
+        if text.startswith("Problem") and (moved := present_class_path(name)):
+            return _Place((*outer.path, "class_path"), None, f"{name} is now {moved}")
         if text.startswith("Problem"):
             owner = _import(name)
             place = _Place(outer.path, owner, "")
