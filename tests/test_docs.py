@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gkd_lightning.chain import cost as estimate
+from gkd_lightning.chain import cost
 from gkd_lightning.chain.execution import check_plan
 from gkd_lightning.chain.plan import make_plan
 from gkd_lightning.cli import main
@@ -130,7 +130,7 @@ def test_what_is_to_be_run_can_be_planned(
 ) -> None:
     for name in ("GKD_DATA", "EFFICIENTNET_LITE2"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.setattr(estimate, "stage_cost", lambda stage: None)  # counted in tests/chain/test_cost.py
+    monkeypatch.setattr(cost, "stage_cost", lambda stage: None)  # counted in tests/chain/test_cost.py
     words = shlex.split(line, comments=True)[1:]
     if "--probe" in words:  # trains, and plans the same
         del words[words.index("--probe") : words.index("--probe") + 2]

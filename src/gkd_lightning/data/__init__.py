@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
     from gkd_lightning.data.camvid import CamVid
     from gkd_lightning.data.check import DataCheck, check_dataset
-    from gkd_lightning.data.contact_sheets import contact_sheet, overlay
+    from gkd_lightning.data.contact_sheets import contact_sheet, overlay, text_font
     from gkd_lightning.data.corruptions import Corrupted
     from gkd_lightning.data.folder import FolderSegmentation
     from gkd_lightning.data.images import list_images, read_image
@@ -78,6 +78,7 @@ __all__ = [
     "sample_key",
     "split_batch",
     "steps_per_epoch",
+    "text_font",
 ]
 
 __getattr__ = on_demand(__name__, __file__)
