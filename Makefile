@@ -53,7 +53,7 @@ test-fast: setup ## run the tests that take less than about ten seconds each
 # BENCH="--only stage1a --rounds 3" and the like; NAME tells this machine's results from others'
 NAME ?= here
 bench: setup ## measure every step, evaluation, loaders and start-up on this machine, write benchmarks/README.md
-	$(BIN)/gkd bench $(BENCH) --out benchmarks/results/$(NAME).json --page benchmarks/README.md
+	PYTHONPATH=benchmarks $(BIN)/python -m gkd_bench $(BENCH) --out benchmarks/results/$(NAME).json --page benchmarks/README.md
 
 lint: setup ## ruff, mypy --strict, and the direction of imports
 	$(BIN)/ruff check .

@@ -16,14 +16,11 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
-from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.contact_sheets import overlay, text_font
+from gkd_lightning.data import SegmentationDataset, overlay, text_font
+from gkd_lightning.data.benchmarks import Card
 from gkd_lightning.data.fakes import write_fake
-from gkd_lightning.data.types import SegmentationDataset
-from gkd_lightning.evaluate.tables import grid
-from gkd_lightning.pipeline.datasets import datasets_of
-from gkd_lightning.pipeline.recipe import Basis, Recipe
-from gkd_lightning.pipeline.recipe_reader import load_recipe
+from gkd_lightning.recipes import Basis, Recipe, datasets_of, load_recipe
+from gkd_lightning.report import grid
 
 FOLDER = Path(__file__).parent / "benchmarks"
 BENCHMARKS = ("gtav", "gtav_synthia", "gtav_synthia_urbansyn", "gtav_acdc", "cityscapes", "potsdam", "rescuenet")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from gkd_lightning.chain import cost
+from gkd_lightning.chain.execution import check_plan
+from gkd_lightning.chain.plan import make_plan
 from gkd_lightning.cli import main
 from gkd_lightning.evaluate import Results
-from gkd_lightning.pipeline import estimate
-from gkd_lightning.pipeline.chain import check_plan
-from gkd_lightning.pipeline.plan import make_plan
-from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
+from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("experiments/*/README.md"))]
@@ -130,7 +130,7 @@ def test_what_is_to_be_run_can_be_planned(
 ) -> None:
     for name in ("GKD_DATA", "EFFICIENTNET_LITE2"):
         monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.setattr(estimate, "stage_cost", lambda stage: None)  # counted in tests/pipeline/test_estimate.py
+    monkeypatch.setattr(cost, "stage_cost", lambda stage: None)  # counted in tests/chain/test_cost.py
     words = shlex.split(line, comments=True)[1:]
     if "--probe" in words:  # trains, and plans the same
         del words[words.index("--probe") : words.index("--probe") + 2]

@@ -54,12 +54,12 @@ def test_the_wheel_holds_what_it_should(wheel: Path) -> None:
         "gkd_lightning/_shipped/configs/stage/task_agnostic.yaml",
         "gkd_lightning/_shipped/experiments/minicity/demo.yaml",
         "gkd_lightning/assets/minicity_teacher.safetensors",
-        "gkd_lightning/evaluate/report.html.j2",
+        "gkd_lightning/report/report.html.j2",
         "gkd_lightning/py.typed",
     ):
         assert wanted in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert not any(name.startswith("tests/") for name in names)
+    assert not any(name.startswith("tests/") or "bench/" in name for name in names)
 
 
 def test_lists_work_in_an_empty_folder(gkd: Path, tmp_path: Path) -> None:

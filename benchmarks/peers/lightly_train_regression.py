@@ -4,7 +4,7 @@ Nothing of theirs is in this file or in this package, which does not depend on t
 environment that has both:
 
     pip install lightly-train
-    gkd bench distillation --only stage1a-regression --peer benchmarks/peers/lightly_train_regression.py
+    python -m gkd_bench distillation --only stage1a-regression --peer peers/lightly_train_regression.py
 
 Same images, same students, teachers of one architecture, no weights of anybody. What they do differently is left as
 they do it: they mix pairs of images, regress the teacher's last two blocks, clip gradients, step with LARS and keep no
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from gkd_lightning.bench.stage1 import forget_building, images_and_keys, seeded, specifications
+from gkd_bench.stage1_module import forget_building, images_and_keys, seeded, specifications
 from gkd_lightning.errors import UserError
 
 _TEACHERS = {

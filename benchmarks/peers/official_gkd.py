@@ -3,7 +3,7 @@
 Nothing of theirs is in this file or in this package. Give the folder `general_distillation` of their repository
 (Younger-hua/GKD) in the environment variable GKD_OFFICIAL:
 
-    GKD_OFFICIAL=.../general_distillation gkd bench distillation --peer benchmarks/peers/official_gkd.py
+    GKD_OFFICIAL=.../general_distillation python -m gkd_bench distillation --peer peers/official_gkd.py
 """
 
 from __future__ import annotations
@@ -22,16 +22,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from gkd_lightning.bench.stage1 import (
-    EMA_DECAY,
-    LEARNING_RATE,
-    WEIGHT_DECAY,
-    forget_building,
-    images_and_keys,
-    seeded,
-    specifications,
-    write_checkpoints,
-)  # fmt: skip
+from gkd_bench.stage1 import EMA_DECAY, LEARNING_RATE, WEIGHT_DECAY
+from gkd_bench.stage1_module import forget_building, images_and_keys, seeded, specifications, write_checkpoints
 from gkd_lightning.errors import UserError
 
 _NAMES = ("vit_large", "vit_base", "vit_small", "vit_tiny")

@@ -6,26 +6,38 @@ wait for seconds, in every process that they start.
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
-def on_demand(package: str, places: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """A package's ``__getattr__``.
+def on_demand(package: str, file: str) -> Callable[[str], Any]:
+    """A package's ``__getattr__``: offers what its file imports under ``if TYPE_CHECKING``.
 
     Args:
         package: its ``__name__``.
-        places: names by the submodule that defines them.
+        file: its ``__file__``.
 
     Raises:
         AttributeError: from the returned function, for any other name.
     """
-    modules = {name: module for module, names in places.items() for name in names}
+
+    @functools.cache
+    def places() -> dict[str, str]:
+        found = {}
+        for block in ast.parse(Path(file).read_text(encoding="utf-8")).body:
+            if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING":
+                for line in block.body:
+                    if isinstance(line, ast.ImportFrom) and line.module:
+                        found.update({name.name: line.module for name in line.names})
+        return found
 
     def get(name: str) -> Any:
-        if name not in modules:
+        if name.startswith("__") or name not in places():
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+        return getattr(importlib.import_module(places()[name]), name)
 
     return get

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from gkd_lightning.bench.contender import Contender, build
-from gkd_lightning.bench.counting import counted
-from gkd_lightning.bench.distillation import comparisons
-from gkd_lightning.bench.stage1 import EMA_DECAY, LEVERS, Stage1Step, seeded, specifications, step
+from gkd_bench.contender import Contender, build
+from gkd_bench.counting import counted
+from gkd_bench.distillation import comparisons
+from gkd_bench.stage1 import EMA_DECAY, LEVERS, Stage1Step, step
+from gkd_bench.stage1_module import seeded, specifications
 from gkd_lightning.distill.ema import ExponentialMovingAverage
 from gkd_lightning.errors import UserError
 

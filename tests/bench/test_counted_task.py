@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gkd_lightning.bench import inference, task
-from gkd_lightning.bench.counting import counted
-from gkd_lightning.bench.stock_head import stock_model
-from gkd_lightning.bench.task import Step, StockStep, batch_of, task_module
-from gkd_lightning.bench.undone import UNDONE
+from gkd_bench import inference, task
+from gkd_bench.counting import counted
+from gkd_bench.stock_head import stock_model
+from gkd_bench.task import Step, StockStep, batch_of, task_module
+from gkd_bench.undone import UNDONE
 from gkd_lightning.segment import criterion
 from gkd_lightning.segment.head import Mask2FormerConfig
 from gkd_lightning.segment.matcher import match

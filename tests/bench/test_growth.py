@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gkd_lightning.bench import Comparison, Contender, measure
-from gkd_lightning.bench.growth import comparisons
+from gkd_bench import Comparison, Contender, measure
+from gkd_bench.growth import comparisons
 
 TINY = {
     "teacher": "vit_tiny_patch16_224", "student": "vit_tiny_patch16_224", "size": 32, "patch": 8,
@@ -13,7 +13,7 @@ TINY = {
 
 
 def test_two_processes_step_together() -> None:
-    target = "gkd_lightning.bench.ranks:ranks"
+    target = "gkd_bench.ranks:ranks"
     (row,) = measure(
         Comparison("r", "r", (Contender("two", target, {**TINY, "batch": 4, "processes": 2}, threads=1),)),
         rounds=2,

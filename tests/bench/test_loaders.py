@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from gkd_lightning.bench.loaders import (
+from gkd_bench.loaders import (
     PLAIN,
     Batches,
     PlainPairs,
@@ -17,7 +17,7 @@ from gkd_lightning.bench.loaders import (
     photograph_contenders,
     street_contenders,
 )  # fmt: skip
-from gkd_lightning.bench.pictures import natural_noise, write_photographs, write_streets
+from gkd_bench.pictures import natural_noise, write_photographs, write_streets
 from gkd_lightning.data.prepare import prepare
 from gkd_lightning.errors import UserError
 

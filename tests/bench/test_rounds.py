@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gkd_lightning.bench import Bench, Comparison, Contender, Measured, measure
-from gkd_lightning.bench.results import MARKER, markdown, write_page
+from gkd_bench import Bench, Comparison, Contender, Measured, measure
+from gkd_bench.results import MARKER, markdown, write_page
 from gkd_lightning.errors import UserError
 
 TOYS = str(Path(__file__).with_name("toys.py"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gkd_lightning.bench.startup import command, comparisons
+from gkd_bench.startup import command, comparisons
 from gkd_lightning.errors import UserError
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gkd_lightning.cli import VERBS, main
-from gkd_lightning.pipeline.compose import compose
-from gkd_lightning.pipeline.yaml_text import dump_yaml
+from gkd_lightning.recipes.fragments import compose
+from gkd_lightning.recipes.yaml_text import dump_yaml
 
 HEAVY = ("torch", "lightning", "timm", "transformers", "numpy", "cv2", "matplotlib", "jsonargparse")
 

@@ -139,7 +139,7 @@ def damaged_counts(folder: Path) -> None:
 
 def students(folder: Path) -> None:
     """A student of 32 channels that a teacher of 48 taught, another without heads, and one with a projection."""
-    from tests.pipeline import artefacts
+    from tests.chain import artefacts
 
     artefacts.student(folder / "taught")
     artefacts.student(folder / "plain", alignment=None)
@@ -385,7 +385,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
 
 
 def test_ctrl_c_says_how_to_go_on(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from tests.pipeline.toys import CONFIG
+    from tests.chain.toys import CONFIG
 
     (folder / "toy.yaml").write_text(CONFIG)
     assert main(["fit", "--config", "toy.yaml", "--trainer.default_root_dir", "out", "--model.fail", "true"]) == 130

@@ -11,15 +11,15 @@ import timm
 import torch
 import yaml
 
+from gkd_lightning.chain.config_check import check_config
+from gkd_lightning.chain.execution import check_plan
+from gkd_lightning.chain.plan import make_plan
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.files import shipped_root
-from gkd_lightning.pipeline.chain import check_plan
-from gkd_lightning.pipeline.compose import compose
-from gkd_lightning.pipeline.config_check import check_config
-from gkd_lightning.pipeline.datasets import datasets_of
-from gkd_lightning.pipeline.plan import make_plan
-from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
-from gkd_lightning.pipeline.yaml_text import dump_yaml, read_yaml
+from gkd_lightning.recipes.datasets import datasets_of
+from gkd_lightning.recipes.fragments import compose
+from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
+from gkd_lightning.recipes.yaml_text import dump_yaml, read_yaml
 
 CONFIGS = shipped_root() / "configs"
 
@@ -183,7 +183,7 @@ def expansions(sweep: dict[str, Any]) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("name", fragments("sweep"))
 def test_every_trial_of_a_sweep_is_a_command_that_parses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gkd_lightning.pipeline.config_check import UnbuiltStage
+    from gkd_lightning.chain.config_check import UnbuiltStage
 
     monkeypatch.chdir(shipped_root())
     sweep = yaml.safe_load((CONFIGS / name).read_text())

@@ -12,18 +12,18 @@ import jsonargparse
 import lightning as L
 import pytest
 
-from gkd_lightning.cli.run import Study
+from gkd_lightning.chain.config_check import check_config
+from gkd_lightning.chain.plan import Plan
+from gkd_lightning.chain.stage_cli import StageCLI
+from gkd_lightning.cli.study import Study
 from gkd_lightning.data import TargetDataModule
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import shipped_root
-from gkd_lightning.pipeline.benchmark import load_profile, read_profile
-from gkd_lightning.pipeline.compose import Config, Fragment, compose, set_value
-from gkd_lightning.pipeline.config_check import check_config
-from gkd_lightning.pipeline.datasets import datasets_of
-from gkd_lightning.pipeline.plan import Plan
-from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
-from gkd_lightning.pipeline.stage import StageCLI
-from gkd_lightning.pipeline.yaml_text import dump_yaml, interpolate, read_yaml
+from gkd_lightning.recipes.benchmark import load_profile, read_profile
+from gkd_lightning.recipes.datasets import datasets_of
+from gkd_lightning.recipes.fragments import Config, Fragment, compose, set_value
+from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
+from gkd_lightning.recipes.yaml_text import dump_yaml, interpolate, read_yaml
 from gkd_lightning.segment import save_segmenter
 from tests.cli.test_shipped import CONFIGS, fragments, on_top
 

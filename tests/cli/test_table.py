@@ -14,8 +14,8 @@ import pytest
 
 from gkd_lightning.cli import main
 from gkd_lightning.evaluate import table
-from gkd_lightning.evaluate.comparison_table import comparison_table
-from gkd_lightning.evaluate.table_formats import FORMATS, to_markdown
+from gkd_lightning.evaluate.method_differences import comparison_table
+from gkd_lightning.report.table_formats import FORMATS, to_markdown
 from tests.evaluate.judged import DOMAINS, IMAGES, judged, write
 
 ACCURACY = {"none": 0.6, "mse": 0.74, "gkd": 0.75}

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from gkd_lightning.data.types import LabelSpace
-from gkd_lightning.evaluate import Cost, DomainScore, Gallery, Results, RunResult, Sample, from_confusion
+from gkd_lightning.evaluate import Cost, DomainScore, Results, RunResult, from_confusion
+from gkd_lightning.report.gallery import Gallery, Sample
 
 SPACE = LabelSpace(("sky", "road", "car"), ((70, 130, 180), (128, 64, 128), (0, 0, 142)))
 DOMAINS = ("game", "day", "night", "fog", "rain", "snow")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from gkd_lightning.evaluate import PerImage, mean_iou, table
 from gkd_lightning.evaluate.bootstrap import Interval, bootstrap, drawn, weighted_miou
-from gkd_lightning.evaluate.comparison_table import comparison_table
 from gkd_lightning.evaluate.image_counter import margins_of
+from gkd_lightning.evaluate.method_differences import comparison_table
 from gkd_lightning.evaluate.pairing import Paired, pair
 from tests.evaluate.judged import DOMAINS, IMAGES, judged
 

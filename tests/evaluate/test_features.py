@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gkd_lightning.encoders import EncoderSpec, build_encoder
-from gkd_lightning.evaluate.features import agreement, patch_maps, pca_pictures
+from gkd_lightning.evaluate.features import patch_agreement, patch_maps, pca_pictures
 
 
 def maps(width: int, seed: int, grid: tuple[int, int] = (6, 8)) -> list[np.ndarray]:
@@ -66,15 +66,15 @@ def test_a_shared_basis_compares_encoders_of_one_width() -> None:
         assert np.abs(teacher.astype(int) - one.astype(int)).max() <= 1
     turned, _ = np.linalg.qr(np.random.default_rng(8).normal(size=(9, 9)))
     features["two"] = [(image @ turned).astype(np.float32) for image in first]  # axes that mean something else
-    assert agreement(features, "teacher", "own")["two"] > 0.999
-    assert agreement(features, "teacher", "shared")["two"] < 0.9
+    assert patch_agreement(features, "teacher", "own")["two"] > 0.999
+    assert patch_agreement(features, "teacher", "shared")["two"] < 0.9
     same_width = pca_pictures({"teacher": first, "two": louder}, "teacher", "shared")
     np.testing.assert_allclose(same_width["teacher"][0].astype(int), same_width["two"][0].astype(int), atol=1)
 
 
 def test_agreement_with_itself_and_with_something_else() -> None:
     other = [np.random.default_rng(5).normal(size=(6, 8, 9)).astype(np.float32) for _ in range(2)]
-    found = agreement({"teacher": maps(20, 1), "same": maps(9, 2, (6, 8)), "other": other}, "teacher")
+    found = patch_agreement({"teacher": maps(20, 1), "same": maps(9, 2, (6, 8)), "other": other}, "teacher")
     assert found["teacher"] > 0.999
     assert found["same"] > 0.999
     assert found["other"] < 0.6

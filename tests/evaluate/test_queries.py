@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gkd_lightning.evaluate.queries import agreement, choose_queries, mean_distance, row_entropy
+from gkd_lightning.evaluate.queries import attention_agreement, choose_queries, mean_distance, row_entropy
 
 
 def test_entropy_is_0_for_one_token_and_1_for_all() -> None:
@@ -40,4 +40,4 @@ def test_distances_in_patches() -> None:
 def test_agreement_is_a_correlation() -> None:
     similarity = torch.tensor([[0.1, 0.4, 0.9], [0.1, 0.4, 0.9], [0.1, 0.4, 0.9]])
     attention = torch.stack([similarity[0] / 1.4, (1 - similarity[0]) / 1.6, torch.full((3,), 1 / 3)])
-    assert agreement(attention, similarity).tolist() == pytest.approx([1, -1, 0], abs=1e-6)
+    assert attention_agreement(attention, similarity).tolist() == pytest.approx([1, -1, 0], abs=1e-6)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Spread, check_comparable, headline, markdown, table
-from gkd_lightning.evaluate.summary import summary
+from gkd_lightning.evaluate import Spread, check_comparable, table
 from gkd_lightning.evaluate.tables import class_means
 from tests.evaluate.builders import DOMAINS, domain_score, results, run
 
@@ -77,24 +76,3 @@ def test_class_means_ignore_seeds_in_which_a_class_is_undefined() -> None:
     assert values.shape == (6, 3)
     np.testing.assert_allclose(values[1, :2], 20, atol=1e-3)
     assert np.isnan(values[:, 2]).all()
-
-
-def test_markdown_table() -> None:
-    lines = markdown(results()).splitlines()
-    assert lines[0] == "| method | unseen mean | day | night | fog | rain | snow | in-domain | gap | recovered % |"
-    assert lines[4].startswith("| GKD | 30.5 ± 1.0 | 30.5 ± 1.0 |")
-    assert len({line.count("|") for line in lines}) == 1
-
-
-def test_summary_says_who_is_ahead_and_lists_every_seed() -> None:
-    text = summary(results())
-    lines = text.splitlines()
-    assert text.startswith(headline(results()))
-    assert markdown(results()) in text
-    (line,) = (line for line in lines if line.startswith("| No distillation − GKD "))
-    assert line.endswith("| GKD |")
-    assert "**−" in line
-    assert len([line for line in lines if line.startswith("| GKD | ")]) == 3 + 2  # a line per seed, a score, a cost
-    one = summary(results({"gkd": (30, 1), "none": (20, 1)}, seeds=1))
-    assert "±" not in one
-    assert "Differences" not in one

@@ -7,7 +7,7 @@ from gkd_lightning.baselines.dense_pretraining import DensePretraining
 from gkd_lightning.baselines.feature_mse import FeatureMSE
 from gkd_lightning.baselines.g2sd import G2SD
 from gkd_lightning.baselines.logit_kd import LogitKD
-from gkd_lightning.baselines.objective import Objective
+from gkd_lightning.baselines.objective import Objective, teacher_tokens
 from gkd_lightning.baselines.pre_distillation import PreDistillation
 from gkd_lightning.baselines.proteus import Proteus
 from gkd_lightning.baselines.single_stage import SingleStageDistillation
@@ -16,13 +16,13 @@ from gkd_lightning.baselines.tinymim import TinyMIM
 from gkd_lightning.baselines.vitkd import ViTKD
 
 __all__ = [
+    "AfDCD",
     "CIRKD",
     "CWD",
-    "G2SD",
-    "AfDCD",
     "DensePretraining",
     "DistillationTerm",
     "FeatureMSE",
+    "G2SD",
     "LogitKD",
     "Objective",
     "PreDistillation",
@@ -31,4 +31,5 @@ __all__ = [
     "TinyMIM",
     "ViTKD",
     "View",
+    "teacher_tokens",
 ]

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gkd_lightning.distill.optim import adamw, cosine_factor, parameter_groups
+from gkd_lightning.distill import adamw, cosine_factor, parameter_groups
 from gkd_lightning.encoders import EncoderSpec, build_encoder, export_encoder
 from gkd_lightning.evaluate import ConfusionMatrix, mean_iou
 

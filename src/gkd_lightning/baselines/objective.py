@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gkd_lightning.distill import batch_masks, masked_samples, resize_tokens
-from gkd_lightning.encoders import Encoder, Frozen, Tokens
-from gkd_lightning.encoders.reach import unreached
+from gkd_lightning.encoders import Encoder, Frozen, Tokens, unreached
 from gkd_lightning.errors import UserError
 
 

@@ -14,9 +14,7 @@ from gkd_lightning.baselines.term import DistillationTerm, View, pixel_logits
 from gkd_lightning.distill import resize_tokens
 from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, build_encoder
 from gkd_lightning.errors import UserError
-from gkd_lightning.segment import TaskLearning, load_segmenter
-from gkd_lightning.segment.module import StudentPass
-from gkd_lightning.segment.segmenter import Segmenter, unfrozen
+from gkd_lightning.segment import Segmenter, StudentPass, TaskLearning, load_segmenter, unfrozen
 
 
 class SingleStageDistillation(TaskLearning):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gkd_lightning.encoders import Tokens
 from gkd_lightning.errors import UserError
-from gkd_lightning.segment.segmenter import semantic_scores
+from gkd_lightning.segment import semantic_scores
 
 Variant = Literal["official", "paper"]
 """``official`` repeats a mistake of a method's released code that changes numbers, ``paper`` does what is written."""

@@ -26,7 +26,6 @@ VERBS = {
     "inspect": "look into encoders: gradient conflict, features, attention, similarity",
     "report": "write the report of finished runs again",
     "table": "compare methods over seeds and over images, as Markdown, CSV, JSON or LaTeX",
-    "bench": "measure training steps, evaluation, loaders and start-up on this machine",
     "list": "list teachers, students, methods, datasets or recipes",
 }
 
@@ -104,7 +103,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(__version__)
         return 0
     if verb not in VERBS:
-        from gkd_lightning.pipeline.compose import nearest
+        from gkd_lightning.errors import nearest
 
         raise UserError(f"{verb}: no such verb{nearest(verb, VERBS)} (see gkd --help)")
     module = importlib.import_module(f"gkd_lightning.cli.{_MODULES.get(verb, verb)}")

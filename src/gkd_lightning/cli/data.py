@@ -33,7 +33,7 @@ def run(verb: str, arguments: list[str]) -> int:
 
 def _list(arguments: list[str]) -> int:
     from gkd_lightning.cli.shipped import run as list_fragments
-    from gkd_lightning.data.benchmarks.catalogue import CATALOGUE
+    from gkd_lightning.data.benchmarks import CATALOGUE
 
     Options("data list", "List the published data sets, and the data fragments.").read(arguments)
     for name, (card, _) in CATALOGUE.items():
@@ -136,7 +136,7 @@ def _datasets(found: Namespace) -> dict[str, ImageDataset]:
     if found.name is not None:
         return _published(found)
     if found.config is not None:
-        from gkd_lightning.pipeline.datasets import datasets_of
+        from gkd_lightning.recipes import datasets_of
 
         return datasets_of(found.config)
     from gkd_lightning.data import FolderSegmentation, ProxyImages
@@ -161,9 +161,9 @@ def _datasets(found: Namespace) -> dict[str, ImageDataset]:
 
 
 def _published(found: Namespace) -> dict[str, ImageDataset]:
-    from gkd_lightning.data.benchmarks.catalogue import published
+    from gkd_lightning.data.benchmarks import published_parts
 
-    parts = published(found.name, found.folder)
+    parts = published_parts(found.name, found.folder)
     wanted = found.split or list(parts)
     unknown = [part for part in wanted if part not in parts]
     if unknown:

@@ -14,7 +14,7 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--out", type=Path, help="folder of stages and results (default: runs/<recipe>)")
     options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     found = options.read(arguments)
-    from gkd_lightning.cli.run import Study, execute
+    from gkd_lightning.cli.study import Study, execute
 
     name = "minicity/demo_quick" if found.quick else "minicity/demo"
     return execute(Study(name, out=found.out), dry_run=found.dry_run)

@@ -14,7 +14,7 @@ def run(verb: str, arguments: list[str]) -> int:
     """See `gkd fit --help`."""
     if not arguments:
         raise UserError(f"gkd {verb} needs --config FILE (see `gkd {verb} --help`)")
-    from gkd_lightning.pipeline.stage import StageCLI
+    from gkd_lightning.chain import StageCLI
 
     assert verb in ("fit", "validate", "test")
     stage = StageCLI(arguments, verb)  # type: ignore[arg-type]  # narrowed by the line above

@@ -7,33 +7,34 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gkd_lightning.cli.study import Study, check_jobs, execute
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from gkd_lightning.cli.run import Study
-    from gkd_lightning.pipeline.grid import Trial
-    from gkd_lightning.pipeline.plan import PlannedStage
+    from gkd_lightning.chain import PlannedStage, Trial
 
 
 def run_grid(study: Study, found: argparse.Namespace) -> int:
     """Train every combination up to the judged stage, rank them, say (or do) what comes next.
 
     Raises:
-        UserError: options that do not go with a sweep, or any of those of `gkd_lightning.pipeline.grid`.
+        UserError: options that do not go with a sweep, or any of those of `gkd_lightning.chain.grid`.
     """
-    from gkd_lightning.cli.run import check_jobs, execute
-    from gkd_lightning.pipeline.chain import check_plan, describe, run_stages
-    from gkd_lightning.pipeline.grid import (
+    from gkd_lightning.chain import (
         OBJECTIVE,
         check_objective,
+        check_plan,
         combinations,
+        describe,
         ranked,
+        run_jobs,
+        run_stages,
         scored,
+        stage_command,
         trial_of,
+        with_parents,
         write_trials,
     )
-    from gkd_lightning.pipeline.jobs import run_jobs, stage_command
-    from gkd_lightning.pipeline.plan import with_parents
 
     for name in ("submit", "only", "start"):
         if getattr(found, name) is not None:

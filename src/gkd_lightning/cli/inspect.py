@@ -11,7 +11,7 @@ from gkd_lightning.cli.options import Options, action_of
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from gkd_lightning.pipeline.inspection.images import Domains
+    from gkd_lightning.inspection import Domains
 
 ACTIONS = {
     "gradients": "do the task's loss and the distillation's pull the encoder the same way? Over a training, or now",
@@ -50,11 +50,10 @@ def _gradients(options: Options, arguments: list[str]) -> list[Path]:
         for name in ("teacher", "domains"):
             if getattr(found, name) is not None:
                 raise UserError(f"--{name}: only together with --data, for checkpoints")
-        from gkd_lightning.pipeline.inspection.curves import inspect_training
+        from gkd_lightning.inspection import inspect_training
 
         return inspect_training(found.paths, found.out)
-    from gkd_lightning.pipeline.inspection.gradients import inspect_gradients
-    from gkd_lightning.pipeline.inspection.images import find_domains
+    from gkd_lightning.inspection import find_domains, inspect_gradients
 
     domains = find_domains(None, found.data, found.domains)
     return inspect_gradients(found.paths, domains, found.out, found.teacher, found.count, found.device)
@@ -70,7 +69,7 @@ def _features(options: Options, arguments: list[str]) -> list[Path]:
         help="components of encoders of one width: each its own, or fitted on all of them together (default: own)",
     )
     found = options.read(arguments)
-    from gkd_lightning.pipeline.inspection.features import inspect_features
+    from gkd_lightning.inspection import inspect_features
 
     domains = _domains(found)
     return inspect_features(found.paths, domains, found.out, found.teacher, found.count, found.basis, found.device)
@@ -88,7 +87,7 @@ def _attention(options: Options, arguments: list[str]) -> list[Path]:
     )
     options.add_argument("--number", type=int, default=3, help="patches per image that are chosen (default: 3)")
     found = options.read(arguments)
-    from gkd_lightning.pipeline.inspection.attention import inspect_attention
+    from gkd_lightning.inspection import inspect_attention
 
     domains = _domains(found)
     return inspect_attention(
@@ -100,7 +99,7 @@ def _similarity(options: Options, arguments: list[str]) -> list[Path]:
     options.add_argument("paths", nargs="+", help=_PLACES)
     _add_images(options, 64)
     found = options.read(arguments)
-    from gkd_lightning.pipeline.inspection.similarity import inspect_similarity
+    from gkd_lightning.inspection import inspect_similarity
 
     return inspect_similarity(found.paths, _domains(found), found.out, found.teacher, found.count, found.device)
 
@@ -119,6 +118,6 @@ def _add_images(options: Options, count: int, folder: bool = True) -> None:
 
 
 def _domains(found: Namespace) -> Domains:
-    from gkd_lightning.pipeline.inspection.images import find_domains
+    from gkd_lightning.inspection import find_domains
 
     return find_domains(found.images, found.data, found.domains)

@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from gkd_lightning.errors import UserError
-from gkd_lightning.pipeline.compose import nearest
+from gkd_lightning.errors import UserError, nearest
 
 
 def action_of(verb: str, usage: str, actions: Mapping[str, str], arguments: list[str]) -> str | None:

@@ -13,7 +13,7 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--out", required=True, help="folder for ids/, colour/ and overlay/")
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
     found = options.read(arguments)
-    from gkd_lightning.pipeline.predict import predict_folder
+    from gkd_lightning.deploy import predict_folder
 
     for path in predict_folder(found.ckpt, found.images, found.out, found.device):
         print(path)

@@ -14,8 +14,8 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--out", type=Path, help="folder of the report (default: the first run's)")
     options.add_argument("--title", help="headline (default: the first run's)")
     found = options.read(arguments)
-    from gkd_lightning.evaluate import Gallery, Results, load_beside, merge, merge_galleries, merge_per_image
-    from gkd_lightning.evaluate.report import write_report
+    from gkd_lightning.evaluate import Results, load_beside, merge, merge_per_image
+    from gkd_lightning.report import Gallery, merge_galleries, write_report
 
     paths = [path / "results.json" if path.is_dir() else path for path in found.runs]
     results = merge([Results.load(path) for path in paths], found.title)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gkd_lightning.cli.options import Options
-from gkd_lightning.cli.run import Study, add_tflops, execute
+from gkd_lightning.cli.run import add_tflops
+from gkd_lightning.cli.study import Study, execute
 from gkd_lightning.errors import UserError
 
 
@@ -35,10 +36,9 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     add_tflops(options)
     found = options.read(arguments)
-    from gkd_lightning.pipeline.benchmark import FULL, load_benchmark, load_profile
-    from gkd_lightning.pipeline.estimate import summary
-    from gkd_lightning.pipeline.needs import data_needed
-    from gkd_lightning.pipeline.outcome import write_tables
+    from gkd_lightning.chain import cost_summary, data_needed
+    from gkd_lightning.chain.judging import write_tables
+    from gkd_lightning.recipes import FULL, load_benchmark, load_profile
 
     profile = load_profile(found.profile)
     parts = load_benchmark(found.family, found.row)
@@ -62,7 +62,7 @@ def run(verb: str, arguments: list[str]) -> int:
     missing = [images for images in data.values() if isinstance(images, UserError)]
     if missing and not found.dry_run:
         raise UserError(f"{len(missing)} of {len(data)} data sets are missing, first {missing[0]}")
-    print("\n".join(summary(plans, out, found.tflops)), flush=True)
+    print("\n".join(cost_summary(plans, out, found.tflops)), flush=True)
     for study in studies:
         execute(study, dry_run=found.dry_run, jobs=found.jobs, seek_data=False)  # of all studies at once, above
     if found.dry_run:

@@ -23,7 +23,7 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 def _recipes() -> list[tuple[str, str]]:
-    from gkd_lightning.pipeline.recipe_reader import load_recipe, shipped_recipes
+    from gkd_lightning.recipes import load_recipe, shipped_recipes
 
     return [(name, load_recipe(name).title) for name in shipped_recipes()]
 
@@ -39,7 +39,7 @@ def _headline(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     if text.startswith("#"):
         return text.splitlines()[0].lstrip("# ")
-    from gkd_lightning.pipeline.yaml_text import parse_yaml
+    from gkd_lightning.recipes import parse_yaml
 
     value: Any = parse_yaml(text)
     return str(value.get("name") or value.get("class_path") or "") if isinstance(value, dict) else ""

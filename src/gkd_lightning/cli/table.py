@@ -10,7 +10,7 @@ from gkd_lightning.cli.options import Options
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from gkd_lightning.evaluate.collection import Collection
+    from gkd_lightning.evaluate import Collection
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -33,10 +33,9 @@ def run(verb: str, arguments: list[str]) -> int:
     _check_numbers(found.resamples, found.confidence)
     if found.out is not None and found.out.is_dir():
         raise UserError(f"--out {found.out}: a folder, name a file")
-    from gkd_lightning.evaluate.collection import collect
-    from gkd_lightning.evaluate.comparison_table import comparison_table
-    from gkd_lightning.evaluate.table_formats import FORMATS
+    from gkd_lightning.evaluate import collect, comparison_table
     from gkd_lightning.files import atomic_write
+    from gkd_lightning.report import FORMATS
 
     collection, against = _chosen(collect(found.runs), found.methods, found.against)
     table = comparison_table(collection, against, found.resamples, found.confidence)
@@ -66,7 +65,7 @@ def _chosen(collection: Collection, methods: str | None, against: str | None) ->
 
 
 def _known(option: str, name: str, known: list[str]) -> str:
-    from gkd_lightning.pipeline.compose import nearest
+    from gkd_lightning.errors import nearest
 
     if name not in known:
         raise UserError(f"{option} {name}: no run of this method{nearest(name, known)} (methods: {', '.join(known)})")

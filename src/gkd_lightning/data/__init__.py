@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
     from gkd_lightning.data.camvid import CamVid
     from gkd_lightning.data.check import DataCheck, check_dataset
-    from gkd_lightning.data.contact_sheets import contact_sheet
+    from gkd_lightning.data.contact_sheets import contact_sheet, overlay, text_font
     from gkd_lightning.data.corruptions import Corrupted
     from gkd_lightning.data.folder import FolderSegmentation
     from gkd_lightning.data.images import list_images, read_image
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.modules import ProxyDataModule, SourceDataModule, TargetDataModule
     from gkd_lightning.data.protocol import Protocol
     from gkd_lightning.data.proxy import ProxyImages
+    from gkd_lightning.data.sampling import split_batch, steps_per_epoch
     from gkd_lightning.data.types import (
         CAMVID_11,
         CITYSCAPES_19,
@@ -33,46 +34,51 @@ if TYPE_CHECKING:
         Label,
         LabelSpace,
         SegmentationDataset,
+        evenly,
     )
 
 __all__ = [
-    "ProxyDataModule", "SourceDataModule", "TargetDataModule", "Protocol",
-    "ProxyImages", "FolderSegmentation", "CamVid", "Corrupted",
-    "MiniCity", "MiniCityShapes", "MiniCityLabelledShapes", "Joined", "JoinedImages",
-    "DistillAugmentation", "DistillTransform", "SegmentAugmentation", "SegmentTransform",
-    "ImageDataset", "SegmentationDataset", "LabelSpace", "Image", "Label",
-    "CITYSCAPES_19", "CAMVID_11", "MINICITY_8", "label_space", "default_palette",
-    "read_image", "list_images", "sample_key", "keyed_generators", "manifest", "EvaluationBatch",
-    "check_dataset", "DataCheck", "contact_sheet",
-]  # fmt: skip
+    "CAMVID_11",
+    "CITYSCAPES_19",
+    "CamVid",
+    "Corrupted",
+    "DataCheck",
+    "DistillAugmentation",
+    "DistillTransform",
+    "EvaluationBatch",
+    "FolderSegmentation",
+    "Image",
+    "ImageDataset",
+    "Joined",
+    "JoinedImages",
+    "Label",
+    "LabelSpace",
+    "MINICITY_8",
+    "MiniCity",
+    "MiniCityLabelledShapes",
+    "MiniCityShapes",
+    "Protocol",
+    "ProxyDataModule",
+    "ProxyImages",
+    "SegmentAugmentation",
+    "SegmentTransform",
+    "SegmentationDataset",
+    "SourceDataModule",
+    "TargetDataModule",
+    "check_dataset",
+    "contact_sheet",
+    "default_palette",
+    "evenly",
+    "keyed_generators",
+    "label_space",
+    "list_images",
+    "manifest",
+    "overlay",
+    "read_image",
+    "sample_key",
+    "split_batch",
+    "steps_per_epoch",
+    "text_font",
+]
 
-_PLACES = {
-    "augment": ["DistillAugmentation", "DistillTransform", "SegmentAugmentation", "SegmentTransform"],
-    "camvid": ["CamVid"],
-    "check": ["DataCheck", "check_dataset"],
-    "contact_sheets": ["contact_sheet"],
-    "corruptions": ["Corrupted"],
-    "folder": ["FolderSegmentation"],
-    "images": ["list_images", "read_image"],
-    "joined": ["Joined", "JoinedImages"],
-    "keys": ["keyed_generators", "sample_key"],
-    "labels": ["default_palette", "label_space"],
-    "loading": ["EvaluationBatch"],
-    "manifests": ["manifest"],
-    "minicity": ["MiniCity", "MiniCityLabelledShapes", "MiniCityShapes"],
-    "modules": ["ProxyDataModule", "SourceDataModule", "TargetDataModule"],
-    "protocol": ["Protocol"],
-    "proxy": ["ProxyImages"],
-    "types": [
-        "CAMVID_11",
-        "CITYSCAPES_19",
-        "MINICITY_8",
-        "Image",
-        "ImageDataset",
-        "Label",
-        "LabelSpace",
-        "SegmentationDataset",
-    ],
-}
-
-__getattr__ = on_demand(__name__, _PLACES)
+__getattr__ = on_demand(__name__, __file__)

@@ -6,19 +6,23 @@ from gkd_lightning.distill.heads import Aligned, Projection, QuerySoftDistillati
 from gkd_lightning.distill.masking import batch_masks, masked_samples, random_token_mask
 from gkd_lightning.distill.module import DomainGeneralDistillation
 from gkd_lightning.distill.objective import DistillationObjective
+from gkd_lightning.distill.optim import adamw, cosine_factor, parameter_groups
 
 __all__ = [
-    "HEADS",
     "Aligned",
     "Distillation",
     "DistillationObjective",
     "DomainGeneralDistillation",
+    "HEADS",
     "Projection",
     "QuerySoftDistillation",
+    "adamw",
     "attention_entropy",
     "batch_masks",
+    "cosine_factor",
     "load_heads",
     "masked_samples",
+    "parameter_groups",
     "random_token_mask",
     "resize_tokens",
     "save_heads",

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gkd_lightning.distill.heads import Projection, QuerySoftDistillation
-from gkd_lightning.encoders.files import one_line
+from gkd_lightning.encoders import one_line
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write, file_sha256
 

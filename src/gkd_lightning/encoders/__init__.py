@@ -10,9 +10,10 @@ from gkd_lightning.encoders.build import (
     versions,
 )
 from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
-from gkd_lightning.encoders.files import STUDENT_WEIGHTS, read_safetensors, weights_path
+from gkd_lightning.encoders.files import STUDENT_WEIGHTS, one_line, read_safetensors, weights_path
 from gkd_lightning.encoders.frozen import Frozen, PartlyFrozen
 from gkd_lightning.encoders.low_rank import LowRank, add_low_rank, merged
+from gkd_lightning.encoders.reach import unreached
 from gkd_lightning.encoders.switches import checkpoint_activations, compile_blocks
 from gkd_lightning.encoders.types import EncoderSpec, Tokens
 
@@ -35,8 +36,10 @@ __all__ = [
     "export_encoder",
     "load_student",
     "merged",
+    "one_line",
     "read_safetensors",
     "spec_of",
+    "unreached",
     "versions",
     "weights_path",
 ]

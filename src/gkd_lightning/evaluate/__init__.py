@@ -1,71 +1,126 @@
-"""Confusion-matrix metric, scores per domain, tables over seeds, pictures, report.
+"""Numbers: confusion matrices, scores per domain, tables over seeds, bootstrap, probes, CKA, results.json."""
 
-What needs matplotlib (`charts`, `pictures`, `report`) is imported from its own module, so that training does not
-wait for it.
-"""
+from typing import TYPE_CHECKING
 
-from gkd_lightning.evaluate.confusion import (
-    ConfusionMatrix,
-    accuracy,
-    accuracy_per_class,
-    confusion_matrix,
-    iou_per_class,
-    mean_iou,
-    mean_iou_present,
-)
-from gkd_lightning.evaluate.findings import Comparison, compare, comparisons, headline
-from gkd_lightning.evaluate.gallery import Gallery, Sample, colourize, merge_galleries
-from gkd_lightning.evaluate.image_counter import ImageCounter
-from gkd_lightning.evaluate.per_image import ImageCounts, PerImage, load_beside, merge_per_image
-from gkd_lightning.evaluate.results import Cost, Results, RunResult, merge
-from gkd_lightning.evaluate.scores import (
-    DomainScore,
-    from_confusion,
-    generalization_gap,
-    in_domain,
-    share_recovered,
-    unseen_mean,
-)
-from gkd_lightning.evaluate.selftest import SelfTest, self_test
-from gkd_lightning.evaluate.tables import Row, Spread, check_comparable, markdown, table, unseen_domains
+from gkd_lightning.lazily import on_demand
+
+if TYPE_CHECKING:
+    from gkd_lightning.evaluate.cka import LinearCKA
+    from gkd_lightning.evaluate.collection import Collection, collect
+    from gkd_lightning.evaluate.confusion import (
+        ConfusionMatrix,
+        accuracy,
+        accuracy_per_class,
+        confusion_matrix,
+        iou_per_class,
+        mean_iou,
+        mean_iou_present,
+    )
+    from gkd_lightning.evaluate.encoder_probe import probe_scores
+    from gkd_lightning.evaluate.features import Basis, patch_agreement, patch_maps, pca_pictures
+    from gkd_lightning.evaluate.findings import Comparison, Difference, Verdict, compare, comparisons
+    from gkd_lightning.evaluate.gradient_conflict import ENCODER, PATCH_EMBEDDING, Conflict, conflicts, gradients
+    from gkd_lightning.evaluate.image_counter import ImageCounter
+    from gkd_lightning.evaluate.linear_map import Line, LinearMap
+    from gkd_lightning.evaluate.linear_probe import LinearProbe, Readout, class_shares
+    from gkd_lightning.evaluate.method_differences import (
+        ComparisonTable,
+        ImageDifference,
+        MethodDifference,
+        comparison_table,
+    )
+    from gkd_lightning.evaluate.per_image import PER_IMAGE, ImageCounts, PerImage, load_beside, merge_per_image
+    from gkd_lightning.evaluate.queries import (
+        Choice,
+        Place,
+        attention_agreement,
+        choose_queries,
+        mean_distance,
+        row_entropy,
+    )
+    from gkd_lightning.evaluate.results import REFERENCES, STUDENTS, Cost, Results, Role, RunResult, csv_cell, merge
+    from gkd_lightning.evaluate.scores import (
+        DomainScore,
+        from_confusion,
+        generalization_gap,
+        in_domain,
+        number_or_none,
+        share_recovered,
+        unseen_mean,
+    )
+    from gkd_lightning.evaluate.selftest import SelfTest, self_test
+    from gkd_lightning.evaluate.tables import Row, Spread, check_comparable, class_means, table, unseen_domains
 
 __all__ = [
+    "Basis",
+    "Choice",
+    "Collection",
     "Comparison",
+    "ComparisonTable",
+    "Conflict",
     "ConfusionMatrix",
     "Cost",
+    "Difference",
     "DomainScore",
-    "Gallery",
+    "ENCODER",
     "ImageCounter",
     "ImageCounts",
+    "ImageDifference",
+    "Line",
+    "LinearCKA",
+    "LinearMap",
+    "LinearProbe",
+    "MethodDifference",
+    "PATCH_EMBEDDING",
+    "PER_IMAGE",
     "PerImage",
+    "Place",
+    "REFERENCES",
+    "Readout",
     "Results",
+    "Role",
     "Row",
     "RunResult",
-    "Sample",
+    "STUDENTS",
     "SelfTest",
     "Spread",
+    "Verdict",
     "accuracy",
     "accuracy_per_class",
+    "attention_agreement",
     "check_comparable",
-    "colourize",
+    "choose_queries",
+    "class_means",
+    "class_shares",
+    "collect",
     "compare",
+    "comparison_table",
     "comparisons",
+    "conflicts",
     "confusion_matrix",
+    "csv_cell",
     "from_confusion",
     "generalization_gap",
-    "headline",
+    "gradients",
     "in_domain",
     "iou_per_class",
     "load_beside",
-    "markdown",
+    "mean_distance",
     "mean_iou",
     "mean_iou_present",
     "merge",
-    "merge_galleries",
     "merge_per_image",
+    "number_or_none",
+    "patch_agreement",
+    "patch_maps",
+    "pca_pictures",
+    "probe_scores",
+    "row_entropy",
     "self_test",
     "share_recovered",
     "table",
     "unseen_domains",
     "unseen_mean",
 ]
+
+__getattr__ = on_demand(__name__, __file__)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from gkd_lightning.data.types import Image
+from gkd_lightning.data import Image
 from gkd_lightning.encoders import Encoder
 
 FeatureMap = NDArray[np.float32]
@@ -62,7 +62,9 @@ def pca_pictures(
     }
 
 
-def agreement(features: Mapping[str, Sequence[FeatureMap]], reference: str, basis: Basis = "own") -> dict[str, float]:
+def patch_agreement(
+    features: Mapping[str, Sequence[FeatureMap]], reference: str, basis: Basis = "own"
+) -> dict[str, float]:
     """Correlation of every encoder's three components with those of `reference`, turned as in `pca_pictures`.
 
     Returns:

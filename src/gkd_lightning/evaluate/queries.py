@@ -66,7 +66,7 @@ def mean_distance(attention: Tensor, grid: Place) -> Tensor:
     return (attention.double() * torch.cdist(places, places)).sum(-1)
 
 
-def agreement(attention: Tensor, similarity: Tensor) -> Tensor:
+def attention_agreement(attention: Tensor, similarity: Tensor) -> Tensor:
     """Correlation of every query's attention (N, M) with the similarity (N, M) of the same tokens: (N,) in [-1, 1]."""
     pair = [part.double() - part.double().mean(-1, keepdim=True) for part in (attention, similarity)]
     norms = [part.norm(dim=-1) for part in pair]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from gkd_lightning.data.types import SegmentationDataset
+from gkd_lightning.data import SegmentationDataset
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.confusion import ConfusionMatrix, mean_iou
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,21 +102,6 @@ def class_means(row: Row) -> tuple[list[str], list[str], NDArray[np.float64]]:
     counts = (~np.isnan(stack)).sum(0)
     means = np.where(counts > 0, np.nansum(stack, 0) / np.maximum(counts, 1), np.nan)
     return [score.domain for score in scores[0]], classes, means
-
-
-def markdown(results: Results) -> str:
-    """The table for a README: methods x (unseen mean, unseen domains, in-domain, gap, recovered), best not marked."""
-    targets, lines = unseen_domains(results), []
-    for row in table(results):
-        spreads = [row.unseen, *(row.domains[name] for name in targets), row.in_domain, row.gap, row.recovered]
-        lines.append([row.title, *(str(spread) for spread in spreads)])
-    return grid(["method", "unseen mean", *targets, "in-domain", "gap", "recovered %"], lines)
-
-
-def grid(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is aligned left, the others right."""
-    rule = ["---"] + ["---:"] * (len(head) - 1)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (head, rule, *lines))
 
 
 def check_comparable(runs: Iterable[RunResult]) -> None:

@@ -12,7 +12,7 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gkd_lightning.data.types import LabelSpace
+from gkd_lightning.data import LabelSpace
 from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder, merged, read_safetensors, spec_of, versions
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write, file_sha256, write_json

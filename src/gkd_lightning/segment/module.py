@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, LowRank, Tokens, build_encoder
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.confusion import ConfusionMatrix
-from gkd_lightning.evaluate.scores import DomainScore, from_confusion
+from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, from_confusion
 from gkd_lightning.segment.artefact import save_segmenter
 from gkd_lightning.segment.criterion import HeadLosses, Mask2FormerCriterion, mean_over_ranks
 from gkd_lightning.segment.digest import weights_digest

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gkd_lightning.encoders import Encoder, Tokens
-from gkd_lightning.encoders.reach import unreached
+from gkd_lightning.encoders import Encoder, Tokens, unreached
 
 
 def freeze_unreached(encoder: Encoder, blocks: Sequence[int], with_tokens: bool) -> list[str]:

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from gkd_lightning.cli import main
 from gkd_lightning.data import check_dataset
 from gkd_lightning.data.benchmarks import Potsdam, PotsdamRescue, RescueNet, Vaihingen
-from gkd_lightning.data.benchmarks.catalogue import published
+from gkd_lightning.data.benchmarks.catalogue import published_parts
 from gkd_lightning.data.benchmarks.isprs import AREAS, ColoursToIds
 from gkd_lightning.data.benchmarks.tiff import tiff_shape, tiff_window
 from gkd_lightning.data.benchmarks.tiles import tile_boxes
@@ -221,7 +221,7 @@ def test_damage_is_found_and_named(
     name: str, damage: Callable[..., tuple[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_fake(name, tmp_path / name, images=2, size=(96, 64))
-    parts = published(name, str(tmp_path / name))
+    parts = published_parts(name, str(tmp_path / name))
     for part in parts.values():
         check, _ = check_dataset(part)
         assert (check.images, check.problems) == (2, [])

@@ -25,7 +25,7 @@ from gkd_lightning.data.benchmarks import (
     Synthia,
     UrbanSyn,
 )
-from gkd_lightning.data.benchmarks.catalogue import CATALOGUE, published
+from gkd_lightning.data.benchmarks.catalogue import CATALOGUE, published_parts
 from gkd_lightning.data.benchmarks.mapillary import class_map
 from gkd_lightning.data.benchmarks.synthia import TRAIN_IDS
 from gkd_lightning.data.fakes import write_fake
@@ -43,7 +43,7 @@ def fake(name: str, root: Path) -> Path:
 
 
 def first_part(name: str, root: Path) -> PublishedSegmentation:
-    part = next(iter(published(name, str(root)).values()))
+    part = next(iter(published_parts(name, str(root)).values()))
     assert isinstance(part, PublishedSegmentation)
     return part
 
@@ -51,7 +51,7 @@ def first_part(name: str, root: Path) -> PublishedSegmentation:
 @pytest.mark.parametrize("name", DRIVING)
 def test_imitations_have_nothing_wrong_and_every_class(name: str, tmp_path: Path) -> None:
     fake(name, tmp_path)
-    for part, dataset in published(name, str(tmp_path / name)).items():
+    for part, dataset in published_parts(name, str(tmp_path / name)).items():
         check, _ = check_dataset(dataset)
         assert (check.images, check.problems) == (2, []), part
         assert all(pixels > 0 for pixels in check.pixels), part
@@ -215,7 +215,7 @@ def test_damage_is_found_and_named(
     assert words in line
     assert culprit in line
     record = json.loads((tmp_path / "out/check.json").read_text())
-    part = next(iter(published(name, str(root))))
+    part = next(iter(published_parts(name, str(root))))
     assert sum(words in problem for problem in record[f"{name}-{part}"]["problems"]) == 1
 
 

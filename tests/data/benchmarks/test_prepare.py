@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 
 from gkd_lightning.cli import main
 from gkd_lightning.data.benchmarks import Mapillary, Potsdam, Vaihingen
-from gkd_lightning.data.benchmarks.catalogue import published
+from gkd_lightning.data.benchmarks.catalogue import published_parts
 from gkd_lightning.data.fakes import write_fake
 from gkd_lightning.data.prepare import MANIFEST, prepare
 from gkd_lightning.errors import UserError
@@ -47,8 +47,8 @@ def test_a_fast_copy_has_the_same_pixels_and_labels(name: str, tmp_path: Path) -
     before = hashes(source)
     made = prepare("fast", name, str(source), copy)
     assert hashes(source) == before
-    for part, slow in published(name, str(source)).items():
-        fast = published(name, str(copy))[part]
+    for part, slow in published_parts(name, str(source)).items():
+        fast = published_parts(name, str(copy))[part]
         assert len(fast) == len(slow) == 2
         for index in range(2):
             assert fast.name(index) == slow.name(index)
@@ -66,7 +66,7 @@ def test_a_fast_copy_has_the_same_pixels_and_labels(name: str, tmp_path: Path) -
 def test_jpegs_are_smaller_and_close(tmp_path: Path) -> None:
     write_fake("gtav", tmp_path / "gtav", images=1, size=(256, 128))
     prepare("fast", "gtav", str(tmp_path / "gtav"), tmp_path / "copy", image_format="jpg")
-    slow, fast = (published("gtav", str(tmp_path / name))["train"] for name in ("gtav", "copy"))
+    slow, fast = (published_parts("gtav", str(tmp_path / name))["train"] for name in ("gtav", "copy"))
     difference = np.abs(slow.image(0).astype(int) - fast.image(0).astype(int))
     assert 0 < difference.mean() < 4
     with pytest.raises(UserError, match="format gif: give bmp"):
@@ -159,7 +159,7 @@ def test_ctrl_c_leaves_whole_files_only(tmp_path: Path) -> None:
     assert not [path for path in made if path.name.endswith(".partial")]
     assert main(arguments) == 0
     for index in (0, 60, 119):
-        slow, fast = (published("gtav", str(tmp_path / name))["train"] for name in ("gtav", "copy"))
+        slow, fast = (published_parts("gtav", str(tmp_path / name))["train"] for name in ("gtav", "copy"))
         assert np.array_equal(slow.image(index), fast.image(index))
 
 
@@ -238,7 +238,7 @@ def test_an_image_without_a_label_is_no_missing_part(
 ) -> None:
     source = tmp_path / name
     write_fake(name, source, images=2, size=size)
-    victim = published(name, str(source))["val" if kind == "fast" else "RGB-val"].label_path(0)  # type: ignore[attr-defined]
+    victim = published_parts(name, str(source))["val" if kind == "fast" else "RGB-val"].label_path(0)  # type: ignore[attr-defined]
     victim.unlink()
     assert str(victim) in refused([kind, name, str(source), str(tmp_path / "copy")], capsys)
     assert not (tmp_path / "copy").exists()
@@ -250,7 +250,7 @@ def test_a_part_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Captur
     shutil.rmtree(source / "leftImg8bit/val")
     prepare("fast", "cityscapes", str(source), tmp_path / "copy")
     assert f"cityscapes-val: not in {source}, left out" in capsys.readouterr().out.splitlines()
-    assert len(published("cityscapes", str(tmp_path / "copy"))["train"]) == 2
+    assert len(published_parts("cityscapes", str(tmp_path / "copy"))["train"]) == 2
 
 
 @pytest.mark.slow

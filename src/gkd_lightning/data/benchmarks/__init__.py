@@ -3,6 +3,7 @@
 from gkd_lightning.data.benchmarks.acdc import ACDC
 from gkd_lightning.data.benchmarks.bdd100k import BDD100K
 from gkd_lightning.data.benchmarks.card import Card
+from gkd_lightning.data.benchmarks.catalogue import CATALOGUE, published_parts
 from gkd_lightning.data.benchmarks.cityscapes import Cityscapes
 from gkd_lightning.data.benchmarks.gtav import GTAV
 from gkd_lightning.data.benchmarks.imagenet import ImageNet
@@ -14,7 +15,20 @@ from gkd_lightning.data.benchmarks.synthia import Synthia
 from gkd_lightning.data.benchmarks.urbansyn import UrbanSyn
 
 __all__ = [
-    "ACDC", "BDD100K", "Cityscapes", "GTAV", "ImageNet", "Mapillary", "Synthia", "UrbanSyn",
-    "Potsdam", "PotsdamRescue", "RescueNet", "Vaihingen",
-    "Card", "PublishedSegmentation",
-]  # fmt: skip
+    "ACDC",
+    "BDD100K",
+    "CATALOGUE",
+    "Card",
+    "Cityscapes",
+    "GTAV",
+    "ImageNet",
+    "Mapillary",
+    "Potsdam",
+    "PotsdamRescue",
+    "PublishedSegmentation",
+    "RescueNet",
+    "Synthia",
+    "UrbanSyn",
+    "Vaihingen",
+    "published_parts",
+]

@@ -45,7 +45,7 @@ CATALOGUE: dict[str, tuple[Card, Parts]] = {
 }
 
 
-def published(name: str, root: str | None) -> dict[str, ImageDataset]:
+def published_parts(name: str, root: str | None) -> dict[str, ImageDataset]:
     """The parts (splits, conditions) of a published data set, by name.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from gkd_lightning.data.benchmarks.catalogue import published
+from gkd_lightning.data.benchmarks.catalogue import published_parts
 from gkd_lightning.data.benchmarks.published import PublishedSegmentation
 from gkd_lightning.errors import UserError
 
@@ -18,7 +18,7 @@ def parts_of(name: str, source: str) -> dict[str, PublishedSegmentation]:
     """
     found: dict[str, PublishedSegmentation] = {}
     missing: dict[str, UserError] = {}
-    for part, dataset in published(name, source).items():
+    for part, dataset in published_parts(name, source).items():
         if not isinstance(dataset, PublishedSegmentation):
             raise UserError(f"{name}: has no labels and is read as it is; nothing to prepare")
         try:
@@ -38,6 +38,6 @@ def parts_of(name: str, source: str) -> dict[str, PublishedSegmentation]:
 @lru_cache(maxsize=2)
 def part_of(name: str, source: str, part: str) -> PublishedSegmentation:
     """One of them, kept by every worker together with the large image that it read last."""
-    dataset = published(name, source)[part]
+    dataset = published_parts(name, source)[part]
     assert isinstance(dataset, PublishedSegmentation)
     return dataset

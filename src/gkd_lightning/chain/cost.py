@@ -1,0 +1,261 @@
+"""What a plan will cost, counted without computing anything: parameters, operations, memory, disk."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonargparse
+import lightning as L
+import torch
+
+from gkd_lightning.chain.devices import devices
+from gkd_lightning.chain.operation_counts import MetaOperations, SavedActivations
+from gkd_lightning.chain.plan import Plan, PlannedStage
+from gkd_lightning.data import steps_per_epoch
+from gkd_lightning.encoders import merged
+from gkd_lightning.errors import UserError
+from gkd_lightning.recipes import build_dataset, dataset_specs, explain, get_value, interpolate, set_value
+
+_BATCH = 4
+"""Images of the counted step; half of them are masked in stage 1, as in any even batch."""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What one training takes.
+
+    Attributes:
+        parameters: of the model, teacher included.
+        trainable: those that learn.
+        flops_per_image: floating point operations of one training image, forward and backward; a multiplication and
+            an addition count as two. The matching and the losses of stage 2 are left out (less than a hundredth).
+        images: that the training sees; None if nobody knows the size of its data set.
+        artefact_bytes: size of what it hands on.
+        checkpoint_bytes: size of its `resume.ckpt`, which goes when the stage is finished.
+        memory_bytes: that training takes on each device, in full precision: weights, gradients, the two moments of
+            AdamW, and the activations kept for the backward pass. Left out are the matching and the losses of stage 2,
+            buffers that live shorter than a pass, and what PyTorch and the driver need for themselves; mixed precision
+            keeps a part of the activations in half the size.
+        images_at_once: of one forward pass on one device.
+        devices: that it asks for, over all nodes; None for all of a machine.
+    """
+
+    parameters: int
+    trainable: int
+    flops_per_image: float
+    images: int | None
+    artefact_bytes: int
+    checkpoint_bytes: int
+    memory_bytes: int
+    images_at_once: int
+    devices: int | None
+
+    @property
+    def flops(self) -> float | None:
+        """Of the whole training."""
+        return None if self.images is None else self.flops_per_image * self.images
+
+    def __str__(self) -> str:
+        images = "images unknown" if self.images is None else f"{self.images:,} images"
+        return (
+            f"{self.parameters / 1e6:,.1f} M parameters, {self.trainable / 1e6:,.1f} M of them learn; "
+            f"{_si(self.flops_per_image)}FLOPs an image, {images}; {_si(self.artefact_bytes)}B handed on; "
+            f"{_si(self.memory_bytes)}B of memory for {self.images_at_once} at once"
+        )
+
+
+def stage_cost(stage: PlannedStage) -> StageCost | None:
+    """Count one stage; None if its model has no `dry_step`, or needs a segmenter that is not trained yet.
+
+    Raises:
+        UserError: arguments that the model does not take.
+    """
+    config = interpolate(stage.config)
+    for key, parent in stage.inputs.items():
+        if not key.endswith(".weights"):  # an architecture that is known to its artefact alone
+            if parent.state() != "done":
+                return None
+            set_value(config, key, str(parent.artefact()))
+    size = get_value(config, "data.init_args.image_size")
+    if not isinstance(size, int) or not isinstance(config.get("model"), Mapping):
+        return None
+    counted = _counted(json.dumps(_without_weights(config["model"]), sort_keys=True), size)
+    if counted is None:
+        return None
+    at_once = _images_at_once(config)
+    resumable = 4 * (counted.parameters + 2 * counted.trainable)
+    return StageCost(
+        counted.parameters,
+        counted.trainable,
+        counted.flops,
+        images_of(config),
+        artefact_bytes=4 * counted.handed_on,
+        checkpoint_bytes=resumable,
+        memory_bytes=resumable + 4 * counted.trainable + int(counted.saved_bytes * at_once),
+        images_at_once=at_once,
+        devices=_devices(config),
+    )
+
+
+def cost_summary(plans: Iterable[Plan], folder: Path, tflops: float | None) -> list[str]:
+    """Lines about all that is left to train: operations, hours, disk, devices.
+
+    Args:
+        plans: of one or several recipes; shared stages count once.
+        folder: where the artefacts will lie.
+        tflops: 10**12 operations a second that one device sustains; None leaves the hours unknown: nobody
+            but the user can tell.
+    """
+    left = {stage.hash: stage for plan in plans for stage in plan.stages if stage.state() != "done"}
+    costs = {key: stage_cost(stage) for key, stage in left.items()}
+    known = [cost for cost in costs.values() if cost is not None and cost.flops is not None]
+    flops = sum(cost.flops or 0.0 for cost in known)
+    time = "GPU hours unknown: --tflops N says how many TFLOP/s one device sustains"
+    if tflops is not None:
+        time = (
+            f"{time_text(flops / (tflops * 1e12))} on one device at {tflops:g} TFLOP/s (as given), without evaluation"
+        )
+    lines = [f"left to train: {len(left)} stages, {_si(flops)}FLOPs; {time}"]
+    if len(known) < len(costs):
+        lines.append(
+            f"not counted: {len(costs) - len(known)} stages, which start from a segmenter not trained yet, or the size "
+            "of whose data nobody knows"
+        )
+    counted = [cost for cost in costs.values() if cost is not None]
+    if counted:
+        kept, passing = sum(c.artefact_bytes for c in counted), max(c.checkpoint_bytes for c in counted)
+        place = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
+        free = shutil.disk_usage(place).free
+        lines.append(
+            f"disk: {_si(kept)}B of artefacts, {_si(passing)}B for the largest checkpoint while it trains; "
+            f"{_si(free)}B are free" + ("" if free > kept + passing else ": TOO LITTLE")
+        )
+        lines.append(
+            f"memory: {_si(max(c.memory_bytes for c in counted))}B a device for the largest stage in full precision: "
+            "weights, gradients, optimizer, activations; without stage 2's losses, passing buffers, the libraries' own"
+        )
+    wanted = {"all" if cost.devices is None else str(cost.devices) for cost in counted}
+    gpus = torch.cuda.device_count()
+    here = f"{gpus} x {torch.cuda.get_device_name(0)}" if gpus else "no GPU"
+    lines.append(f"devices: {' or '.join(sorted(wanted)) or 'any number'} asked for, {here} here")
+    return lines
+
+
+def _si(value: float) -> str:
+    """Three digits and the prefix of a unit: ``376 G``."""
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if value < 999.5:
+            return f"{value:.3g} {prefix}"
+        value /= 1000
+    return f"{value:,.3g} E" if value < 999.5 else f"{value:,.0f} E"
+
+
+def time_text(seconds: float) -> str:
+    """Two digits and a unit: ``2.0 hours``."""
+    if seconds < 60:
+        return "less than a minute"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:,.1f} hours" if seconds < 36000 else f"{seconds / 3600:,.0f} hours"
+
+
+def _without_weights(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: None if key == "weights" else _without_weights(inner) for key, inner in value.items()}
+    return [_without_weights(inner) for inner in value] if isinstance(value, list) else value
+
+
+class _Counts(NamedTuple):
+    """Parameters, those that learn, those handed on; operations and bytes kept for the backward pass of an image."""
+
+    parameters: int
+    trainable: int
+    handed_on: int
+    flops: float
+    saved_bytes: float
+
+
+@cache
+def _counted(model_config: str, size: int) -> _Counts | None:
+    """Build the model without values and take its `dry_step`; None if it has none."""
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--model", type=L.LightningModule)
+    try:
+        with torch.device("meta"), MetaOperations():  # the step that is counted is the real one, and takes no time
+            model = parser.instantiate(parser.parse_object({"model": json.loads(model_config)}))["model"]
+    except argparse.ArgumentError as error:
+        raise UserError(explain(str(error), {"model": L.LightningModule})) from error
+    if not hasattr(model, "dry_step"):
+        return None
+    model.to("meta")  # some constructors in the libraries do not ask for the default device
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    handed_on = getattr(model, "segmenter", None) or getattr(model, "student", None) or model.encoder
+    images = torch.empty(_BATCH, 3, size, size, dtype=torch.uint8, device="meta")
+    with MetaOperations() as operations:
+        with SavedActivations([*model.parameters(), *model.buffers()]) as saved:
+            loss = model.dry_step(images)
+        loss.backward()
+    exported = sum(parameter.numel() for parameter in merged(handed_on).parameters())
+    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH)
+
+
+def images_of(config: Mapping[str, Any]) -> int | None:
+    """Images that a stage's training will see; None if nobody knows the size of its data set."""
+    batch = int(get_value(config, "data.init_args.batch_size", 1))
+    trainer = config.get("trainer") or {}
+    if (trainer.get("max_steps") or -1) > 0:
+        return int(trainer["max_steps"]) * batch
+    limit, epochs = trainer.get("limit_train_batches"), trainer.get("max_epochs")
+    if not isinstance(epochs, int) or epochs < 0:
+        return None
+    if isinstance(limit, int):
+        return epochs * limit * batch
+    spec = dataset_specs(config).get("dataset")
+    if spec is None:
+        return None
+    try:
+        length = _length(build_dataset("data", "dataset", spec))
+    except UserError:  # it does not know where to look: no root, no GKD_DATA
+        return None
+    if length is None:
+        return None
+    steps = steps_per_epoch(length, batch, int(get_value(config, "data.init_args.repeats", 1)))
+    return epochs * int(steps * (1.0 if limit is None else float(limit))) * batch
+
+
+def _length(dataset: Any) -> int | None:
+    """Images that are there; of a published set that is not there, as many as were published."""
+    try:
+        return len(dataset)
+    except UserError:
+        inner = [_length(each) for each in getattr(dataset, "datasets", ())]
+        if inner:
+            return None if None in inner else sum(length or 0 for length in inner)
+        expected: int | None = getattr(dataset, "expected", None)
+        return expected
+
+
+def _images_at_once(config: Mapping[str, Any]) -> int:
+    batch = int(get_value(config, "data.init_args.batch_size", 1))
+    return math.ceil(batch / (split_over(config) * int(get_value(config, "trainer.accumulate_grad_batches") or 1)))
+
+
+def split_over(config: Mapping[str, Any]) -> int:
+    """Devices that share a stage's batches: over all nodes, and here where all of a machine's are asked for."""
+    return devices(dict(config)) * int(get_value(config, "trainer.num_nodes") or 1)
+
+
+def _devices(config: Mapping[str, Any]) -> int | None:
+    devices, nodes = get_value(config, "trainer.devices", "auto"), get_value(config, "trainer.num_nodes", 1)
+    if isinstance(devices, list):
+        return len(devices) * int(nodes)
+    return int(devices) * int(nodes) if str(devices).isdigit() else None

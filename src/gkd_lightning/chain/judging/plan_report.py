@@ -1,0 +1,177 @@
+"""The end of a chain: every method's segmenter judged once, tables, pictures, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gkd_lightning.chain.judging.sample_pictures import add_features, sample_gallery
+from gkd_lightning.chain.lock import locked
+from gkd_lightning.chain.logger import METRICS_JSONL, read_metrics
+from gkd_lightning.chain.plan import Plan, PlannedRun
+from gkd_lightning.chain.provenance import git_commit, versions
+from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate import PER_IMAGE, Cost, PerImage, Results, RunResult, load_beside, merge, merge_per_image
+from gkd_lightning.files import atomic_write, canonical_hash
+from gkd_lightning.recipes import Config, compose, dump_yaml, get_value, set_value
+from gkd_lightning.report import Gallery, merge_galleries, write_report
+
+SAMPLES_PER_DOMAIN = 2
+POINTS_PER_CURVE = 200
+
+
+def evaluation_config(plan: Plan, segmenter: str) -> Config:
+    """Configuration of `gkd test` for one segmenter.
+
+    The chain judges in its own process, on one device, whatever the stages were trained on: several would have to be
+    started by calling the chain's command again.
+    """
+    config = compose([], base=plan.evaluation)
+    set_value(config, "trainer.devices", 1)
+    set_value(config, "trainer.num_nodes", 1)
+    set_value(config, "trainer.strategy", "auto")
+    config["model"] = {
+        "class_path": "gkd_lightning.chain.judging.evaluation.Evaluation",
+        "init_args": {"segmenter": segmenter},
+    }
+    return config
+
+
+def report_plan(plan: Plan, again: bool = False) -> Path:
+    """Judge every run of a finished plan and write the report.
+
+    Args:
+        plan: all stages of it are finished.
+        again: False reads what was judged before.
+
+    Returns:
+        Path of `report.html`.
+    """
+    parts, galleries, counts = [], [], []
+    for run in plan.runs:
+        directory = _judge(plan, run, again)
+        parts.append(Results.load(directory / "results.json"))
+        counts.append(load_beside(directory / "results.json") or PerImage())  # older evaluations have none
+        if run.seed == plan.runs[0].seed:
+            galleries.append(Gallery.load(directory / "gallery.npz"))
+    recipe = plan.recipe
+    judged = [run.method.id for run in plan.runs]
+    results = replace(
+        merge(parts, recipe.title),
+        recipe=_recipe_name(recipe.path),
+        teacher=dict(recipe.teacher),
+        highlight=recipe.highlight if recipe.highlight in judged else judged[0],
+    )
+    gallery = add_features(merge_galleries(galleries), plan)
+    report = write_report(results, plan.out, gallery, merge_per_image(counts))
+    print(f"report: {report}", flush=True)
+    return report
+
+
+def _judge(plan: Plan, run: PlannedRun, again: bool) -> Path:
+    """Score one method and seed into a folder named by what is judged and how."""
+    last = run.stages[-1]
+    artefact = last.artefact()
+    manifest = last.manifest() or {}
+    if artefact.name != "segmenter.safetensors":
+        raise UserError(f"methods.{run.method.id}: its last stage '{last.name}' makes no segmenter")
+    digest = canonical_hash({"evaluation": plan.evaluation, "segmenter": manifest["sha256"], "seed": run.seed})
+    directory = plan.out / "evaluations" / f"{run.method.id}-seed{run.seed}-{digest[:12]}"
+    with locked(directory):
+        if again or not (directory / "gallery.npz").is_file():  # written last
+            _score(plan, run, artefact, directory)
+    return directory
+
+
+def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None:
+    from gkd_lightning.chain.stage_cli import StageCLI
+
+    config = evaluation_config(plan, str(artefact))
+    set_value(config, "trainer.default_root_dir", str(directory))
+    config["title"] = f"{run.method.id} seed {run.seed}: evaluation"
+    path = directory / "test.yaml"
+    with atomic_write(path) as temporary:
+        temporary.write_text(dump_yaml(config), encoding="utf-8")
+    stage = StageCLI(["--config", str(path)], verb="test")
+    stage.run()
+    module, data = stage.model, stage.datamodule
+    result = RunResult(
+        method=run.method.id,
+        title=run.method.title,
+        seed=run.seed,
+        domains=list(module.domain_scores.values()),
+        protocol=module.protocol(),
+        selection=get_value(run.stages[-1].config, "selection", "last"),
+        role=run.method.role,
+        cost=_cost(run, sum(parameter.numel() for parameter in module.segmenter.parameters())),
+        curves=_curves(run),
+        provenance=_provenance(run, data.manifest()),
+    )
+    Results(recipe=_recipe_name(plan.recipe.path), title=plan.recipe.title, runs=[result]).save(
+        directory / "results.json"
+    )
+    PerImage({(run.method.id, run.seed): module.image_counts}).save(directory / PER_IMAGE)
+    sample_gallery(module.segmenter, data, run.method.id, SAMPLES_PER_DOMAIN).save(directory / "gallery.npz")
+    unseen = "  ".join(f"{score.domain} {score.miou:.1f}" for score in result.domains)
+    print(f"{run.method.id} seed {run.seed}: {unseen}", flush=True)
+
+
+def _cost(run: PlannedRun, parameters: int) -> Cost:
+    costs = [(stage.manifest() or {})["costs"] for stage in run.chain]
+    seconds, images = sum(cost["seconds"] for cost in costs), sum(cost["images"] for cost in costs)
+    flops = [cost["tflops"] for cost in costs]
+    return Cost(
+        params_m=parameters / 1e6,
+        steps=sum(cost["steps"] for cost in costs),
+        images=images,
+        tflops=None if None in flops else sum(flops),
+        seconds=seconds,
+        images_per_second=images / seconds if seconds else None,
+        peak_memory_mb=max(cost["peak_memory_bytes"] for cost in costs) / 2**20,
+    )
+
+
+def _curves(run: PlannedRun) -> dict[str, list[tuple[int, float]]]:
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for stage in run.chain:
+        rows = read_metrics(stage.directory / METRICS_JSONL)
+        for key in dict.fromkeys(key for row in rows for key in row):
+            if key in ("step", "seconds", "epoch"):
+                continue
+            points = [(int(row["step"]), float(row[key])) for row in rows if row.get(key) is not None]
+            curves[f"{stage.name}/{key.removeprefix('train/')}"] = _thinned(points)
+    return curves
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most so many points, each the mean of its neighbourhood."""
+    width = -(-len(points) // POINTS_PER_CURVE)
+    if width <= 1:
+        return list(points)
+    groups = [points[start : start + width] for start in range(0, len(points), width)]
+    return [(group[-1][0], sum(value for _, value in group) / len(group)) for group in groups]
+
+
+def _provenance(run: PlannedRun, evaluated: dict[str, Any]) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "data.evaluated": {key: evaluated[key] for key in ("images", "sha256")},
+        "artefacts": {stage.name: (stage.manifest() or {})["sha256"] for stage in run.chain},
+        "config": {stage.name: stage.config for stage in run.chain},
+    }
+    for stage in run.chain:
+        sidecar = stage.artefact().with_suffix(".json")
+        made = json.loads(sidecar.read_text(encoding="utf-8")).get("provenance", {}) if sidecar.is_file() else {}
+        if made.get("data"):
+            record[f"data.{stage.name}"] = {key: made["data"][key] for key in ("images", "sha256")}
+    return record
+
+
+def _recipe_name(path: Path) -> str:
+    """As a user types it: no folder of one machine in a result."""
+    parts = path.parts
+    return "/".join(parts[parts.index("experiments") :]) if "experiments" in parts else path.name

@@ -1,0 +1,85 @@
+"""Sample pictures for the report: predictions on the same few images, and the encoders' features of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from gkd_lightning.chain.plan import Plan
+from gkd_lightning.data import Image, evenly
+from gkd_lightning.encoders import Encoder, EncoderSpec, build_encoder
+from gkd_lightning.evaluate import patch_maps, pca_pictures
+from gkd_lightning.recipes import get_value, interpolate
+from gkd_lightning.report import Gallery, Sample
+from gkd_lightning.segment import Segmenter, load_segmenter, unfrozen
+
+TEACHER = "teacher"
+
+
+def sample_gallery(segmenter: Segmenter, data: Any, method: str, count: int) -> Gallery:
+    """`count` images of every domain, spread over it, with the segmenter's predictions.
+
+    Args:
+        segmenter: in eval mode, on any device.
+        data: a `TargetDataModule`.
+        method: id under which the predictions are shown.
+        count: images per domain.
+    """
+    device = next(segmenter.parameters()).device
+    samples = []
+    for domain, dataset in data.domains.items():
+        for index in evenly(dataset, count):
+            image, label = dataset.image(index), dataset.label(index)
+            resized = torch.from_numpy(np.ascontiguousarray(data.protocol_of(domain).resized(image).transpose(2, 0, 1)))
+            with torch.no_grad():
+                ids = segmenter.predict(resized[None].to(device), (label.shape[0], label.shape[1]))[0]
+            prediction = ids.cpu().numpy().astype(np.uint8)
+            samples.append(Sample(domain, dataset.name(index), image, label, {method: prediction}))
+    return Gallery(data.label_space, samples)
+
+
+def add_features(gallery: Gallery, plan: Plan) -> Gallery:
+    """Principal components of the teacher's and of every method's features, in colours that can be compared.
+
+    Without a teacher in the recipe the pictures are left out: there is nothing to compare with.
+    """
+    encoders = _encoders(plan)
+    if TEACHER not in encoders or not gallery.samples:
+        return gallery
+    maps = {name: patch_maps(encoder, _fitting(gallery, encoder)) for name, encoder in encoders.items()}
+    pictures = pca_pictures(maps, TEACHER)
+    samples = [
+        replace(sample, features={name: _shaped(pictures[name][index], sample.image) for name in pictures})
+        for index, sample in enumerate(gallery.samples)
+    ]
+    return Gallery(gallery.label_space, samples)
+
+
+def _encoders(plan: Plan) -> dict[str, Encoder]:
+    specs = (get_value(stage.config, "model.teacher") for stage in plan.stages)
+    teacher = next((spec for spec in specs if spec), None)
+    found: dict[str, Encoder] = {}
+    if teacher is not None:
+        found[TEACHER] = build_encoder(EncoderSpec(**interpolate(teacher)))
+    for run in plan.runs:
+        if run.seed == plan.runs[0].seed and run.method.role != "teacher":
+            found[run.method.id] = unfrozen(load_segmenter(run.stages[-1].artefact()).segmenter.encoder)
+    return found
+
+
+def _fitting(gallery: Gallery, encoder: Encoder) -> list[Image]:
+    height, width = encoder.image_size
+    return [
+        np.asarray(cv2.resize(sample.image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        for sample in gallery.samples
+    ]
+
+
+def _shaped(picture: Image, image: Image) -> Image:
+    """Stretched back to the image's shape, patches as blocks."""
+    size = (image.shape[1], image.shape[0])
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST), dtype=np.uint8)

@@ -1,0 +1,126 @@
+"""A plan as SLURM jobs: one per stage, each after its parent, and one that judges them all.
+
+Nothing of SLURM is rebuilt here. A job's batch process runs `gkd run … --only STAGE --launch srun`; srun starts one
+process per device, in which Lightning's `SLURMEnvironment` finds its rank. A job that is about to be pre-empted gets
+SIGUSR1, upon which Lightning saves a checkpoint and has the job requeued; it then goes on from there.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gkd_lightning.chain.plan import Plan, PlannedStage
+from gkd_lightning.errors import UserError
+from gkd_lightning.files import atomic_write
+from gkd_lightning.recipes import get_value
+
+WARNING_SECONDS = 120
+"""Between the signal and the end of a job: enough to write a checkpoint of a ViT-B with its optimiser."""
+JUDGE = "evaluate"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One batch script.
+
+    Attributes:
+        name: the stage's folder name, or ``evaluate``.
+        script: its text.
+        after: names of the jobs that have to succeed first.
+    """
+
+    name: str
+    script: str
+    after: tuple[str, ...]
+
+
+def jobs_of(plan: Plan, recipe: str, options: Sequence[str], sbatch: Sequence[str]) -> list[Job]:
+    """A job for every stage that is not finished, parents first, and one for the evaluation.
+
+    Args:
+        plan: what to do.
+        recipe: its name or file.
+        options: those of `gkd run` that shaped the plan.
+        sbatch: further options for every job, such as ``--partition=gpu``.
+
+    Raises:
+        UserError: a stage of which the number of devices is not a number.
+    """
+    waiting = [stage for stage in plan.stages if stage.state() != "done"]
+    names = {stage.hash: stage.directory.name for stage in waiting}
+    jobs = []
+    for stage in waiting:
+        nodes, devices = _layout(stage)
+        command = ["run", recipe, *options, "--only", stage.directory.name, "--launch", "srun"]
+        after = tuple(names[parent.hash] for parent in stage.parents if parent.hash in names)
+        jobs.append(
+            Job(stage.directory.name, _script(plan, stage.directory.name, nodes, devices, sbatch, command), after)
+        )
+    if plan.evaluation:
+        lasts = dict.fromkeys(names[run.stages[-1].hash] for run in plan.runs if run.stages[-1].hash in names)
+        script = _script(plan, JUDGE, 1, 1, sbatch, ["run", recipe, *options])
+        jobs.append(Job(JUDGE, script, tuple(lasts)))
+    return jobs
+
+
+def submit(jobs: Sequence[Job], folder: Path, say: Callable[[str], None]) -> None:
+    """Write the scripts into `folder` and hand them to `sbatch`, each depending on the numbers of those before it.
+
+    Raises:
+        UserError: there is no `sbatch`, or it refuses a job.
+    """
+    numbers: dict[str, str] = {}
+    for job in jobs:
+        path = folder / f"{job.name}.sbatch"
+        with atomic_write(path) as temporary:
+            temporary.write_text(job.script, encoding="utf-8")
+        after = [f"--dependency=afterok:{':'.join(numbers[name] for name in job.after)}"] if job.after else []
+        try:
+            done = subprocess.run(
+                ["sbatch", "--parsable", *after, str(path)], capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError as error:
+            raise UserError(f"--submit slurm: no sbatch command here; the scripts are in {folder}") from error
+        if done.returncode != 0:
+            reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+            raise UserError(f"{path}: sbatch refused it: {reason}")
+        numbers[job.name] = done.stdout.strip().split(";")[0]
+        say(f"{job.name}: job {numbers[job.name]}" + (f" after {', '.join(job.after)}" if job.after else ""))
+
+
+def _layout(stage: PlannedStage) -> tuple[int, int]:
+    """Nodes, and devices on each."""
+    devices = get_value(stage.config, "trainer.devices", "auto")
+    if not isinstance(devices, int) or devices < 1:
+        raise UserError(
+            f"--submit slurm: stage {stage.name} has trainer.devices {devices!r}; a job needs their number: "
+            "--set trainer.devices=4, and --set trainer.num_nodes=2 for more than one node"
+        )
+    return int(get_value(stage.config, "trainer.num_nodes", 1)), devices
+
+
+def _script(plan: Plan, name: str, nodes: int, devices: int, sbatch: Sequence[str], command: Sequence[str]) -> str:
+    logs = plan.out.resolve() / "slurm"
+    directives = [
+        f"--job-name=gkd-{name}",
+        f"--nodes={nodes}",
+        f"--ntasks-per-node={devices}",
+        f"--gpus-per-node={devices}",
+        f"--output={logs / name}-%j.log",
+        "--open-mode=append",
+        "--requeue",
+        f"--signal=SIGUSR1@{WARNING_SECONDS}",
+        *sbatch,
+    ]
+    lines = ["#!/bin/bash", *(f"#SBATCH {directive}" for directive in directives), "set -euo pipefail"]
+    lines += [
+        f"cd {shlex.quote(str(Path.cwd()))}",
+        "export NO_ALBUMENTATIONS_UPDATE=1",
+        shlex.join([sys.executable, "-m", "gkd_lightning.cli", *command]),
+    ]
+    return "\n".join(lines) + "\n"

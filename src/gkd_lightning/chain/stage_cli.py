@@ -1,0 +1,291 @@
+"""One training, validation or test run, described by configuration files and options: `gkd fit|validate|test`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import pickle
+import signal
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonargparse
+import lightning as L
+import torch
+import yaml
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from gkd_lightning.chain.callbacks import (
+    AtomicCheckpointIO,
+    BestOnSource,
+    ExportArtefact,
+    KeyedSteps,
+    Progress,
+    RunCosts,
+    Selection,
+    StopWithCheckpoint,
+    resume_checkpoint,
+)
+from gkd_lightning.chain.logger import RunLogger, finish_wandb
+from gkd_lightning.chain.provenance import git_commit, input_files, versions
+from gkd_lightning.chain.resume import checkpoint_problem
+from gkd_lightning.errors import UserError
+from gkd_lightning.files import atomic_write, canonical_hash, write_json
+from gkd_lightning.recipes import (
+    compose,
+    dump_yaml,
+    explain,
+    get_value,
+    interpolate,
+    parse_dumped,
+    parse_yaml,
+    read_yaml,
+)
+
+COSTS = "costs.json"
+Verb = Literal["fit", "validate", "test"]
+
+_TRAINER_DEFAULTS = {
+    "default_root_dir": "runs/fit",
+    "logger": None,
+    "num_sanity_val_steps": 0,  # a validation before the first step would cost time and draw random numbers
+    "use_distributed_sampler": False,  # our loaders already give each rank its share of the global order
+    "enable_model_summary": False,
+    "log_every_n_steps": 10,
+}
+_ROOTS = {
+    "trainer": L.Trainer,
+    "model": L.LightningModule,
+    "data": L.LightningDataModule,
+    "seed_everything": int,
+    "ckpt_path": str,
+    "resume_every": int,
+    "selection": str,
+    "title": str,
+    "config": str,
+}
+"""Top-level keys of a configuration, with the class behind each section: candidates for the nearest key."""
+
+
+class _SaveConfig(SaveConfigCallback):
+    """`config.yaml` in the run's folder after the first step, so that a run that never starts leaves nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs, save_to_log_dir=False)
+        self._written = False
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Too early."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        """Write once, on the first rank."""
+        if self._written:
+            return
+        self._written = True
+        if trainer.is_global_zero:
+            self.save_config(trainer, trainer.lightning_module, "fit")
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Atomically, whatever the loggers are, and to the loggers."""
+        text = self.parser.dump(self.config, skip_none=False, skip_validation=True, format="yaml")
+        with atomic_write(Path(trainer.default_root_dir) / "config.yaml") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        config = parse_dumped(text)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(config)  # the whole configuration for W&B and TensorBoard, once
+
+
+def _load(text: str) -> Any:
+    return interpolate(parse_yaml(text))
+
+
+jsonargparse.set_loader("gkd", _load, (yaml.YAMLError,))
+
+
+class StageCLI(LightningCLI):
+    """Lightning's configurable command line, in subclass mode for model and data, without subcommands.
+
+    Without subcommands a saved `config.yaml` is flat, and Lightning's habit of overwriting the model section with
+    a checkpoint's hyper-parameters does not apply: the configuration says what is built.
+
+    Args:
+        args: command-line arguments, such as ``["--config", "a.yaml", "--model.alpha", "0.5"]``.
+        verb: what the arguments will be used for.
+    """
+
+    builds = True
+    """Whether model, data and trainer are built once the arguments are understood."""
+
+    def __init__(self, args: list[str], verb: Verb = "fit") -> None:
+        self.verb = verb
+        self.export: ExportArtefact | None = None
+        self.costs = RunCosts()
+        quiet()
+        torch.set_flush_denormal(True)  # saturated attention makes subnormals: 588 ms against 97 ms, measured
+        super().__init__(
+            model_class=L.LightningModule,
+            datamodule_class=L.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=_SaveConfig if verb == "fit" else None,
+            trainer_defaults=_TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            parser_kwargs={
+                "prog": f"gkd {verb}",
+                "description": "Run one stage. Options follow the configuration, such as --model.alpha 0.5.",
+                "exit_on_error": False,
+                "allow_abbrev": False,
+                "parser_mode": "gkd",
+            },
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=self.builds,  # ties the parser to what is built
+            args=args,
+            run=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Our own options beside Lightning's sections."""
+        parser.add_argument("--ckpt_path", type=str, default=None, help="Lightning checkpoint to resume or to test.")
+        parser.add_argument(
+            "--resume_every", type=PositiveInt, default=500, help="Steps between two writes of resume.ckpt."
+        )
+        parser.add_argument(
+            "--selection", type=Selection, default="last", help="Weights that are handed on: the last, or source-val."
+        )
+        parser.add_argument("--title", type=str, default=None, help="Name of the run in its progress lines.")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)  # one seed for all draws
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; every mistake becomes one line with the dotted key."""
+        files, options = _config_files(args)
+        for path in files:
+            if get_value(interpolate(read_yaml(path)), "data.seed") is not None:
+                raise UserError(f"{path}: data.seed: follows seed_everything, set that instead")
+        if any(item.split("=")[0] in ("--data.seed", "--data.init_args.seed") for item in args):
+            raise UserError("--data.seed: follows seed_everything, set --seed_everything instead")
+        with tempfile.TemporaryDirectory() as folder:
+            if len(files) > 1:  # merged by our rules: the order of stage and data does not matter
+                merged = Path(folder) / "merged.yaml"
+                merged.write_text(dump_yaml(compose(files)), encoding="utf-8")
+                args = ["--config", str(merged), *options]
+            try:
+                self.config = parser.parse_args(args)
+            except argparse.ArgumentError as error:
+                raise UserError(explain(str(error), _ROOTS)) from error
+
+    def instantiate_classes(self) -> None:
+        """Build model, data and trainer."""
+        if self.builds:
+            super().instantiate_classes()
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Add what every run has: keyed steps, costs, progress, metrics on disk, resumable and atomic files."""
+        given = self.config_init["trainer"]
+        directory = given["default_root_dir"]
+        if str(given.get("precision")) in ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16"):
+            raise UserError(f"trainer.precision: {given['precision']}: losses and statistics need fp32, use bf16-mixed")
+        callbacks = _as_list(given.get("callbacks"))
+        if given.get("enable_progress_bar") in (None, True):
+            callbacks.append(Progress(self.config_init["title"] or Path(directory).name))
+        if self.verb != "fit":
+            return self._trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
+        best = BestOnSource(directory) if self.config_init["selection"] == "source-val" else None
+        self.export = ExportArtefact(directory, self.provenance(), best)
+        callbacks += [best] if best is not None else []
+        callbacks += [KeyedSteps(int(self.config_init["seed_everything"])), self.costs, self.export]
+        callbacks += [resume_checkpoint(directory, self.config_init["resume_every"]), StopWithCheckpoint(directory)]
+        loggers = [] if given.get("logger") is False else [RunLogger(directory)]
+        loggers += [logger for logger in _as_list(given.get("logger")) if logger is not True]
+        plugins = [*_as_list(given.get("plugins")), AtomicCheckpointIO()]
+        return self._trainer(callbacks=callbacks, logger=loggers or False, plugins=plugins, **kwargs)
+
+    def _trainer(self, **settings: Any) -> L.Trainer:
+        try:
+            return super().instantiate_trainer(**settings)
+        except (MisconfigurationException, ValueError) as error:
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+    def plain_config(self) -> dict[str, Any]:
+        """The resolved configuration in plain values."""
+        options = {"skip_none": False, "skip_validation": True, "skip_link_targets": False}  # parsing has validated it
+        config: dict[str, Any] = parse_dumped(self.parser.dump(self.config, format="yaml", **options))
+        config.pop("config", None)
+        return config
+
+    def provenance(self) -> dict[str, Any]:
+        """What an artefact's record says about its making."""
+        config = self.plain_config()
+        config["trainer"].pop("default_root_dir", None)
+        for key in ("ckpt_path", "resume_every", "title"):  # how it was run, not what was run
+            config.pop(key, None)
+        return {
+            "seed": config["seed_everything"],
+            "config_sha256": canonical_hash(config),
+            "config": config,
+            "inputs": input_files(config),
+            "git_commit": git_commit(),
+            "versions": versions(),
+        }
+
+    def run(self) -> None:
+        """Do what the verb says.
+
+        Raises:
+            UserError: for a checkpoint that is missing, unreadable or of another architecture.
+            KeyboardInterrupt: on Ctrl-C, with the checkpoint to resume from as its message.
+        """
+        checkpoint = self.config["ckpt_path"]
+        if checkpoint is not None and not Path(checkpoint).is_file():
+            raise UserError(f"ckpt_path: {checkpoint}: no such checkpoint")
+        method = getattr(self.trainer, self.verb)
+        try:
+            options = {} if self.verb == "fit" else {"verbose": False}
+            method(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True, **options)
+            if self.verb == "fit" and self.trainer.is_global_zero:
+                write_json(Path(self.trainer.default_root_dir) / COSTS, self.costs.asdict(self.trainer))
+        except SystemExit as end:  # Lightning exits on Ctrl-C after its own shutdown
+            if self.trainer.interrupted:
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # which that shutdown has switched off
+                raise KeyboardInterrupt(str(Path(self.trainer.default_root_dir))) from end
+            raise
+        except MisconfigurationException as error:
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+        except (RuntimeError, KeyError, pickle.UnpicklingError) as error:
+            problem = checkpoint_problem(error)
+            if checkpoint is None or problem is None:
+                raise
+            raise UserError(f"ckpt_path: {checkpoint}: {problem}") from error
+        finally:
+            finish_wandb(self.trainer.loggers)
+
+
+def quiet() -> None:
+    """Keep the libraries' advice off the terminal: one line there means that something is wrong."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(lightning|torch|timm|transformers|albumentations|jsonargparse)(\..*)?")
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*|.*`isinstance\(treespec.*")
+
+
+def _config_files(args: list[str]) -> tuple[list[str], list[str]]:
+    """The configuration files among the arguments, and the other arguments."""
+    files, options = [], []
+    rest = iter(args)
+    for item in rest:
+        if item in ("-c", "--config"):
+            files += [path for path in [next(rest, None)] if path is not None]
+        elif item.startswith("--config="):
+            files.append(item.removeprefix("--config="))
+        else:
+            options.append(item)
+    return files, options
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None or value is False:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,1 +1,0 @@
-"""Looking into what training has made: `gkd inspect`. One module per instrument."""

@@ -1,0 +1,59 @@
+"""The data sets that a configuration fragment names, built without model or trainer."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import jsonargparse
+
+from gkd_lightning.data import ImageDataset
+from gkd_lightning.errors import UserError
+from gkd_lightning.recipes.fragments import find_fragment, get_value
+from gkd_lightning.recipes.parser_messages import explain
+from gkd_lightning.recipes.yaml_text import interpolate, read_yaml
+
+
+def datasets_of(fragment: str) -> dict[str, ImageDataset]:
+    """Data sets by name: `dataset` of a training fragment with its `val` sets, `domains` of an evaluation.
+
+    Raises:
+        UserError: no such fragment, none in it, or arguments that a data set does not take.
+    """
+    path = find_fragment(fragment)
+    found = dataset_specs(interpolate(read_yaml(path)))
+    if not found:
+        raise UserError(f"{path}: names no data set (data.init_args.dataset, .val or .domains)")
+    return {name: build_dataset(str(path), name, value) for name, value in found.items()}
+
+
+def dataset_specs(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The `class_path` and `init_args` of every data set that a configuration names, by its name there."""
+    found: dict[str, Any] = {}
+    if (dataset := get_value(config, "data.init_args.dataset")) is not None:
+        found["dataset"] = dataset
+    for key in ("val", "domains"):
+        found |= get_value(config, f"data.init_args.{key}") or {}
+    return found
+
+
+def build_dataset(where: str, name: str, value: Any) -> ImageDataset:
+    """A data set from its specification.
+
+    Args:
+        where: the file that names it, for messages.
+        name: its name there.
+        value: `class_path` and `init_args`.
+
+    Raises:
+        UserError: arguments that it does not take.
+    """
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--dataset", type=ImageDataset)  # not `name`: argparse would rewrite its hyphens
+    try:
+        built = parser.instantiate(parser.parse_object({"dataset": value}))
+    except argparse.ArgumentError as error:
+        raise UserError(f"{where}: {name}: {explain(str(error), {'dataset': object})}") from error
+    dataset: ImageDataset = built["dataset"]
+    return dataset

@@ -1,0 +1,186 @@
+"""Configuration fragments put together: merged, mounted at a key, changed by ``key=value``, and hashed.
+
+Nothing here imports torch, so that a plan of a whole study costs no start-up time.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gkd_lightning.errors import UserError, nearest
+from gkd_lightning.files import asset, canonical_hash, file_sha256, shipped_root
+from gkd_lightning.recipes.yaml_text import interpolate, read_yaml
+
+Config = dict[str, Any]
+Fragment = str | Mapping[str, str]
+"""A file, or ``{dotted.key: file}``: the file's mapping is mounted at the key."""
+
+_CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+
+
+def merge(base: Config, overlay: Mapping[str, Any]) -> Config:
+    """`base` with `overlay` on top: mappings merge, anything else replaces.
+
+    A changed ``class_path`` drops the arguments that belonged to the old class. (Setting ``model.class_path`` keeps
+    them: for a subclass that takes them too.)
+    """
+    result = copy.deepcopy(base)
+    if "class_path" in overlay and base.get("class_path", overlay["class_path"]) != overlay["class_path"]:
+        for key in _CLASS_KEYS:
+            result.pop(key, None)
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and isinstance(result.get(key), dict):
+            result[key] = merge(result[key], value)
+        else:
+            result[key] = copy.deepcopy(dict(value) if isinstance(value, Mapping) else value)
+    return result
+
+
+def _parent(config: Config, key: str) -> tuple[Config, str]:
+    """The mapping that holds dotted `key`, made where it is missing, and the key's last part.
+
+    ``model.alpha`` steps into ``model.init_args.alpha`` where ``model`` names a class.
+    """
+    node = config
+    *sections, last = key.split(".")
+    if not all((*sections, last)):
+        raise UserError(f"{key!r}: not a dotted key such as model.alpha")
+    for part in sections:
+        node = _arguments(node, part)
+        if node.get(part) is None:
+            node[part] = {}
+        if not isinstance(node[part], dict):
+            raise UserError(f"{key}: '{part}' is a value, not a section, so nothing can be set inside it")
+        node = node[part]
+    return _arguments(node, last), last
+
+
+def _arguments(node: Config, part: str) -> Config:
+    if "class_path" in node and part not in _CLASS_KEYS:
+        arguments: Config = node.setdefault("init_args", {})
+        return arguments
+    return node
+
+
+def set_value(config: Config, key: str, value: Any) -> None:
+    """Set dotted `key` of `config` in place."""
+    node, last = _parent(config, key)
+    node[last] = copy.deepcopy(value)
+
+
+def get_value(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """Value at dotted `key`, with the same stepping into ``init_args``."""
+    node: Any = config
+    for part in key.split("."):
+        if isinstance(node, Mapping) and "class_path" in node and part not in _CLASS_KEYS:
+            node = node.get("init_args") or {}
+        if not isinstance(node, Mapping) or part not in node:
+            return default
+        node = node[part]
+    return node
+
+
+def mount(config: Config, key: str, fragment: Mapping[str, Any]) -> None:
+    """Merge `fragment` into the section at dotted `key`, in place."""
+    node, last = _parent(config, key)
+    section = node.get(last)
+    node[last] = merge(section, fragment) if isinstance(section, dict) else copy.deepcopy(dict(fragment))
+
+
+def find_fragment(name: str, beside: Path | None = None) -> Path:
+    """A fragment's file: as given, beside the recipe, or below the shipped ``configs/``.
+
+    Raises:
+        UserError: if it is nowhere; the message names the nearest shipped fragment.
+    """
+    configs = shipped_root() / "configs"
+    candidates = [Path(name).expanduser(), *([beside / name] if beside else []), configs / name]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    known = [path.relative_to(configs).as_posix() for path in configs.rglob("*.yaml")]
+    raise UserError(f"{name}: no such configuration fragment{nearest(name, known)}")
+
+
+def compose(fragments: Iterable[Fragment], beside: Path | None = None, base: Config | None = None) -> Config:
+    """Merge fragments in order; a later one wins.
+
+    A dotted key at the top of a fragment is set as on the command line, after the rest of the fragment:
+    ``model.class_path: …`` keeps the arguments that are there.
+    """
+    config: Config = copy.deepcopy(base) if base else {}
+    for fragment in fragments:
+        if isinstance(fragment, str):
+            config = _laid_on(config, read_yaml(find_fragment(fragment, beside)))
+        else:
+            for key, name in fragment.items():
+                mount(config, key, read_yaml(find_fragment(name, beside)))
+    return config
+
+
+def _laid_on(config: Config, fragment: Mapping[str, Any]) -> Config:
+    config = merge(config, {key: value for key, value in fragment.items() if "." not in key})
+    for key, value in fragment.items():
+        if "." in key:
+            set_value(config, key, value)
+    return config
+
+
+HOW = (
+    "title",
+    "resume_every",
+    "data.num_workers",
+    "trainer.enable_progress_bar",
+    "trainer.logger",
+    "trainer.log_every_n_steps",
+)
+"""Settings that say how a stage is run, not what it computes: they leave its hash as it is."""
+
+
+def stage_hash(config: Config, parent: str | None = None) -> str:
+    """SHA-256 of what a stage computes: its configuration, the files it names, and its parent's hash.
+
+    Files count by their content, so a retrained teacher under the same name is another stage.
+    """
+    counted = copy.deepcopy(config)
+    for key in HOW:
+        *sections, last = key.split(".")
+        section: Any = get_value(counted, ".".join(sections)) if sections else counted
+        if isinstance(section, dict):
+            arguments = section.get("init_args", {}) if "class_path" in section else section
+            arguments.pop(last, None)
+            if arguments == {}:
+                section.pop("init_args", None)
+    return canonical_hash({"config": _with_file_contents(counted), "parent": parent})
+
+
+def _with_file_contents(value: Any, key: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {
+            str(name): _with_file_contents(item, f"{key}.{name}" if key else str(name)) for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_with_file_contents(item, f"{key}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("asset:"):
+        return {"sha256": content_hash(asset(value.removeprefix("asset:") + ".safetensors"))}
+    path = interpolate(value, key)
+    if len(path) < 1024 and "\n" not in path and Path(path).expanduser().is_file():
+        return {"sha256": content_hash(Path(path).expanduser())}
+    return value  # with its variables unreplaced: a moved data folder is still the same data
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, remembered while its size and time of change stay."""
+    state = path.stat()
+    return _cached_hash(str(path), state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache
+def _cached_hash(path: str, modified: int, size: int) -> str:
+    return file_sha256(path)

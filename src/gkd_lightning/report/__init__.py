@@ -1,0 +1,42 @@
+"""What people look at: tables, charts, pictures, report.html. No number is computed here."""
+
+from typing import TYPE_CHECKING
+
+from gkd_lightning.lazily import on_demand
+
+if TYPE_CHECKING:
+    from gkd_lightning.report.attention_chart import AttentionRow, attention_png
+    from gkd_lightning.report.claims import headline, signed
+    from gkd_lightning.report.conflict_charts import Training, parts_png, training_png
+    from gkd_lightning.report.gallery import Gallery, Sample, colourize, merge_galleries
+    from gkd_lightning.report.html_report import write_report
+    from gkd_lightning.report.markdown import grid, markdown_table
+    from gkd_lightning.report.pictures import Grid, picture_grid
+    from gkd_lightning.report.published import as_record, beside_published
+    from gkd_lightning.report.similarity_chart import similarity_png
+    from gkd_lightning.report.table_formats import FORMATS
+
+__all__ = [
+    "AttentionRow",
+    "FORMATS",
+    "Gallery",
+    "Grid",
+    "Sample",
+    "Training",
+    "as_record",
+    "attention_png",
+    "beside_published",
+    "colourize",
+    "grid",
+    "headline",
+    "markdown_table",
+    "merge_galleries",
+    "parts_png",
+    "picture_grid",
+    "signed",
+    "similarity_png",
+    "training_png",
+    "write_report",
+]
+
+__getattr__ = on_demand(__name__, __file__)

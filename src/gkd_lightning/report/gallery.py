@@ -1,0 +1,129 @@
+"""A few images with their truth, predictions and feature pictures: what the report shows instead of numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from gkd_lightning.data import Image, Label, LabelSpace
+from gkd_lightning.errors import UserError
+from gkd_lightning.files import atomic_write
+
+IGNORED_COLOUR = (222, 222, 218)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a domain.
+
+    Attributes:
+        domain: name of the domain.
+        name: name of the image in its dataset.
+        image: uint8 (H, W, 3) RGB.
+        truth: uint8 (h, w) train ids.
+        predictions: train ids (h, w) per method id.
+        features: a picture uint8 (h, w, 3) of the patch features per encoder, see `pca_pictures`.
+    """
+
+    domain: str
+    name: str
+    image: Image
+    truth: Label
+    predictions: dict[str, Label] = field(default_factory=dict)
+    features: dict[str, Image] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Samples that share a label space; `save` and `load` keep them beside `results.json`."""
+
+    label_space: LabelSpace
+    samples: list[Sample]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one compressed `.npz`, atomically."""
+        arrays: dict[str, np.ndarray] = {}
+        index = []
+        for number, sample in enumerate(self.samples):
+            arrays |= {f"{number}/image": sample.image, f"{number}/truth": sample.truth}
+            arrays |= {f"{number}/predictions/{key}": ids for key, ids in sample.predictions.items()}
+            arrays |= {f"{number}/features/{key}": picture for key, picture in sample.features.items()}
+            index.append(
+                {
+                    "domain": sample.domain,
+                    "name": sample.name,
+                    "predictions": list(sample.predictions),
+                    "features": list(sample.features),
+                }
+            )
+        space = self.label_space
+        head = {"names": space.names, "palette": space.palette, "ignore": space.ignore, "samples": index}
+        arrays["index"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+        with atomic_write(path) as temporary, temporary.open("wb") as handle:
+            np.savez_compressed(handle, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Gallery:
+        """Inverse of `save`; never opens a pickle. Raises UserError for a file that is not one of ours."""
+        try:
+            with np.load(Path(path), allow_pickle=False) as arrays:
+                head = json.loads(arrays["index"].tobytes())
+                samples = [
+                    Sample(
+                        entry["domain"],
+                        entry["name"],
+                        arrays[f"{number}/image"],
+                        arrays[f"{number}/truth"],
+                        {key: arrays[f"{number}/predictions/{key}"] for key in entry["predictions"]},
+                        {key: arrays[f"{number}/features/{key}"] for key in entry["features"]},
+                    )
+                    for number, entry in enumerate(head["samples"])
+                ]
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path}: not a gallery of samples ({error}), run the evaluation again") from None
+        palette = tuple((int(red), int(green), int(blue)) for red, green, blue in head["palette"])
+        return cls(LabelSpace(tuple(head["names"]), palette, head["ignore"]), samples)
+
+
+def merge_galleries(parts: Iterable[Gallery]) -> Gallery:
+    """One gallery with all predictions and features, samples matched by domain and name; the first truth stays.
+
+    Raises:
+        UserError: the galleries are empty or name different classes.
+    """
+    galleries = list(parts)
+    if not galleries:
+        raise UserError("no gallery to merge, evaluate at least one method")
+    space = galleries[0].label_space
+    merged: dict[tuple[str, str], Sample] = {}
+    for gallery in galleries:
+        if gallery.label_space.names != space.names:
+            raise UserError(
+                f"galleries with different classes: {', '.join(space.names)} and "
+                f"{', '.join(gallery.label_space.names)}; report them apart"
+            )
+        for sample in gallery.samples:
+            first = merged.setdefault((sample.domain, sample.name), sample)
+            merged[sample.domain, sample.name] = Sample(
+                first.domain,
+                first.name,
+                first.image,
+                first.truth,
+                first.predictions | sample.predictions,
+                first.features | sample.features,
+            )
+    return Gallery(space, list(merged.values()))
+
+
+def colourize(label: Label, space: LabelSpace) -> Image:
+    """Train ids (H, W) as RGB uint8 (H, W, 3) in the colours of `space`; ignored pixels are light grey."""
+    table = np.full((256, 3), IGNORED_COLOUR, np.uint8)
+    table[: len(space)] = space.palette
+    table[space.ignore] = IGNORED_COLOUR
+    return table[label]

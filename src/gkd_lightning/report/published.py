@@ -1,0 +1,99 @@
+"""Our scores beside published ones, cell by cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gkd_lightning.evaluate import Results, Row, Spread, table, unseen_domains
+from gkd_lightning.report.markdown import grid
+
+MEAN = "mean"
+"""Key of a published mean over the unseen domains."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table, in percent of mIoU; NaN where there is none.
+
+    Attributes:
+        ours: mean over our seeds.
+        published: the paper's.
+        std: sample standard deviation of ours; NaN for one seed.
+    """
+
+    ours: float
+    published: float
+    std: float = math.nan
+
+    @property
+    def difference(self) -> float:
+        """Ours less the published one, in points."""
+        return self.ours - self.published
+
+    def __str__(self) -> str:
+        ours = f"{self.ours:.1f}" + ("" if math.isnan(self.std) else f" ± {self.std:.1f}")
+        if math.isnan(self.published):
+            return ours
+        return f"{ours} / {self.published:.1f} ({self.difference:+.1f})".replace("-", "−")
+
+
+def cells(row: Row, domains: list[str], published: Mapping[str, float]) -> dict[str, Cell]:
+    """A row's unseen domains and their mean beside the published numbers.
+
+    A published mean that is not given is that of the published domains, if all of them are.
+    """
+    found = {name: _cell(row.domains[name], published.get(name, math.nan)) for name in domains}
+    whole = [cell.published for cell in found.values()]
+    mean = published.get(MEAN, sum(whole) / len(whole) if whole else math.nan)
+    return {**found, MEAN: _cell(row.unseen, mean)}
+
+
+def _cell(ours: Spread, published: float) -> Cell:
+    return Cell(ours.mean, published, ours.std)
+
+
+def all_domains(row: Row) -> float:
+    """Mean over all domains, those of the source included: what the official evaluator calls its mean on Potsdam."""
+    scores = [spread.mean for spread in row.domains.values()]
+    return sum(scores) / len(scores)
+
+
+def beside_published(results: Results, published: Mapping[str, Mapping[str, float]]) -> str:
+    """Markdown: methods x (unseen domains, mean), each `ours / published (difference)`; then ours on seen domains.
+
+    Args:
+        results: of one recipe.
+        published: by method and domain, in percent; `mean` is the mean over the unseen domains.
+    """
+    domains, rows = unseen_domains(results), table(results)
+    seen = [name for name in rows[0].domains if name not in domains]
+    lines = []
+    for row in rows:
+        line = [row.title, *(str(cell) for cell in cells(row, domains, published.get(row.method, {})).values())]
+        lines.append(
+            [*line, *(f"{row.domains[name].mean:.1f}" for name in seen), *[f"{all_domains(row):.1f}"] * bool(seen)]
+        )
+    return grid(["ours / published (difference)", *domains, MEAN, *seen, *["mean of all"] * bool(seen)], lines)
+
+
+def as_record(results: Results, published: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """The same as plain values, None for NaN."""
+    domains = unseen_domains(results)
+    return [
+        {
+            "method": row.method,
+            "seeds": list(row.seeds),
+            "scores": {
+                name: {"ours": _plain(cell.ours), "std": _plain(cell.std), "published": _plain(cell.published)}
+                for name, cell in cells(row, domains, published.get(row.method, {})).items()
+            },
+        }
+        for row in table(results)
+    ]
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 2)

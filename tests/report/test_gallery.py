@@ -1,0 +1,54 @@
+"""Samples survive saving, are merged by name, and are coloured like the label space says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gkd_lightning.data.types import LabelSpace
+from gkd_lightning.errors import UserError
+from gkd_lightning.report.gallery import IGNORED_COLOUR, Gallery, colourize, merge_galleries
+from tests.evaluate.builders import SPACE, gallery
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    before = gallery()
+    before.save(tmp_path / "gallery.npz")
+    after = Gallery.load(tmp_path / "gallery.npz")
+    assert after.label_space == SPACE
+    for old, new in zip(before.samples, after.samples, strict=True):
+        assert (new.domain, new.name) == (old.domain, old.name)
+        np.testing.assert_array_equal(new.image, old.image)
+        np.testing.assert_array_equal(new.truth, old.truth)
+        assert list(new.predictions) == list(old.predictions)
+        np.testing.assert_array_equal(new.predictions["gkd"], old.predictions["gkd"])
+        np.testing.assert_array_equal(new.features["teacher"], old.features["teacher"])
+
+
+def test_a_file_that_is_not_ours(tmp_path: Path) -> None:
+    path = tmp_path / "gallery.npz"
+    np.savez(path, a=np.zeros(3))
+    with pytest.raises(UserError, match="not a gallery"):
+        Gallery.load(path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="not a gallery"):
+        Gallery.load(path)
+
+
+def test_merge_joins_the_predictions_of_methods() -> None:
+    merged = merge_galleries([gallery(["none"]), gallery(["gkd"])])
+    assert [list(sample.predictions) for sample in merged.samples] == [["none", "gkd"]] * 3
+    other = replace(gallery(), label_space=LabelSpace(("a", "b", "c"), SPACE.palette))
+    with pytest.raises(UserError, match="different classes"):
+        merge_galleries([gallery(), other])
+    with pytest.raises(UserError, match="no gallery"):
+        merge_galleries([])
+
+
+def test_colours() -> None:
+    picture = colourize(np.array([[0, 2, 255, 7]], np.uint8), SPACE)
+    assert picture.dtype == np.uint8
+    assert picture.tolist() == [[[70, 130, 180], [0, 0, 142], list(IGNORED_COLOUR), list(IGNORED_COLOUR)]]

@@ -1,0 +1,136 @@
+"""The report is one file without a link to the outside, and shows every method, domain and class."""
+
+from __future__ import annotations
+
+import html
+import re
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate import Results
+from gkd_lightning.report.gallery import Gallery
+from gkd_lightning.report.html_report import render_report, write_report
+from gkd_lightning.report.table_cells import duration
+from tests.evaluate.builders import DOMAINS, SCORES, SPACE, TITLES, gallery, results, run
+
+
+class Reader(HTMLParser):
+    """Checks that elements are closed in order, and collects text and everything that loads something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loads += [value or "" for name, value in attrs if name.split(":")[-1] in ("src", "href", "data", "srcset")]
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render_report(results(), gallery())
+
+
+def test_loads_nothing_from_outside(page: str) -> None:
+    reader = read(page)
+    assert all(address.startswith(("data:image/", "#")) for address in reader.loads)
+    assert len(reader.loads) > 15  # it does hold pictures
+    code = re.sub(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+", "", page)
+    assert not re.search(r"https?:|//|@import|url\((?!#)", code)
+    assert "<script" not in page
+
+
+def test_shows_every_method_domain_class_and_the_facts(page: str) -> None:
+    text = " ".join(read(page).text)
+    for word in (*TITLES.values(), *DOMAINS, *SPACE.names):
+        assert word in text
+    for word in ("30.5", "± 1.0", "52 %", "29.5", "1.25 M", "4,800", "1 min 01 s", "2.0 GiB", "0123abcd", "gkd2"):
+        assert word in text
+    assert "randomised styles" in text  # what the teacher has seen
+    assert "window" in text
+    assert "last step" in text
+
+
+def test_names_are_escaped(page: str) -> None:
+    assert html.escape(TITLES["teacher"]) in page
+    assert TITLES["teacher"] not in page
+
+
+def test_the_best_student_is_marked_not_the_teacher() -> None:
+    text = render_report(results())
+    assert "<b>30.5</b>" in text
+    assert "<b>40.0</b>" not in text
+
+
+def test_oracle_selection_is_shouted() -> None:
+    assert "ORACLE" in render_report(results({}, runs=[run("gkd", selection="oracle")]))
+    assert "ORACLE" not in render_report(results({}, runs=[run("gkd")]))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        results({"none": SCORES["none"]}),
+        results({"gkd": SCORES["gkd"]}, seeds=1, teacher={}),
+        results({}, runs=[run("gkd", curves={}, provenance={}, protocol={}, domains=run("gkd").domains[1:])]),
+        results({}, runs=[run("gkd", domains=run("gkd").domains[:1])]),
+    ],
+)
+def test_reports_of_odd_collections(odd: Results) -> None:
+    read(render_report(odd))
+    read(render_report(odd, Gallery(SPACE, [])))
+
+
+def test_write_report_leaves_readable_files(tmp_path: Path) -> None:
+    path = write_report(results(), tmp_path / "out", gallery())
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "gallery.npz",
+        "report.html",
+        "results.csv",
+        "results.json",
+        "summary.md",
+    ]
+    assert path == tmp_path / "out" / "report.html"
+    assert Results.load(path.with_name("results.json")).runs == results().runs
+    assert zipfile.is_zipfile(path.with_name("gallery.npz"))
+
+
+def test_mixed_protocols_leave_the_folder_as_it_was(tmp_path: Path) -> None:
+    mixed = results({}, runs=[run("none"), run("gkd", protocol={"window": 1})])
+    with pytest.raises(UserError, match="different protocols"):
+        write_report(mixed, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_durations() -> None:
+    assert [duration(seconds) for seconds in (0.4, 59.6, 412, 3600, 11220)] == [
+        "0 s",
+        "1 min 00 s",
+        "6 min 52 s",
+        "1 h 00 min",
+        "3 h 07 min",
+    ]
