@@ -46,10 +46,7 @@ def compared(case: str, device: torch.device, dtype: torch.dtype) -> list[float]
     results = []
     for fused in (False, True):
         given = [each.clone().requires_grad_() for each in own]
-        if fused:
-            output = fused_samples(*given, levels.centre, levels.table)
-        else:
-            output = plain_samples(*given, levels)
+        output = fused_samples(*given, levels.centre, levels.table) if fused else plain_samples(*given, levels)
         output.backward(gradient)
         results.append([output.detach(), *(each.grad for each in given)])
     differences = []

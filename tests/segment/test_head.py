@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformers.models.mask2former import modeling_mask2former as stock
 
-from gkd_lightning.bench.counting import HostReads
+from gkd_bench.counting import HostReads
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.head import OFFICIAL_HEAD, Mask2FormerConfig, Mask2FormerHead

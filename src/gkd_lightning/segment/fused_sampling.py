@@ -19,7 +19,7 @@ _ROWS = 16
 
 
 @triton.jit
-def _shares(logits, row, live, PLACES: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def] # noqa: N803
+def _shares(logits, row, live, PLACES: tl.constexpr, COLUMNS: tl.constexpr):
     """Softmax over the places of each row, (ROWS, COLUMNS); 0 in the columns that there are too many."""
     column = tl.arange(0, COLUMNS)[None, :]
     inside = live[:, None] & (column < PLACES)
@@ -30,7 +30,7 @@ def _shares(logits, row, live, PLACES: tl.constexpr, COLUMNS: tl.constexpr):  # 
 
 
 @triton.jit
-def _place(offset, row, live, index, centre_x, centre_y, height, width, PLACES: tl.constexpr):  # type: ignore[no-untyped-def] # noqa: N803
+def _place(offset, row, live, index, centre_x, centre_y, height, width, PLACES: tl.constexpr):
     """Column and row, in a map's pixels, of each query's place number `index`."""
     at = offset + (row * PLACES + index) * 2
     x = ((centre_x + 1) * width - 1) * 0.5 + tl.load(at, mask=live, other=0.0).to(tl.float32)
@@ -42,19 +42,19 @@ def _place(offset, row, live, index, centre_x, centre_y, height, width, PLACES: 
 
 
 @triton.jit
-def _corner(row, column, height, width, live):  # type: ignore[no-untyped-def]
+def _corner(row, column, height, width, live):
     """Number of a pixel in its map, and whether there is one."""
     inside = live & (row >= 0) & (row < height) & (column >= 0) & (column < width)
     return row * width + column, inside
 
 
 @triton.jit
-def _forward_kernel(  # type: ignore[no-untyped-def]
+def _forward_kernel(
     value, offset, logits, centre, table, output, rows, count, heads,
-    DIM: tl.constexpr, LEVELS: tl.constexpr, POINTS: tl.constexpr,  # noqa: N803
-    CHANNELS: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr,  # noqa: N803
+    DIM: tl.constexpr, LEVELS: tl.constexpr, POINTS: tl.constexpr,
+    CHANNELS: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    PLACES: tl.constexpr = LEVELS * POINTS  # noqa: N806
+    PLACES: tl.constexpr = LEVELS * POINTS
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     live = row < rows
     query, head = row // heads, row % heads
@@ -66,7 +66,7 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
     channel = tl.arange(0, CHANNELS)[None, :]
     named = channel < DIM
     total = tl.zeros([ROWS, CHANNELS], dtype=tl.float32)
-    for level in tl.static_range(LEVELS):
+    for level in range(LEVELS):
         height = tl.load(table + level * 3)
         width = tl.load(table + level * 3 + 1)
         first = tl.load(table + level * 3 + 2)
@@ -90,12 +90,12 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _backward_kernel(  # type: ignore[no-untyped-def]
+def _backward_kernel(
     gradient, value, offset, logits, centre, table, by_value, by_offset, by_logits, rows, count, heads,
-    DIM: tl.constexpr, LEVELS: tl.constexpr, POINTS: tl.constexpr,  # noqa: N803
-    CHANNELS: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr,  # noqa: N803
+    DIM: tl.constexpr, LEVELS: tl.constexpr, POINTS: tl.constexpr,
+    CHANNELS: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    PLACES: tl.constexpr = LEVELS * POINTS  # noqa: N806
+    PLACES: tl.constexpr = LEVELS * POINTS
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     live = row < rows
     query, head = row // heads, row % heads
@@ -108,7 +108,7 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
     named = channel < DIM
     wanted = tl.load(gradient + row[:, None] * DIM + channel, mask=live[:, None] & named, other=0.0).to(tl.float32)
     by_share = tl.zeros([ROWS, COLUMNS], dtype=tl.float32)
-    for level in tl.static_range(LEVELS):
+    for level in range(LEVELS):
         height = tl.load(table + level * 3)
         width = tl.load(table + level * 3 + 1)
         first = tl.load(table + level * 3 + 2)

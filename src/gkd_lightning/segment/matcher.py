@@ -48,15 +48,11 @@ def matching_cost(output: HeadOutput, targets: Targets, source: PointSource, con
     device = output.classes.device
     points = source.per_image(layers, config.points, device)
     values = batch * queries * max(config.points, output.pixels.shape[2:].numel())
-    parts = [
-        _cost(output, chosen, targets, points[:, chosen], config) for chosen in chunks(layers, values, device)
-    ]
+    parts = [_cost(output, chosen, targets, points[:, chosen], config) for chosen in chunks(layers, values, device)]
     return torch.cat(parts, dim=1)
 
 
-def _cost(
-    output: HeadOutput, layers: slice, targets: Targets, points: Tensor, config: Mask2FormerConfig
-) -> Tensor:
+def _cost(output: HeadOutput, layers: slice, targets: Targets, points: Tensor, config: Mask2FormerConfig) -> Tensor:
     """(B, l, Q, K) of the chosen layers, at (B, l, P, 2) points."""
     with torch.autocast(points.device.type, enabled=False):
         named = output.classes[layers].transpose(0, 1).float().softmax(-1)[..., :-1]

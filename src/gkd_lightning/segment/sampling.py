@@ -1,6 +1,7 @@
 """The heart of deformable attention (Deformable DETR, arXiv 2010.04159): weighted sums of sampled values.
 
-On a GPU two kernels do all of it (`fused_sampling.py`); here is the plain formula, forwards and backwards in a few passes.
+On a GPU two kernels do all of it (`fused_sampling.py`); this is the plain formula, forwards and backwards in a few
+passes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def deformable_samples(value: Tensor, offset: Tensor, logits: Tensor, levels: Le
     if value.device.type == "cuda" and _has_triton():
         from gkd_lightning.segment.fused_sampling import fused_samples
 
-        return fused_samples(value, offset, logits, levels.centre, levels.table)
+        fused: Tensor = fused_samples(value, offset, logits, levels.centre, levels.table)
+        return fused
     return plain_samples(value, offset, logits, levels)
 
 
