@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 
@@ -24,9 +23,10 @@ from gkd_lightning.encoders import (
     export_encoder,
 )
 from gkd_lightning.errors import UserError
+from gkd_lightning.step_logging import StepLogging
 
 
-class Distillation(L.LightningModule):
+class Distillation(StepLogging):
     """A teacher's knowledge into a student, without labels. Subclasses say what is minimised.
 
     Args:

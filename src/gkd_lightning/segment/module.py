@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +15,7 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.scores import DomainScore, from_confusion
 from gkd_lightning.segment.artefact import save_segmenter
-from gkd_lightning.segment.criterion import HeadLosses, Mask2FormerCriterion, mean_over_ranks
+from gkd_lightning.segment.criterion import HeadLosses, Mask2FormerCriterion
 from gkd_lightning.segment.digest import weights_digest
 from gkd_lightning.segment.encoder_training import prepared_encoder
 from gkd_lightning.segment.head import OFFICIAL_HEAD, HeadOutput, Mask2FormerConfig
@@ -25,6 +24,7 @@ from gkd_lightning.segment.points import KeyedPoints
 from gkd_lightning.segment.pyramid import SCALES
 from gkd_lightning.segment.reach import freeze_unreached
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
+from gkd_lightning.step_logging import StepLogging
 
 
 class StudentPass(NamedTuple):
@@ -44,7 +44,7 @@ class StepLosses(NamedTuple):
     """Weighted terms by name; empty without a teacher."""
 
 
-class TaskLearning(L.LightningModule):
+class TaskLearning(StepLogging):
     """GKD's stage 2 (CVPR 2026, arXiv 2603.02554). The defaults are the official frozen settings.
 
     Args:
@@ -108,7 +108,7 @@ class TaskLearning(L.LightningModule):
         """One step: frozen features, pyramid, head, matching, losses."""
         task, distillation = self.step_losses(batch)
         loss: Tensor = task.total + sum(distillation.values())
-        self._log_training(loss, {**task.sums(), **distillation})
+        self.log_step({f"train/{name}": value for name, value in {"loss": loss, **task.sums(), **distillation}.items()})
         return loss
 
     def step_losses(self, batch: dict[str, Tensor]) -> StepLosses:
@@ -238,13 +238,6 @@ class TaskLearning(L.LightningModule):
         if data is None or data.label_space is None:
             raise UserError("data: task learning needs labelled data, a SourceDataModule or a TargetDataModule")
         return data
-
-    def _log_training(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
-        # One small reduction for all values: with several ranks their mean is the loss of the global batch.
-        names = ["loss", *terms]
-        values = mean_over_ranks(torch.stack([loss, *terms.values()]).detach().float())
-        for name, value in zip(names, values, strict=True):
-            self.log(f"train/{name}", value, prog_bar=name == "loss")
 
     def _count(self, batch: dict[str, Any], dataloader_idx: int) -> None:
         label = batch["label"]

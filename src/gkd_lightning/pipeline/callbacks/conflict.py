@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gkd_lightning.baselines import SingleStageDistillation
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.gradient_conflict import ENCODER, conflicts, gradients
-from gkd_lightning.segment.criterion import mean_over_ranks
+from gkd_lightning.ranks import mean_over_ranks
 
 CONFLICT = "conflict"
 """Prefix of what is logged."""
