@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gkd_lightning.distill.optim import adamw, cosine_factor, parameter_groups
-from gkd_lightning.encoders import EncoderSpec, build_encoder, export_encoder
+from gkd_lightning.distill.optim import cosine_factor, parameter_groups
+from gkd_lightning.encoders import EncoderSpec, adamw, build_encoder, export_encoder
 from gkd_lightning.evaluate import ConfusionMatrix, mean_iou
 from gkd_lightning.step_logging import StepLogging
 
@@ -103,7 +103,7 @@ class DensePretraining(StepLogging):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a cosine per step."""
         groups = parameter_groups(self.named_parameters(), self.hparams.weight_decay)
-        optimizer = adamw(groups, self.hparams.lr, clipped=bool(self.trainer.gradient_clip_val))
+        optimizer = adamw(groups, self.hparams.lr, self.trainer)
         steps = int(self.trainer.estimated_stepping_batches)
         factor = cosine_factor(steps, self.hparams.lr, self.hparams.min_lr, warmup=self.hparams.warmup_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -16,8 +16,8 @@ import torch
 from gkd_lightning.bench.contender import Workload
 from gkd_lightning.distill import DomainGeneralDistillation
 from gkd_lightning.distill.ema import ExponentialMovingAverage
-from gkd_lightning.distill.optim import adamw, parameter_groups
-from gkd_lightning.encoders import EncoderSpec, Tokens, encoder_state
+from gkd_lightning.distill.optim import parameter_groups
+from gkd_lightning.encoders import EncoderSpec, Tokens, adamw, encoder_state
 from gkd_lightning.memory import reset_peak_memory
 
 EMA_DECAY = 0.99996

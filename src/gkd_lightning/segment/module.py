@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, LowRank, Tokens, build_encoder
+from gkd_lightning.encoders import (
+    Encoder,
+    EncoderSpec,
+    Frozen,
+    LowRank,
+    Tokens,
+    adamw,
+    build_encoder,
+    prepare_encoders,
+    release,
+)
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.scores import DomainScore, from_confusion
@@ -65,6 +75,8 @@ class TaskLearning(StepLogging):
         window: side in pixels of the sliding window of evaluation.
         stride: pixels from one window to the next.
         scales: enlargement of the four block maps; the official ones make strides 4 to 32 from 16-pixel patches.
+        compile: let `torch.compile` fuse the encoder's transformer blocks, at the first step; null does so with a
+            frozen encoder on a GPU. Checkpoints and artefacts keep their keys.
     """
 
     def __init__(
@@ -82,6 +94,7 @@ class TaskLearning(StepLogging):
         window: int = 512,
         stride: int = 341,
         scales: tuple[float, float, float, float] = SCALES,
+        compile: bool | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(
@@ -178,9 +191,7 @@ class TaskLearning(StepLogging):
         """AdamW with the official groups, polynomial decay after every step."""
         hparams = self.hparams
         groups = parameter_groups(self, self.encoder, hparams.lr, hparams.weight_decay, hparams.encoder_lr_scale)
-        # Lightning cannot clip gradients under AMP with a fused optimiser.
-        clipped = bool(self.trainer.gradient_clip_val) and "mixed" in str(self.trainer.precision)
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=not clipped, foreach=clipped)
+        optimizer = adamw(groups, hparams.lr, self.trainer)
         factor = poly_factor(int(self.trainer.estimated_stepping_batches))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -202,6 +213,17 @@ class TaskLearning(StepLogging):
             raise UserError(f"data.view: {self._data.view!r} gives no labels, task learning needs view: segmentation")
         if any(parameter.requires_grad for parameter in self.encoder.parameters()):
             freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], self.compares_tokens)
+
+    def on_fit_start(self) -> None:
+        """Bring the encoder into the shape in which it runs fastest; its weights are written as they were."""
+        frozen = self.hparams.freeze_encoder
+        bf16 = frozen and str(self.trainer.precision).startswith("bf16")
+        compile = self.hparams.compile if frozen else bool(self.hparams.compile)
+        prepare_encoders(self.encoder, device=self.device, bf16=bf16, compile=compile, written=True)
+
+    def teardown(self, stage: str) -> None:
+        """Give the encoder back as it was."""
+        release(self.encoder)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note which frozen weights the rest was trained beside: they are in no checkpoint."""

@@ -11,6 +11,7 @@ from gkd_lightning.pipeline.callbacks.checkpoint import RESUME_CHECKPOINT, Atomi
 from gkd_lightning.pipeline.callbacks.costs import RunCosts
 from gkd_lightning.pipeline.callbacks.export import ExportArtefact
 from gkd_lightning.pipeline.callbacks.interrupt import StopWithCheckpoint
+from gkd_lightning.pipeline.callbacks.products import Float32Products, MatmulPrecision
 from gkd_lightning.pipeline.callbacks.progress import Progress
 from gkd_lightning.pipeline.callbacks.selection import BestOnSource, Selection
 from gkd_lightning.pipeline.callbacks.steps import KeyedSteps
@@ -24,8 +25,10 @@ __all__ = [
     "AtomicCheckpointIO",
     "BestOnSource",
     "ExportArtefact",
+    "Float32Products",
     "GradientConflict",
     "KeyedSteps",
+    "MatmulPrecision",
     "ProbeStudent",
     "Progress",
     "RunCosts",

@@ -46,7 +46,7 @@ class GradientConflict(L.Callback):
         """Refuse training without two losses on one encoder.
 
         Raises:
-            UserError: the model distils nothing beside a task, or its encoder is frozen.
+            UserError: the model distils nothing beside a task, or its encoder is frozen or compiled.
         """
         if not isinstance(pl_module, SingleStageDistillation):
             name = type(pl_module).__name__
@@ -54,6 +54,10 @@ class GradientConflict(L.Callback):
         if pl_module.hparams["freeze_encoder"]:
             raise UserError(
                 "trainer.callbacks: GradientConflict: the encoder is frozen, set model.freeze_encoder=false"
+            )
+        if pl_module.hparams["compile"]:
+            raise UserError(
+                "trainer.callbacks: GradientConflict: compiled blocks give one gradient a pass, leave out model.compile"
             )
 
     def on_train_batch_start(
