@@ -35,7 +35,7 @@ class StepLogging(L.LightningModule):
     @property
     def begins_step(self) -> bool:
         """Whether no micro-batch of the step in work has left its values yet."""
-        return self._step != self.global_step
+        return bool(self._step != self.global_step)
 
     def log_step(self, values: dict[str, Tensor]) -> None:
         """Keep the scalars of a micro-batch, by the names under which they are logged.
@@ -63,7 +63,8 @@ class StepLogging(L.LightningModule):
 
     @property
     def _ends_step(self) -> bool:
-        return len(self._values) == self.trainer.accumulate_grad_batches or self.trainer.is_last_batch
+        whole: bool = len(self._values) == self.trainer.accumulate_grad_batches or self.trainer.is_last_batch
+        return whole
 
     def _reduce(self) -> None:
         by_name: dict[str, list[Tensor]] = {}

@@ -1,4 +1,4 @@
-"""How a network is brought into the shape in which it trains fastest, for every module that trains beside a frozen one."""
+"""How encoders are brought into the shape in which they train fastest, beside a frozen one or as a frozen one."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def prepare_encoders(
 
 
 def hold_in_bf16(network: nn.Module, written: bool = False) -> None:
-    """Keep the weights of linear layers and convolutions that do not learn in bf16, so that autocast need not cast them.
+    """Keep linear layers and convolutions that do not learn in bf16, so that autocast need not cast their weights.
 
-    The numbers are those of autocast with fp32 weights, bit for bit: norms, position embedding, LayerScale and with them
-    the residual stream stay in fp32. (With all of DINOv2-S in bf16 its tokens are three times as far from fp32.)
+    The numbers are those of autocast with fp32 weights, bit for bit: norms, position embedding, LayerScale and, with
+    them, the residual stream stay in fp32. (With all of DINOv2-S in bf16 its tokens are three times as far from fp32.)
 
     Args:
         network: called under autocast from now on.
@@ -78,7 +78,9 @@ def release(network: nn.Module) -> None:
 
 
 def adamw(groups: list[dict[str, Any]], lr: float, trainer: L.Trainer | None = None) -> torch.optim.AdamW:
-    """AdamW with the official betas and epsilon, fused unless gradients are clipped under autocast: Lightning refuses that.
+    """AdamW with the official betas and epsilon; fused, unless gradients are clipped in mixed precision.
+
+    Lightning refuses to clip those of a fused optimiser there.
 
     Args:
         groups: parameters with their own decay, perhaps with their own rate.
