@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import pytest
+import torch
 from torch import distributed
 
 from gkd_lightning.bench.counting import HostReads
@@ -144,7 +145,7 @@ class Plain(StepLogging):
 
 def test_rows_are_means_over_micro_batches_and_never_of_an_earlier_step(tmp_path: Path) -> None:
     runner = L.Trainer(
-        max_epochs=1, accelerator="cpu", devices=1, log_every_n_steps=4, logger=RunLogger(tmp_path), min_steps=0,
+        max_epochs=9, min_epochs=0, accelerator="cpu", devices=1, log_every_n_steps=4, logger=RunLogger(tmp_path),
         callbacks=[Early()], accumulate_grad_batches=2, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, default_root_dir=tmp_path,
     )  # fmt: skip
