@@ -22,8 +22,8 @@ from gkd_bench.stage1_module import (
 from gkd_bench.stage1_trainer import TrainerSteps
 from gkd_lightning.distill import DomainGeneralDistillation
 from gkd_lightning.distill.ema import ExponentialMovingAverage
-from gkd_lightning.distill.optim import adamw, parameter_groups
-from gkd_lightning.encoders import EncoderSpec
+from gkd_lightning.distill.optim import parameter_groups
+from gkd_lightning.encoders import EncoderSpec, adamw
 
 EMA_DECAY = 0.99996
 LEARNING_RATE = 1e-4

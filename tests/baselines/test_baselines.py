@@ -49,6 +49,7 @@ def fit(
     trainer = L.Trainer(
         max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False,
         enable_model_summary=False, enable_checkpointing=False, default_root_dir=folder, use_distributed_sampler=False,
+        log_every_n_steps=1,
     )  # fmt: skip
     trainer.fit(module, data or source(), ckpt_path=resume, weights_only=True)
     return trainer

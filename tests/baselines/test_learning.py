@@ -82,6 +82,7 @@ def learn(module: L.LightningModule, names: Iterable[str], folder: Path, view: s
     trainer = L.Trainer(
         max_steps=STEPS, max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[record],
         enable_model_summary=False, enable_checkpointing=False, default_root_dir=folder, use_distributed_sampler=False,
+        log_every_n_steps=1,
     )  # fmt: skip
     trainer.fit(module, data)
     assert len(record.values) == STEPS

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from gkd_lightning.distill import (
+    BatchMasks,
     DistillationObjective,
     Projection,
     QuerySoftDistillation,
@@ -110,6 +112,31 @@ def test_heads_that_do_not_divide_the_width() -> None:
         QuerySoftDistillation(6, 8, num_heads=3)
 
 
+@pytest.mark.parametrize("scale", [1.0, None, 0.3])
+@pytest.mark.parametrize("heads", [1, 2])
+def test_the_scale_in_the_query_is_that_on_the_logits(scale: float | None, heads: int) -> None:
+    torch.manual_seed(0)
+    head = QuerySoftDistillation(6, 8, heads, scale)
+    student, teacher = torch.randn(2, 5, 6), torch.randn(2, 5, 8)
+
+    def split(values: torch.Tensor) -> torch.Tensor:
+        return values.view(2, 5, heads, -1).transpose(1, 2)
+
+    logits = split(head.proj_q(student)) @ split(teacher).transpose(-2, -1)
+    attention = torch.softmax(logits * (scale or (8 // heads) ** -0.5), -1)
+    aligned = head(student, teacher)
+    torch.testing.assert_close(aligned.attention, attention, rtol=1e-5, atol=1e-7)
+    expected = (attention @ split(head.proj_v(student))).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(aligned.tokens, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_masks_of_a_batch_are_those_of_its_samples() -> None:
+    keys = torch.randint(0, 2**62, (7,), generator=torch.Generator().manual_seed(0))
+    drawn = [random_token_mask(196, 0.4, np.random.default_rng(key)) for key in keys.tolist()]
+    assert torch.equal(batch_masks(keys, 196, 0.4), torch.stack(drawn))
+    assert torch.equal(BatchMasks(196, 0.4, 0.5)({"key": keys})["mask"], torch.stack(drawn[:3]))
+
+
 def test_masks_come_from_the_sample_alone() -> None:
     keys = torch.tensor([11, 2**62 + 5, 11])
     masks = batch_masks(keys, 40, 0.5)
@@ -122,8 +149,6 @@ def test_masks_come_from_the_sample_alone() -> None:
 
 def test_number_of_masked_samples_and_tokens() -> None:
     assert [masked_samples(batch, 0.5) for batch in (1, 5, 8)] == [0, 2, 4]
-    import numpy as np
-
     assert random_token_mask(49, 0.5, np.random.default_rng(0)).sum() == 24
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import torch
 from torch import nn
 
+from gkd_lightning.data import DistillAugmentation, MiniCityShapes, ProxyDataModule
 from gkd_lightning.distill import DomainGeneralDistillation
 from gkd_lightning.distill.ema import ExponentialMovingAverage
+from gkd_lightning.distill.health import DistillationHealth
 from gkd_lightning.encoders import EncoderSpec
 from gkd_lightning.errors import UserError
 
@@ -109,3 +113,56 @@ def test_the_average_of_all_tensors_at_once_is_that_of_each() -> None:
     for key, value in ema.module.state_dict().items():
         torch.testing.assert_close(value, expected[key])
     assert ema.module[1].num_batches_tracked == 6  # type: ignore[index]
+
+
+def test_the_average_follows_tensors_that_are_replaced() -> None:
+    student = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    ema = ExponentialMovingAverage(student, 0.5)
+    ema.update(student)
+    both = nn.ModuleList([student, ema])
+    both.double()  # buffers become other tensors
+    student.load_state_dict({key: torch.ones_like(value) for key, value in student.state_dict().items()}, assign=True)
+    before = {key: value.clone() for key, value in ema.module.state_dict().items()}
+    ema.update(student)
+    for key, value in ema.module.state_dict().items():
+        expected = 0.5 * before[key] + 0.5 if value.is_floating_point() else torch.ones_like(value)
+        torch.testing.assert_close(value, expected, rtol=0, atol=0)
+    other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).double()
+    ema.update(other)
+    assert torch.equal(ema.module[0].bias, 0.5 * (0.5 * before["0.bias"] + 0.5) + 0.5 * other[0].bias)
+
+
+def test_health_is_measured_in_logged_steps() -> None:
+    health = DistillationHealth(50)
+    due = [step for step in range(10, 200, 10) if health.due(step, 10)]
+    assert due == [10, 60, 110, 160]
+    assert [step for step in range(7, 140, 7) if health.due(step, 7)] == [7, 63, 112]
+    assert all(DistillationHealth(1).due(step, 10) for step in range(10, 50, 10))
+    assert not DistillationHealth(0).due(10, 10)
+
+
+def test_masks_are_drawn_by_the_workers_as_in_the_step(tmp_path: Path) -> None:
+    class Seen(L.Callback):
+        def __init__(self) -> None:
+            self.batches: list[dict[str, Any]] = []
+
+        def on_train_batch_start(self, trainer: L.Trainer, made: L.LightningModule, batch: Any, index: int) -> None:
+            self.batches.append(batch)
+
+    def fit(augmentation: DistillAugmentation, **options: Any) -> tuple[DomainGeneralDistillation, Seen]:
+        made, seen = module(schedule="step", reference_batch_size=None, **options), Seen()
+        data = ProxyDataModule(MiniCityShapes(8), 32, 4, num_workers=1, augmentation=augmentation)
+        L.Trainer(
+            max_steps=3, max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[seen],
+            enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path,
+            use_distributed_sampler=False,
+        ).fit(made, data)  # fmt: skip
+        return made, seen
+
+    for on_device in (False, True):
+        made, seen = fit(DistillAugmentation(on_device=on_device))
+        assert len(seen.batches) == 3
+        for batch in seen.batches:
+            assert torch.equal(batch["mask"], made.draw_mask(batch["image"], batch["key"]))  # type: ignore[arg-type]
+    _, unmasked = fit(DistillAugmentation(), beta=0)
+    assert "mask" not in unmasked.batches[0]

@@ -40,7 +40,7 @@ def trainer(folder: Path, **changes: Any) -> L.Trainer:
     options = {
         "accelerator": "cpu", "devices": 1, "max_steps": 5, "max_epochs": -1, "logger": False,
         "enable_progress_bar": False, "enable_model_summary": False, "default_root_dir": folder,
-        "enable_checkpointing": False, "num_sanity_val_steps": 0,
+        "enable_checkpointing": False, "num_sanity_val_steps": 0, "log_every_n_steps": 1,
     }  # fmt: skip
     return L.Trainer(**{**options, **changes})
 

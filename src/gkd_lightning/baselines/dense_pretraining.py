@@ -10,17 +10,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gkd_lightning.distill import adamw, cosine_factor, parameter_groups
-from gkd_lightning.encoders import EncoderSpec, build_encoder, export_encoder
+from gkd_lightning.distill import cosine_factor, parameter_groups
+from gkd_lightning.encoders import EncoderSpec, adamw, build_encoder, export_encoder
 from gkd_lightning.evaluate import ConfusionMatrix, mean_iou
+from gkd_lightning.step_logging import StepLogging
 
 
-class DensePretraining(L.LightningModule):
+class DensePretraining(StepLogging):
     """Every patch token predicts its patch's labels, pixel by pixel; the class token which classes occur.
 
     Args:
@@ -69,7 +69,7 @@ class DensePretraining(L.LightningModule):
         pixels = F.cross_entropy(logits.float(), label, ignore_index=255)
         counts = F.one_hot(label.flatten(1).clamp_max(self.num_classes), self.num_classes + 1)[..., :-1].sum(1)
         occurs = F.binary_cross_entropy_with_logits(presence.float(), (counts > 0).float())
-        self.log_dict({"train/pixels": pixels, "train/presence": occurs}, prog_bar=True)
+        self.log_step({"train/pixels": pixels, "train/presence": occurs})
         loss: torch.Tensor = pixels + self.hparams.presence_weight * occurs
         return loss
 
@@ -92,7 +92,7 @@ class DensePretraining(L.LightningModule):
         """Log one mIoU per domain."""
         for name in self.confusion:
             confusion = self._metric(name)
-            self.log(f"val/{name}/miou", mean_iou(confusion.compute()), prog_bar=True)
+            self.log(f"val/{name}/miou", mean_iou(confusion.compute()))
             confusion.reset()
 
     def _metric(self, domain: str) -> ConfusionMatrix:
@@ -103,7 +103,7 @@ class DensePretraining(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a cosine per step."""
         groups = parameter_groups(self.named_parameters(), self.hparams.weight_decay)
-        optimizer = adamw(groups, self.hparams.lr, clipped=bool(self.trainer.gradient_clip_val))
+        optimizer = adamw(groups, self.hparams.lr, self.trainer)
         steps = int(self.trainer.estimated_stepping_batches)
         factor = cosine_factor(steps, self.hparams.lr, self.hparams.min_lr, warmup=self.hparams.warmup_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -34,8 +34,7 @@ class PreDistillation(Distillation):
         """One step."""
         terms = self.objective(self.student, self.teacher, batch["image"], batch["key"])
         loss = torch.stack(list(terms.values())).sum()
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
-        self.log_dict({f"train/{name}": term for name, term in terms.items()}, sync_dist=True)
+        self.log_step({"train/loss": loss, **{f"train/{name}": term for name, term in terms.items()}})
         return loss
 
     def dry_step(self, images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gkd_lightning.baselines.feature_mse import FeatureMSE
 from gkd_lightning.baselines.term import DistillationTerm, View, pixel_logits
 from gkd_lightning.distill import resize_tokens
-from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, build_encoder
+from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, build_encoder, prepare_encoders
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment import Segmenter, StudentPass, TaskLearning, load_segmenter, unfrozen
 
@@ -53,6 +53,13 @@ class SingleStageDistillation(TaskLearning):
                     f"{who}: {encoder.spec.name} has no blocks {list(self.term.blocks)}, which are compared"
                 )
         self.term.attach(self.encoder.embed_dim, self.teacher_encoder.embed_dim, kwargs["num_classes"])
+
+    def on_fit_start(self) -> None:
+        """Bring both encoders into the shape in which they run fastest."""
+        bf16 = str(self.trainer.precision).startswith("bf16")
+        compile = None if self.teacher_encoder.hierarchical else self.hparams.compile
+        prepare_encoders(self.teacher_encoder, device=self.device, bf16=bf16, compile=compile)
+        super().on_fit_start()
 
     @property
     def teacher_encoder(self) -> Encoder:

@@ -23,7 +23,9 @@ from gkd_lightning.chain.callbacks import (
     AtomicCheckpointIO,
     BestOnSource,
     ExportArtefact,
+    Float32Products,
     KeyedSteps,
+    MatmulPrecision,
     Progress,
     RunCosts,
     Selection,
@@ -66,6 +68,7 @@ _ROOTS = {
     "resume_every": int,
     "selection": str,
     "title": str,
+    "float32_matmul_precision": str,
     "config": str,
 }
 """Top-level keys of a configuration, with the class behind each section: candidates for the nearest key."""
@@ -157,6 +160,13 @@ class StageCLI(LightningCLI):
             "--selection", type=Selection, default="last", help="Weights that are handed on: the last, or source-val."
         )
         parser.add_argument("--title", type=str, default=None, help="Name of the run in its progress lines.")
+        parser.add_argument(
+            "--float32_matmul_precision",
+            type=MatmulPrecision | None,
+            default=None,
+            help="How fp32 matrices are multiplied: highest, high (TF32) or medium; null: high in mixed precision on "
+            "CUDA, else highest.",
+        )
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=int)  # one seed for all draws
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -191,6 +201,7 @@ class StageCLI(LightningCLI):
         callbacks = _as_list(given.get("callbacks"))
         if given.get("enable_progress_bar") in (None, True):
             callbacks.append(Progress(self.config_init["title"] or Path(directory).name))
+        callbacks.append(Float32Products(self.config_init["float32_matmul_precision"]))
         if self.verb != "fit":
             return self._trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
         best = BestOnSource(directory) if self.config_init["selection"] == "source-val" else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.loading import EvaluationBatch
     from gkd_lightning.data.manifests import manifest
     from gkd_lightning.data.minicity import MiniCity, MiniCityLabelledShapes, MiniCityShapes
+    from gkd_lightning.data.module_base import TrainingModule
     from gkd_lightning.data.modules import ProxyDataModule, SourceDataModule, TargetDataModule
     from gkd_lightning.data.protocol import Protocol
     from gkd_lightning.data.proxy import ProxyImages
@@ -65,6 +66,7 @@ __all__ = [
     "SegmentationDataset",
     "SourceDataModule",
     "TargetDataModule",
+    "TrainingModule",
     "check_dataset",
     "contact_sheet",
     "default_palette",

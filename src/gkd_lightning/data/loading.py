@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -137,6 +137,22 @@ class CollateDomain:
             "name": [sample["name"] for sample in samples],
             "domain": self.domain,
         }
+
+
+class CollateAndAdd:
+    """Collates, and adds what a function makes of the collated batch."""
+
+    def __init__(
+        self,
+        collate: Callable[[list[dict[str, Any]]], dict[str, Any]],
+        add: Callable[[dict[str, Any]], dict[str, Any]],
+    ) -> None:
+        self.collate, self.add = collate, add
+
+    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """Stack."""
+        batch = self.collate(samples)
+        return {**batch, **self.add(batch)}
 
 
 class Loader(DataLoader[dict[str, Any]]):

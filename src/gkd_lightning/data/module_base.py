@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch.utils.data import default_collate
 
 from gkd_lightning.data.augment.device import collate_plans
 from gkd_lightning.data.loading import (
+    CollateAndAdd,
     CollateDomain,
     DistillationView,
     EvaluationView,
@@ -59,12 +62,21 @@ class EvaluationModule(LightningDataModule):
 
 
 class TrainingModule(EvaluationModule):
-    """A module with training data: keyed batches that go on exactly where an interrupted run stopped."""
+    """A module with training data: keyed batches that go on exactly where an interrupted run stopped.
+
+    Attributes:
+        image_size: side in pixels of the square images of training.
+    """
+
+    image_size: int
 
     def __init__(self, batch_size: int, num_workers: int, seed: int, repeats: int, protocol: Protocol) -> None:
         super().__init__(batch_size, num_workers, seed, protocol)
         self.repeats = repeats
         self._resume: dict[str, Any] | None = None
+        self.in_workers: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+        """What a model wants to be added to every collated batch, such as masks: drawn from its `key` alone, for the
+        number of workers changes nothing. Set in the model's `setup`."""
 
     def _training_view(self) -> View:
         raise NotImplementedError
@@ -113,7 +125,10 @@ class TrainingModule(EvaluationModule):
             sampler.load_state_dict(self._resume)
             self._resume = None
         view = self._training_view()
+        collate: Callable[[list[dict[str, Any]]], dict[str, Any]] | None
         collate = collate_plans if _augments_on_device(view) else None
+        if self.in_workers is not None:
+            collate = CollateAndAdd(collate or default_collate, self.in_workers)
         return TrainLoader(view, batch_sampler=sampler, collate_fn=collate, **self._options)
 
     def transfer_batch_to_device(
@@ -130,7 +145,8 @@ class TrainingModule(EvaluationModule):
             return batch
         view = self._training_view()
         assert isinstance(view, DistillationView)
-        return view.transform.finish(batch)
+        plan = ("image", "flip", "operations", "erase", "noise")
+        return {**{key: value for key, value in batch.items() if key not in plan}, **view.transform.finish(batch)}
 
     def state_dict(self) -> dict[str, Any]:
         """How far the trainer has come in which epoch, and what the order depends on."""

@@ -46,7 +46,7 @@ class ProxyDataModule(TrainingModule):
         repeats: int = 1,
     ) -> None:
         super().__init__(batch_size, num_workers, seed, repeats, NATIVE)
-        self.dataset = dataset
+        self.dataset, self.image_size = dataset, image_size
         self._transform = DistillTransform(augmentation, image_size)
 
     def _training_images(self) -> int:
@@ -94,7 +94,7 @@ class SourceDataModule(TrainingModule):
         protocol: Protocol = NATIVE,
     ) -> None:
         super().__init__(batch_size, num_workers, seed, repeats, protocol)
-        self.dataset, self.view = dataset, view
+        self.dataset, self.view, self.image_size = dataset, view, image_size
         self.val, self.val_batch_size = val or {}, val_batch_size
         self._distill = DistillTransform(distill_augmentation, image_size)
         self._segment = SegmentTransform(segment_augmentation, image_size)

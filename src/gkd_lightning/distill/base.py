@@ -7,26 +7,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 
 from gkd_lightning.distill.ema import ExponentialMovingAverage
-from gkd_lightning.distill.optim import adamw, cosine_factor, parameter_groups, scaled_learning_rate
+from gkd_lightning.distill.optim import cosine_factor, parameter_groups, scaled_learning_rate
 from gkd_lightning.encoders import (
     Encoder,
     EncoderSpec,
     Frozen,
     Tokens,
+    adamw,
     build_encoder,
     checkpoint_activations,
-    compile_blocks,
     export_encoder,
+    prepare_encoders,
 )
 from gkd_lightning.errors import UserError
+from gkd_lightning.step_logging import StepLogging
 
 
-class Distillation(L.LightningModule):
+class Distillation(StepLogging):
     """A teacher's knowledge into a student, without labels. Subclasses say what is minimised.
 
     Args:
@@ -41,8 +42,8 @@ class Distillation(L.LightningModule):
         ema_decay: keep a moving average of the student (official: 0.99996, saved but never used).
         hand_on: which weights the next stage gets, ``student`` (official) or ``ema``.
         stage: name written into the artefact.
-        compile: let `torch.compile` fuse the transformer blocks of teacher and student, at the first step. Checkpoints
-            and artefacts keep their keys.
+        compile: let `torch.compile` fuse the transformer blocks of teacher and student, at the first step; null does
+            so on a GPU. Checkpoints and artefacts keep their keys.
         activation_checkpointing: the student's backward pass computes its blocks again instead of keeping what they
             made: same numbers, less memory, a third more work in the student.
     """
@@ -64,7 +65,7 @@ class Distillation(L.LightningModule):
         ema_decay: float | None = None,
         hand_on: Literal["student", "ema"] = "student",
         stage: str = "task_agnostic",
-        compile: bool = False,
+        compile: bool | None = None,
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -104,7 +105,7 @@ class Distillation(L.LightningModule):
             raise UserError("reference_batch_size needs a data module that states its global batch_size")
         base = scaled_learning_rate(hparams.lr, batch_size or 1, hparams.reference_batch_size)
         groups = parameter_groups(self.named_parameters(), hparams.weight_decay, decay_tokens=self.official_groups)
-        optimizer = adamw(groups, base, clipped=bool(self.trainer.gradient_clip_val))
+        optimizer = adamw(groups, base, self.trainer)
         if hparams.schedule == "epoch":
             total = self.trainer.max_epochs or 1
             if total < 0:
@@ -124,15 +125,13 @@ class Distillation(L.LightningModule):
         self.prepare(bf16=str(self.trainer.precision).startswith("bf16"))
 
     def prepare(self, bf16: bool) -> None:
-        """Keep the teacher's weights in bf16 in a run in bf16: half the memory, no cast per step; compile if asked.
+        """See `prepare_encoders`.
 
         Args:
             bf16: whether the run is in bf16.
         """
-        if bf16:
-            self.teacher.module.model.to(torch.bfloat16)  # its input statistics stay in fp32
-        if self.hparams.compile:
-            compile_blocks(self.teacher.module, self.student, device=self.device)
+        compile = self.hparams.compile
+        prepare_encoders(self.teacher.module, self.student, device=self.device, bf16=bf16, compile=compile)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the average."""

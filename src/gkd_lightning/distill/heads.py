@@ -62,8 +62,9 @@ class QuerySoftDistillation(nn.Module):
         key = self._heads(teacher)
         # Unscaled logits reach hundreds: bf16 would round them to whole numbers and fp16 overflow, so fp32.
         with _full_precision(student.device.type):
-            logits = query.float() @ key.float().transpose(-2, -1)
-            attention = torch.softmax(logits * self.scale, dim=-1)
+            # The scale belongs to the (N, D) query: on the (N, N) logits it would be one more pass, kept backwards.
+            query = query.float() if self.scale == 1.0 else query.float() * self.scale
+            attention = torch.softmax(query @ key.float().transpose(-2, -1), dim=-1)
         gathered = attention.to(value.dtype) @ value
         return Aligned(gathered.transpose(1, 2).flatten(2), attention)
 

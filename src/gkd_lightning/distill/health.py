@@ -13,15 +13,21 @@ class DistillationHealth:
     """Cosine to the teacher, entropy of QSD's attention, gradient norm of every term at the student's tokens.
 
     Args:
-        every_n_steps: how often to measure; 0 never.
+        every_n_steps: how often to measure, at most in every step that is logged; 0 never.
     """
 
     def __init__(self, every_n_steps: int) -> None:
         self.every_n_steps = every_n_steps
 
-    def due(self, global_step: int, batch_idx: int) -> bool:
-        """Whether this step measures."""
-        return self.every_n_steps > 0 and global_step % self.every_n_steps == 0
+    def due(self, step: int, logged_every: int) -> bool:
+        """Whether a logged step measures: the first of all, and then the first after every `every_n_steps` steps.
+
+        Args:
+            step: its number, counted from 1; a multiple of `logged_every`.
+            logged_every: steps from one that is logged to the next.
+        """
+        before = step - logged_every
+        return self.every_n_steps > 0 and before // self.every_n_steps > (before - logged_every) // self.every_n_steps
 
     def measure(
         self,

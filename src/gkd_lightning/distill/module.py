@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gkd_lightning.data import TrainingModule
 from gkd_lightning.distill.artefact import save_heads
 from gkd_lightning.distill.base import Distillation
 from gkd_lightning.distill.health import DistillationHealth
-from gkd_lightning.distill.masking import batch_masks, masked_samples
+from gkd_lightning.distill.masking import BatchMasks, masked_samples
 from gkd_lightning.distill.objective import Alignment, DistillationObjective, Variant
 from gkd_lightning.encoders import EncoderSpec, Tokens, TransformerEncoder
 from gkd_lightning.errors import UserError
@@ -36,7 +37,8 @@ class DomainGeneralDistillation(Distillation):
         attention_scale: factor on QSD's attention logits; 1.0 is official, null means 1/sqrt(d).
         mask_ratio: share of masked tokens in a masked image.
         mask_probability: share of masked images in a batch.
-        health_every_n_steps: how often cosine, entropy and gradient norms are logged; 0 never.
+        health_every_n_steps: how often cosine, entropy and gradient norms are measured, in steps that are logged; 0
+            never.
         kwargs: everything else that `Distillation` takes: rate, schedule, moving average, name of the stage.
     """
 
@@ -72,18 +74,30 @@ class DomainGeneralDistillation(Distillation):
         if not self.objective.needs_masked_pass and isinstance(self.student, TransformerEncoder):
             self.student.mask_token.requires_grad_(False)  # no term reaches it: unused under DDP
 
+    def setup(self, stage: str) -> None:
+        """Have the masks drawn where the images are loaded; a data module that is not ours leaves them to the step."""
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and isinstance(data, TrainingModule):
+            masked = self.objective.needs_masked_pass
+            data.in_workers = self.masks((data.image_size, data.image_size)) if masked else None
+
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """One step of the paper's algorithm."""
         images = batch["image"]
         teacher = self.teacher_tokens(images)
-        student, masked, mask = self.student_tokens(images, self.draw_mask(images, batch["key"]))
+        mask = batch["mask"] if "mask" in batch else self.draw_mask(images, batch["key"])
+        student, masked, mask = self.student_tokens(images, mask)
         terms, aligned = self.objective(student, teacher, masked, mask)
         loss = self.objective.total(terms)
-        self.log("train/loss", loss, prog_bar=True, sync_dist=True)
-        self.log_dict({f"train/{name}": term for name, term in terms.items()}, sync_dist=True)
-        if self.health.due(self.global_step, batch_idx):
-            self.log_dict(self.health.measure(terms, aligned, student, masked, teacher), sync_dist=True)
+        health = self.health.measure(terms, aligned, student, masked, teacher) if self.measures_health else {}
+        self.log_step({"train/loss": loss, **{f"train/{name}": term for name, term in terms.items()}, **health})
         return loss
+
+    @property
+    def measures_health(self) -> bool:
+        """Whether this micro-batch measures: the first of a logged step that is due."""
+        wanted = self.health.every_n_steps > 0 and self.logs_this_step and self.begins_step
+        return wanted and self.health.due(self.global_step + 1, self.trainer.log_every_n_steps)
 
     def dry_step(self, images: torch.Tensor) -> torch.Tensor:
         """The loss of a training step on (B, 3, H, W) images without content: to count what a step takes."""
@@ -100,15 +114,13 @@ class DomainGeneralDistillation(Distillation):
         """(M, N) bool masks of the batch's first M images, each drawn from its sample's key; None without them."""
         if not self.objective.needs_masked_pass:
             return None
-        rows, columns = self.student.grid((images.shape[-2], images.shape[-1]))
-        chosen = masked_samples(len(keys), self.hparams.mask_probability)
-        if chosen == 0:
-            raise UserError(
-                f"beta={self.hparams.beta}: a batch of {len(keys)} per device and mask_probability="
-                f"{self.hparams.mask_probability} mask no image; raise data.batch_size or set beta to 0"
-            )
-        mask = batch_masks(keys[:chosen], rows * columns, self.hparams.mask_ratio)
+        mask = self.masks((images.shape[-2], images.shape[-1]))({"key": keys})["mask"]
         return mask.to(images.device, non_blocking=True)
+
+    def masks(self, size: tuple[int, int]) -> BatchMasks:
+        """How the masks of images of `size` (height, width) are drawn."""
+        rows, columns = self.student.grid(size)
+        return BatchMasks(rows * columns, self.hparams.mask_ratio, self.hparams.mask_probability)
 
     def student_tokens(
         self, images: torch.Tensor, mask: torch.Tensor | None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-import torch
 from torch import nn
 
 
@@ -64,14 +63,3 @@ def cosine_factor(
         return (minimum + 0.5 * (base - minimum) * (1 + math.cos(math.pi * min(progress, 1.0)))) / base
 
     return factor
-
-
-def adamw(groups: list[dict[str, object]], lr: float, clipped: bool = False) -> torch.optim.AdamW:
-    """AdamW with the official betas and epsilon; fused, unless Lightning has to clip gradients under AMP.
-
-    Args:
-        groups: see `parameter_groups`.
-        lr: learning rate.
-        clipped: whether the trainer clips gradients: Lightning refuses to with a fused optimiser.
-    """
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), eps=1e-8, fused=not clipped)

@@ -1,7 +1,7 @@
 """Stage 2: pyramid, Mask2Former head, criterion, sliding window, and the module that trains them."""
 
 from gkd_lightning.segment.artefact import SEGMENTER_WEIGHTS, LoadedSegmenter, load_segmenter, save_segmenter
-from gkd_lightning.segment.criterion import Mask2FormerCriterion, mean_over_ranks
+from gkd_lightning.segment.criterion import Mask2FormerCriterion
 from gkd_lightning.segment.head import Mask2FormerConfig, Mask2FormerHead
 from gkd_lightning.segment.module import StudentPass, TaskLearning
 from gkd_lightning.segment.points import KeyedPoints
@@ -18,7 +18,6 @@ __all__ = [
     "StudentPass",
     "TaskLearning",
     "load_segmenter",
-    "mean_over_ranks",
     "save_segmenter",
     "semantic_scores",
     "unfrozen",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gkd_lightning.ranks import mean_over_ranks
 from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.matcher import Matching, match
 from gkd_lightning.segment.points import PointSource, sample_points, uncertain_points
@@ -91,11 +92,3 @@ class Mask2FormerCriterion(nn.Module):
         probability = logits.sigmoid()
         dice = 1 - (2 * (probability * truth).sum(-1) + 1) / (probability.sum(-1) + truth.sum(-1) + 1)
         return (entropy * matching.matched).sum(0), (dice * matching.matched).sum(0)
-
-
-def mean_over_ranks(values: Tensor) -> Tensor:
-    """Mean of `values` over all ranks; `values` itself in a single process."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return values
-    distributed.all_reduce(values)
-    return values / distributed.get_world_size()

@@ -7,15 +7,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
-from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, LowRank, Tokens, build_encoder
+from gkd_lightning.encoders import (
+    Encoder,
+    EncoderSpec,
+    Frozen,
+    LowRank,
+    Tokens,
+    adamw,
+    build_encoder,
+    prepare_encoders,
+    release,
+)
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, from_confusion
 from gkd_lightning.segment.artefact import save_segmenter
-from gkd_lightning.segment.criterion import HeadLosses, Mask2FormerCriterion, mean_over_ranks
+from gkd_lightning.segment.criterion import HeadLosses, Mask2FormerCriterion
 from gkd_lightning.segment.digest import weights_digest
 from gkd_lightning.segment.encoder_training import prepared_encoder
 from gkd_lightning.segment.head import OFFICIAL_HEAD, HeadOutput, Mask2FormerConfig
@@ -24,6 +33,7 @@ from gkd_lightning.segment.points import KeyedPoints
 from gkd_lightning.segment.pyramid import SCALES
 from gkd_lightning.segment.reach import freeze_unreached
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
+from gkd_lightning.step_logging import StepLogging
 
 
 class StudentPass(NamedTuple):
@@ -43,7 +53,7 @@ class StepLosses(NamedTuple):
     """Weighted terms by name; empty without a teacher."""
 
 
-class TaskLearning(L.LightningModule):
+class TaskLearning(StepLogging):
     """GKD's stage 2 (CVPR 2026, arXiv 2603.02554). The defaults are the official frozen settings.
 
     Args:
@@ -64,6 +74,8 @@ class TaskLearning(L.LightningModule):
         window: side in pixels of the sliding window of evaluation.
         stride: pixels from one window to the next.
         scales: enlargement of the four block maps; the official ones make strides 4 to 32 from 16-pixel patches.
+        compile: let `torch.compile` fuse the encoder's transformer blocks, at the first step; null does so with a
+            frozen encoder on a GPU. Checkpoints and artefacts keep their keys.
     """
 
     def __init__(
@@ -81,6 +93,7 @@ class TaskLearning(L.LightningModule):
         window: int = 512,
         stride: int = 341,
         scales: tuple[float, float, float, float] = SCALES,
+        compile: bool | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(
@@ -107,7 +120,7 @@ class TaskLearning(L.LightningModule):
         """One step: frozen features, pyramid, head, matching, losses."""
         task, distillation = self.step_losses(batch)
         loss: Tensor = task.total + sum(distillation.values())
-        self._log_training(loss, {**task.sums(), **distillation})
+        self.log_step({f"train/{name}": value for name, value in {"loss": loss, **task.sums(), **distillation}.items()})
         return loss
 
     def step_losses(self, batch: dict[str, Tensor]) -> StepLosses:
@@ -177,9 +190,7 @@ class TaskLearning(L.LightningModule):
         """AdamW with the official groups, polynomial decay after every step."""
         hparams = self.hparams
         groups = parameter_groups(self, self.encoder, hparams.lr, hparams.weight_decay, hparams.encoder_lr_scale)
-        # Lightning cannot clip gradients under AMP with a fused optimiser.
-        clipped = bool(self.trainer.gradient_clip_val) and "mixed" in str(self.trainer.precision)
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999), eps=1e-8, fused=not clipped, foreach=clipped)
+        optimizer = adamw(groups, hparams.lr, self.trainer)
         factor = poly_factor(int(self.trainer.estimated_stepping_batches))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -201,6 +212,17 @@ class TaskLearning(L.LightningModule):
             raise UserError(f"data.view: {self._data.view!r} gives no labels, task learning needs view: segmentation")
         if any(parameter.requires_grad for parameter in self.encoder.parameters()):
             freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], self.compares_tokens)
+
+    def on_fit_start(self) -> None:
+        """Bring the encoder into the shape in which it runs fastest; its weights are written as they were."""
+        frozen = self.hparams.freeze_encoder
+        bf16 = frozen and str(self.trainer.precision).startswith("bf16")
+        compile = self.hparams.compile if frozen else bool(self.hparams.compile)
+        prepare_encoders(self.encoder, device=self.device, bf16=bf16, compile=compile, written=True)
+
+    def teardown(self, stage: str) -> None:
+        """Give the encoder back as it was."""
+        release(self.encoder)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note which frozen weights the rest was trained beside: they are in no checkpoint."""
@@ -237,13 +259,6 @@ class TaskLearning(L.LightningModule):
         if data is None or data.label_space is None:
             raise UserError("data: task learning needs labelled data, a SourceDataModule or a TargetDataModule")
         return data
-
-    def _log_training(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
-        # One small reduction for all values: with several ranks their mean is the loss of the global batch.
-        names = ["loss", *terms]
-        values = mean_over_ranks(torch.stack([loss, *terms.values()]).detach().float())
-        for name, value in zip(names, values, strict=True):
-            self.log(f"train/{name}", value, prog_bar=name == "loss")
 
     def _count(self, batch: dict[str, Any], dataloader_idx: int) -> None:
         label = batch["label"]

@@ -11,6 +11,7 @@ from gkd_lightning.chain.callbacks.costs import RunCosts
 from gkd_lightning.chain.callbacks.export import ExportArtefact
 from gkd_lightning.chain.callbacks.interrupt import StopWithCheckpoint
 from gkd_lightning.chain.callbacks.keyed_steps import KeyedSteps
+from gkd_lightning.chain.callbacks.products import Float32Products, MatmulPrecision
 from gkd_lightning.chain.callbacks.progress import Progress
 from gkd_lightning.chain.callbacks.selection import BestOnSource, Selection
 from gkd_lightning.lazily import on_demand
@@ -24,8 +25,10 @@ __all__ = [
     "AtomicCheckpointIO",
     "BestOnSource",
     "ExportArtefact",
+    "Float32Products",
     "GradientConflict",
     "KeyedSteps",
+    "MatmulPrecision",
     "ProbeStudent",
     "Progress",
     "RunCosts",

@@ -41,7 +41,7 @@ class RunCosts(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Count the operations of the second step (the first also measures the distillation's health).
+        """Count the operations of the second step (in the first, compiled blocks are compiled).
 
         A resumed run knows them from its checkpoint.
         """

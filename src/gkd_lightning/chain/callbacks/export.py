@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 
 from gkd_lightning.chain.callbacks.selection import BestOnSource
 
@@ -35,6 +36,7 @@ class ExportArtefact(L.Callback):
             self.best.restore(pl_module)
         if trainer.is_global_zero and export is not None and not trainer.fast_dev_run:
             facts: dict[str, Any] = {"steps": trainer.global_step, "epochs": trainer.current_epoch}
+            facts["float32_matmul_precision"] = torch.get_float32_matmul_precision()  # as given, or by the device
             manifest = getattr(trainer.datamodule, "manifest", None)
             if manifest is not None:
                 facts["data"] = manifest()

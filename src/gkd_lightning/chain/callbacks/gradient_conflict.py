@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gkd_lightning.baselines import SingleStageDistillation
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import ENCODER, conflicts, gradients
-from gkd_lightning.segment import mean_over_ranks
+from gkd_lightning.ranks import mean_over_ranks
 
 CONFLICT = "conflict"
 """Prefix of what is logged."""
@@ -46,7 +46,7 @@ class GradientConflict(L.Callback):
         """Refuse training without two losses on one encoder.
 
         Raises:
-            UserError: the model distils nothing beside a task, or its encoder is frozen.
+            UserError: the model distils nothing beside a task, or its encoder is frozen or compiled.
         """
         if not isinstance(pl_module, SingleStageDistillation):
             name = type(pl_module).__name__
@@ -54,6 +54,10 @@ class GradientConflict(L.Callback):
         if pl_module.hparams["freeze_encoder"]:
             raise UserError(
                 "trainer.callbacks: GradientConflict: the encoder is frozen, set model.freeze_encoder=false"
+            )
+        if pl_module.hparams["compile"]:
+            raise UserError(
+                "trainer.callbacks: GradientConflict: compiled blocks give one gradient a pass, leave out model.compile"
             )
 
     def on_train_batch_start(

@@ -16,7 +16,7 @@ from gkd_lightning.memory import peak_memory
 
 
 class Progress(ProgressBar):
-    """Step, images per second, time left, peak memory and the loss.
+    """Step, images per second, time left, peak memory and the loss of the last step that was logged.
 
     Args:
         title: what is running, such as ``gkd/task_agnostic``.
@@ -31,7 +31,8 @@ class Progress(ProgressBar):
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
         self._begun = self._spoken = 0.0
-        self._first_step = self._images = 0
+        self._first_step = self._images = self._read = 0
+        self._loss: float | None = None
 
     def disable(self) -> None:
         """Lightning's hook for the ranks that stay silent."""
@@ -44,7 +45,8 @@ class Progress(ProgressBar):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar."""
         self._begun = self._spoken = time.perf_counter()
-        self._first_step, self._images = trainer.global_step, 0
+        self._first_step, self._images, self._loss = trainer.global_step, 0, None
+        self._read = trainer.global_step
         if self._enabled and sys.stdout.isatty():
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
             self._bar = RichProgress(*columns, console=Console(), refresh_per_second=4)
@@ -59,6 +61,7 @@ class Progress(ProgressBar):
             return
         if isinstance(batch, dict) and "image" in batch:
             self._images += len(batch["image"]) * trainer.world_size
+        self._read_loss(trainer)
         now = time.perf_counter()
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=trainer.global_step, text=self._text(trainer, now))
@@ -81,6 +84,14 @@ class Progress(ProgressBar):
             self._bar.stop()
             self._bar = None
 
+    def _read_loss(self, trainer: L.Trainer) -> None:
+        """Once in each logged step: the loggers wait for the device there anyway."""
+        step, every = trainer.global_step, trainer.log_every_n_steps
+        if every > 0 and step % every == 0 and step != self._read:
+            self._read = step
+            loss = trainer.callback_metrics.get("train/loss")
+            self._loss = None if loss is None else float(loss)
+
     def _text(self, trainer: L.Trainer, now: float) -> str:
         seconds = max(now - self._begun, 1e-6)
         total, step = _total_steps(trainer), trainer.global_step
@@ -88,9 +99,8 @@ class Progress(ProgressBar):
         if total and step > self._first_step:
             parts.append(f"ETA {_clock((total - step) * seconds / (step - self._first_step))}")
         parts.append(f"{peak_memory() / 2**30:.1f} GiB")
-        loss = trainer.callback_metrics.get("train/loss")
-        if loss is not None:
-            parts.append(f"loss {float(loss):.4f}")
+        if self._loss is not None:
+            parts.append(f"loss {self._loss:.4f}")
         return "  ".join(parts)
 
 
