@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
@@ -140,28 +142,35 @@ class CollateDomain:
 
 
 class Loader(DataLoader[dict[str, Any]]):
-    """A loader that tells a user's mistake in one line, also when a worker process found it."""
+    """A loader that tells a user's mistake in one line, also when a worker process found it.
+
+    Attributes:
+        waited: seconds that whoever iterates has waited for batches.
+    """
+
+    waited = 0.0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        return _told_in_one_line(super().__iter__())
+        return self._told_in_one_line(super().__iter__())
 
-
-def _told_in_one_line(batches: Iterator[dict[str, Any]] | None) -> Iterator[dict[str, Any]]:
-    while batches is not None:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except UserError as error:
-            whole, told = str(error), str(error).rpartition(f"{UserError.__name__}: ")[2].strip()
-            # torch's frames form a cycle with the error. Collected later as a cycle, the iterator would wait five
-            # seconds for every worker, because the handles it watches them by are gone first.
-            error.__traceback__, batches = None, None
-            one_line = UserError(told)
-            if told != whole:
-                one_line.add_note(whole)  # what happened in the worker, for --traceback
-            raise one_line from None
-        yield batch
+    def _told_in_one_line(self, batches: Iterator[dict[str, Any]] | None) -> Iterator[dict[str, Any]]:
+        while batches is not None:
+            begun = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except UserError as error:
+                whole, told = str(error), str(error).rpartition(f"{UserError.__name__}: ")[2].strip()
+                # torch's frames form a cycle with the error. Collected later as a cycle, the iterator would wait five
+                # seconds for every worker, because the handles it watches them by are gone first.
+                error.__traceback__, batches = None, None
+                one_line = UserError(told)
+                if told != whole:
+                    one_line.add_note(whole)  # what happened in the worker, for --traceback
+                raise one_line from None
+            self.waited += time.perf_counter() - begun
+            yield batch
 
 
 class TrainLoader(Loader):
@@ -190,6 +199,7 @@ def loader_options(num_workers: int, seed: int, pin_memory: bool) -> Mapping[str
 
 
 def _quiet_worker(worker: int) -> None:
-    """One thread per worker: OpenCV would start as many as there are cores in each."""
+    """One thread per worker: OpenCV and OpenMP would start as many as there are cores in each."""
     cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # OpenMP's too, as far as it is loaded
+    os.environ["OMP_NUM_THREADS"] = "1"  # for what a data set loads later

@@ -23,7 +23,7 @@ from gkd_lightning.pipeline.compose import get_value, set_value
 from gkd_lightning.pipeline.counting import MetaOperations, SavedActivations
 from gkd_lightning.pipeline.datasets import build_dataset, dataset_specs
 from gkd_lightning.pipeline.explain import explain
-from gkd_lightning.pipeline.layout import devices
+from gkd_lightning.pipeline.layout import processes
 from gkd_lightning.pipeline.plan import Plan, PlannedStage
 from gkd_lightning.pipeline.yaml_text import interpolate
 
@@ -75,8 +75,12 @@ class StageCost:
         )
 
 
-def stage_cost(stage: PlannedStage) -> StageCost | None:
+def stage_cost(stage: PlannedStage, at_once: int | None = None) -> StageCost | None:
     """Count one stage; None if its model has no `dry_step`, or needs a segmenter that is not trained yet.
+
+    Args:
+        stage: what is counted.
+        at_once: images of one forward pass on one device; None is what its configuration says.
 
     Raises:
         UserError: arguments that the model does not take.
@@ -93,7 +97,7 @@ def stage_cost(stage: PlannedStage) -> StageCost | None:
     counted = _counted(json.dumps(_without_weights(config["model"]), sort_keys=True), size)
     if counted is None:
         return None
-    at_once = _images_at_once(config)
+    at_once = at_once or _images_at_once(config)
     resumable = 4 * (counted.parameters + 2 * counted.trainable)
     return StageCost(
         counted.parameters,
@@ -222,17 +226,22 @@ def images_of(config: Mapping[str, Any]) -> int | None:
         return None
     if isinstance(limit, int):
         return epochs * limit * batch
-    spec = dataset_specs(config).get("dataset")
-    if spec is None:
-        return None
-    try:
-        length = _length(build_dataset("data", "dataset", spec))
-    except UserError:  # it does not know where to look: no root, no GKD_DATA
-        return None
+    length = training_images(config)
     if length is None:
         return None
     steps = steps_per_epoch(length, batch, int(get_value(config, "data.init_args.repeats", 1)))
     return epochs * int(steps * (1.0 if limit is None else float(limit))) * batch
+
+
+def training_images(config: Mapping[str, Any]) -> int | None:
+    """Images of a stage's training data; None if nobody knows."""
+    spec = dataset_specs(config).get("dataset")
+    if spec is None:
+        return None
+    try:
+        return _length(build_dataset("data", "dataset", spec))
+    except UserError:  # it does not know where to look: no root, no GKD_DATA
+        return None
 
 
 def _length(dataset: Any) -> int | None:
@@ -254,7 +263,7 @@ def _images_at_once(config: Mapping[str, Any]) -> int:
 
 def split_over(config: Mapping[str, Any]) -> int:
     """Devices that share a stage's batches: over all nodes, and here where all of a machine's are asked for."""
-    return devices(dict(config)) * int(get_value(config, "trainer.num_nodes") or 1)
+    return processes(config.get("trainer") or {})
 
 
 def _devices(config: Mapping[str, Any]) -> int | None:

@@ -32,12 +32,15 @@ from gkd_lightning.pipeline.callbacks import (
     RunCosts,
     Selection,
     StopWithCheckpoint,
+    WaitingForData,
     resume_checkpoint,
 )
 from gkd_lightning.pipeline.compose import compose, get_value
 from gkd_lightning.pipeline.explain import explain
+from gkd_lightning.pipeline.layout import processes
 from gkd_lightning.pipeline.logger import RunLogger
 from gkd_lightning.pipeline.provenance import git_commit, input_files, versions
+from gkd_lightning.pipeline.strategy import SyncBatchNorm, check_strategy, strategy
 from gkd_lightning.pipeline.yaml_text import dump_yaml, interpolate, parse_dumped, parse_yaml, read_yaml
 
 COSTS = "costs.json"
@@ -170,6 +173,7 @@ class StageCLI(LightningCLI):
                 self.config = parser.parse_args(args)
             except argparse.ArgumentError as error:
                 raise UserError(explain(str(error), _ROOTS)) from error
+        check_strategy(self.config["trainer"]["strategy"])
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer."""
@@ -179,29 +183,39 @@ class StageCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add what every run has: keyed steps, costs, progress, metrics on disk, resumable and atomic files."""
         given = self.config_init["trainer"]
+        given["strategy"] = strategy(given["strategy"], processes(given.as_dict()))
         directory = given["default_root_dir"]
         if str(given.get("precision")) in ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16"):
             raise UserError(f"trainer.precision: {given['precision']}: losses and statistics need fp32, use bf16-mixed")
-        callbacks = _as_list(given.get("callbacks"))
+        callbacks, title = _as_list(given.get("callbacks")), self.config_init["title"] or Path(directory).name
         if given.get("enable_progress_bar") in (None, True):
-            callbacks.append(Progress(self.config_init["title"] or Path(directory).name))
+            callbacks.append(Progress(title))
         if self.verb != "fit":
             return self._trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
         best = BestOnSource(directory) if self.config_init["selection"] == "source-val" else None
         self.export = ExportArtefact(directory, self.provenance(), best)
         callbacks += [best] if best is not None else []
-        callbacks += [KeyedSteps(int(self.config_init["seed_everything"])), self.costs, self.export]
+        callbacks += [
+            WaitingForData(title),
+            KeyedSteps(int(self.config_init["seed_everything"])),
+            self.costs,
+            self.export,
+        ]
         callbacks += [resume_checkpoint(directory, self.config_init["resume_every"]), StopWithCheckpoint(directory)]
         loggers = [] if given.get("logger") is False else [RunLogger(directory)]
         loggers += [logger for logger in _as_list(given.get("logger")) if logger is not True]
         plugins = [*_as_list(given.get("plugins")), AtomicCheckpointIO()]
+        plugins += [SyncBatchNorm()] if given.get("sync_batchnorm") else []
         return self._trainer(callbacks=callbacks, logger=loggers or False, plugins=plugins, **kwargs)
 
     def _trainer(self, **settings: Any) -> L.Trainer:
         try:
-            return super().instantiate_trainer(**settings)
+            trainer = super().instantiate_trainer(**settings)
         except (MisconfigurationException, ValueError) as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+        if self.config_init["trainer"].get("sync_batchnorm") and trainer.strategy.root_device.type == "cpu":
+            raise UserError("trainer.sync_batchnorm: PyTorch has it for GPUs alone; leave it out on a CPU")
+        return trainer
 
     def plain_config(self) -> dict[str, Any]:
         """The resolved configuration in plain values."""

@@ -14,6 +14,7 @@ from gkd_lightning.pipeline.callbacks.interrupt import StopWithCheckpoint
 from gkd_lightning.pipeline.callbacks.progress import Progress
 from gkd_lightning.pipeline.callbacks.selection import BestOnSource, Selection
 from gkd_lightning.pipeline.callbacks.steps import KeyedSteps
+from gkd_lightning.pipeline.callbacks.waiting import WaitingForData
 
 if TYPE_CHECKING:
     from gkd_lightning.pipeline.callbacks.conflict import GradientConflict
@@ -31,6 +32,7 @@ __all__ = [
     "RunCosts",
     "Selection",
     "StopWithCheckpoint",
+    "WaitingForData",
     "resume_checkpoint",
 ]
 
