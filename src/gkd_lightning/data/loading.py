@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -141,36 +142,46 @@ class CollateDomain:
         }
 
 
+@dataclass
+class Waiting:
+    """Seconds that whoever iterates over a loader has waited for its batches."""
+
+    seconds: float = 0.0
+
+
 class Loader(DataLoader[dict[str, Any]]):
     """A loader that tells a user's mistake in one line, also when a worker process found it.
 
     Attributes:
-        waited: seconds that whoever iterates has waited for batches.
+        waiting: counted over all iterations.
     """
 
-    waited = 0.0
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.waiting = Waiting()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        return self._told_in_one_line(super().__iter__())
+        return _told_in_one_line(super().__iter__(), self.waiting)
 
-    def _told_in_one_line(self, batches: Iterator[dict[str, Any]] | None) -> Iterator[dict[str, Any]]:
-        while batches is not None:
-            begun = time.perf_counter()
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except UserError as error:
-                whole, told = str(error), str(error).rpartition(f"{UserError.__name__}: ")[2].strip()
-                # torch's frames form a cycle with the error. Collected later as a cycle, the iterator would wait five
-                # seconds for every worker, because the handles it watches them by are gone first.
-                error.__traceback__, batches = None, None
-                one_line = UserError(told)
-                if told != whole:
-                    one_line.add_note(whole)  # what happened in the worker, for --traceback
-                raise one_line from None
-            self.waited += time.perf_counter() - begun
-            yield batch
+
+def _told_in_one_line(batches: Iterator[dict[str, Any]] | None, waiting: Waiting) -> Iterator[dict[str, Any]]:
+    while batches is not None:
+        begun = time.perf_counter()
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except UserError as error:
+            whole, told = str(error), str(error).rpartition(f"{UserError.__name__}: ")[2].strip()
+            # torch's frames form a cycle with the error. Collected later as a cycle, the iterator would wait five
+            # seconds for every worker, because the handles it watches them by are gone first.
+            error.__traceback__, batches = None, None
+            one_line = UserError(told)
+            if told != whole:
+                one_line.add_note(whole)  # what happened in the worker, for --traceback
+            raise one_line from None
+        waiting.seconds += time.perf_counter() - begun
+        yield batch
 
 
 class TrainLoader(Loader):

@@ -51,13 +51,13 @@ class WaitingForData(L.Callback):
         self._batches += 1
         if self._batches < WINDOW and self._batches != 0:
             return
-        waiting = loader.waited - self._waited
+        waiting = loader.waiting.seconds - self._waited
         share = waiting / (waiting + self._working)
         if self._batches == WINDOW and share > SHARE and (data.workers or trainer.strategy.root_device.type != "cpu"):
             self._said = True
             if trainer.is_global_zero:
                 print(f"{self.title}: {share:.0%} of the time is waiting for data; {advice(data, loader)}", flush=True)
-        self._batches, self._working, self._waited = 0, 0.0, loader.waited
+        self._batches, self._working, self._waited = 0, 0.0, loader.waiting.seconds
 
 
 def advice(data: TrainingModule, loader: TrainLoader) -> str:
