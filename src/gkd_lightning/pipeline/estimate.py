@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from gkd_lightning.data.sampling import steps_per_epoch
 from gkd_lightning.encoders import merged
 from gkd_lightning.errors import UserError
 from gkd_lightning.pipeline.compose import get_value, set_value
-from gkd_lightning.pipeline.counting import MetaOperations, SavedActivations
+from gkd_lightning.pipeline.counting import HalfProducts, MetaOperations, SavedActivations
 from gkd_lightning.pipeline.datasets import build_dataset, dataset_specs
 from gkd_lightning.pipeline.explain import explain
 from gkd_lightning.pipeline.layout import processes
@@ -29,6 +30,7 @@ from gkd_lightning.pipeline.yaml_text import interpolate
 
 _BATCH = 4
 """Images of the counted step; half of them are masked in stage 1, as in any even batch."""
+_MIXED = ("bf16-mixed", "16-mixed", "bf16", "16")
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,9 @@ class StageCost:
         images: that the training sees; None if nobody knows the size of its data set.
         artefact_bytes: size of what it hands on.
         checkpoint_bytes: size of its `resume.ckpt`, which goes when the stage is finished.
-        memory_bytes: that training takes on each device, in full precision: weights, gradients, the two moments of
+        memory_bytes: that training takes on each device, at its precision: weights, gradients, the two moments of
             AdamW, and the activations kept for the backward pass. Left out are the matching and the losses of stage 2,
-            buffers that live shorter than a pass, and what PyTorch and the driver need for themselves; mixed precision
-            keeps a part of the activations in half the size.
+            buffers that live shorter than a pass, and what PyTorch and the driver need for themselves.
         images_at_once: of one forward pass on one device.
         devices: that it asks for, over all nodes; None for all of a machine.
     """
@@ -94,7 +95,8 @@ def stage_cost(stage: PlannedStage, at_once: int | None = None) -> StageCost | N
     size = get_value(config, "data.init_args.image_size")
     if not isinstance(size, int) or not isinstance(config.get("model"), Mapping):
         return None
-    counted = _counted(json.dumps(_without_weights(config["model"]), sort_keys=True), size)
+    mixed = str(get_value(config, "trainer.precision")) in _MIXED
+    counted = _counted(json.dumps(_without_weights(config["model"]), sort_keys=True), size, mixed)
     if counted is None:
         return None
     at_once = at_once or _images_at_once(config)
@@ -106,7 +108,7 @@ def stage_cost(stage: PlannedStage, at_once: int | None = None) -> StageCost | N
         images_of(config),
         artefact_bytes=4 * counted.handed_on,
         checkpoint_bytes=resumable,
-        memory_bytes=resumable + 4 * counted.trainable + int(counted.saved_bytes * at_once),
+        memory_bytes=resumable + 4 * counted.trainable - counted.halved + int(counted.saved_bytes * at_once),
         images_at_once=at_once,
         devices=_devices(config),
     )
@@ -146,7 +148,7 @@ def summary(plans: Iterable[Plan], folder: Path, tflops: float | None) -> list[s
             f"{_si(free)}B are free" + ("" if free > kept + passing else ": TOO LITTLE")
         )
         lines.append(
-            f"memory: {_si(max(c.memory_bytes for c in counted))}B a device for the largest stage in full precision: "
+            f"memory: {_si(max(c.memory_bytes for c in counted))}B a device for the largest stage: "
             "weights, gradients, optimizer, activations; without stage 2's losses, passing buffers, the libraries' own"
         )
     wanted = {"all" if cost.devices is None else str(cost.devices) for cost in counted}
@@ -181,17 +183,19 @@ def _without_weights(value: Any) -> Any:
 
 
 class _Counts(NamedTuple):
-    """Parameters, those that learn, those handed on; operations and bytes kept for the backward pass of an image."""
+    """Parameters, those that learn, those handed on; operations and bytes kept for the backward pass of an image; bytes
+    that bf16 saves in the weights."""
 
     parameters: int
     trainable: int
     handed_on: int
     flops: float
     saved_bytes: float
+    halved: int
 
 
 @cache
-def _counted(model_config: str, size: int) -> _Counts | None:
+def _counted(model_config: str, size: int, mixed: bool) -> _Counts | None:
     """Build the model without values and take its `dry_step`; None if it has none."""
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--model", type=L.LightningModule)
@@ -202,17 +206,23 @@ def _counted(model_config: str, size: int) -> _Counts | None:
         raise UserError(explain(str(error), {"model": L.LightningModule})) from error
     if not hasattr(model, "dry_step"):
         return None
+    from gkd_lightning.distill.base import Distillation
+
     model.to("meta")  # some constructors in the libraries do not ask for the default device
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     handed_on = getattr(model, "segmenter", None) or getattr(model, "student", None) or model.encoder
     images = torch.empty(_BATCH, 3, size, size, dtype=torch.uint8, device="meta")
     with MetaOperations() as operations:
-        with SavedActivations([*model.parameters(), *model.buffers()]) as saved:
+        saved = SavedActivations([*model.parameters(), *model.buffers()])
+        with saved, HalfProducts(saved) if mixed else nullcontext():
             loss = model.dry_step(images)
         loss.backward()
     exported = sum(parameter.numel() for parameter in merged(handed_on).parameters())
-    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH)
+    teacher = getattr(model, "teacher", None) if mixed and isinstance(model, Distillation) else None
+    halved = 0 if teacher is None else 2 * sum(parameter.numel() for parameter in teacher.parameters())
+    halved -= 2 * trainable if mixed else 0  # autocast keeps their bf16 copies until the backward pass
+    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH, halved)
 
 
 def images_of(config: Mapping[str, Any]) -> int | None:
