@@ -85,7 +85,7 @@ def test_views_and_real_tensors_are_never_remembered() -> None:
 
 
 def test_bf16_by_hand() -> None:
-    """Products take and give two bytes a value, the norm reads and keeps four; the weights' copies are no activation."""
+    """Products take and give two bytes a value, the norm reads and keeps four; copies of weights are left out."""
     with torch.device("meta"):
         norm, up, down = nn.LayerNorm(8), nn.Linear(8, 16), nn.Linear(16, 8)
         x = torch.empty(2, 3, 8, requires_grad=True)

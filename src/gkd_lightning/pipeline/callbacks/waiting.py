@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 
-from gkd_lightning.data.loading import DistillationView, TrainLoader
-from gkd_lightning.data.module_base import TrainingModule
-from gkd_lightning.data.modules import ProxyDataModule
+if TYPE_CHECKING:  # `gkd fit --help` needs no data
+    from gkd_lightning.data.loading import TrainLoader
+    from gkd_lightning.data.module_base import TrainingModule
 
 SHARE = 0.1
 """Of a training's time, above which waiting is worth a line."""
@@ -44,6 +44,9 @@ class WaitingForData(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Look at the clock at the end of a window."""
+        from gkd_lightning.data.loading import TrainLoader
+        from gkd_lightning.data.module_base import TrainingModule
+
         loader, data = trainer.train_dataloader, getattr(trainer, "datamodule", None)
         if self._said or not isinstance(loader, TrainLoader) or not isinstance(data, TrainingModule):
             return
@@ -62,6 +65,9 @@ class WaitingForData(L.Callback):
 
 def advice(data: TrainingModule, loader: TrainLoader) -> str:
     """What helps: workers while there are cores for them, then less work for each."""
+    from gkd_lightning.data.loading import DistillationView
+    from gkd_lightning.data.modules import ProxyDataModule
+
     free = data.free_workers
     if data.workers < free:
         return f"data.num_workers is {data.workers}, there are cores for {free}"
