@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import sys
 from pathlib import Path
@@ -46,6 +47,12 @@ def test_the_scripts(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "task:data.batch_size=8",
         "--submit",
         "slurm",
+        "--set",
+        "trainer.accelerator=gpu",
+        "--set",
+        "task:data.num_workers=12",
+        "--set",
+        "domain_agnostic:trainer.accelerator=cpu",
         "--sbatch=--partition=gpu",
         "--dry-run",
     ]
@@ -59,6 +66,10 @@ def test_the_scripts(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1] == "#!/bin/bash"
     for directive in ("--nodes=1", "--ntasks-per-node=4", "--gpus-per-node=4", "--requeue", "--partition=gpu"):
         assert f"#SBATCH {directive}" in lines
+    assert [re.findall(r"--cpus-per-task=(\d+)", script) for script in scripts] == [["3"], ["3"], ["13"], ["8"]]
+    # the evaluation of this study is a CPU's
+    assert ["--gpus-per-node" in script for script in scripts] == [True, False, True, False]
+    assert lines.index('export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"') < len(lines) - 1
     assert "#SBATCH --signal=SIGUSR1@120" in lines  # what Lightning's SLURMEnvironment saves and requeues upon
     stage = lines[0]
     assert lines[-1].startswith(f"{sys.executable} -m gkd_lightning.cli run study.yaml ")

@@ -11,7 +11,7 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from gkd_lightning.chain.operation_counts import MetaOperations, SavedActivations
+from gkd_lightning.chain.operation_counts import HalfProducts, MetaOperations, SavedActivations
 from gkd_lightning.distill import DomainGeneralDistillation
 from gkd_lightning.segment import TaskLearning
 from tests.chain.artefacts import HEAD, spec
@@ -82,3 +82,16 @@ def test_views_and_real_tensors_are_never_remembered() -> None:
         assert x.t().untyped_storage() is x.untyped_storage()
         assert x.unsqueeze_(0).shape == (1, 2, 3)
         assert [(torch.ones(2) * value).sum().item() for value in (1, 3)] == [2, 6]
+
+
+def test_bf16_by_hand() -> None:
+    """Products take and give two bytes a value, the norm reads and keeps four; copies of weights are left out."""
+    with torch.device("meta"):
+        norm, up, down = nn.LayerNorm(8), nn.Linear(8, 16), nn.Linear(16, 8)
+        x = torch.empty(2, 3, 8, requires_grad=True)
+    saved = SavedActivations([*norm.parameters(), *up.parameters(), *down.parameters()])
+    with MetaOperations(), saved, HalfProducts(saved):
+        y = x + down(nn.functional.gelu(up(norm(x))))
+    assert y.dtype == torch.float32  # the residual stream
+    statistics, tokens = 2 * 4, 6
+    assert saved.bytes == tokens * (8 * 4 + statistics + 8 * 2 + 16 * 2 + 16 * 2)

@@ -44,10 +44,19 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     command += ["--set", "data.num_workers=0"]
     assert main([*command, "--probe", "1"]) == 0
     line, last = capsys.readouterr().out.splitlines()[-2:]
-    assert re.match(r"task-\w{12} +\d+\.\d img/s +\d+\.\d\d GB peak +\d+% waiting for data  .* each, 2 like it$", line)
+    assert re.match(
+        r"task-\w{12} +\d+\.\d img/s +\d+\.\d\d GB peak \(\d+\.\d\d estimated\) +\d+% waiting for data "
+        r" .* each, 2 like it$",
+        line,
+    )
     assert last.startswith("all 2 stages one after another: ")
     assert not (tmp_path / "out").exists()
-    for wrong, complaint in ((["0"], "--probe 0: give 1 or more"), (["1", "--dry-run"], "not together with --dry-run")):
+    for wrong, complaint in (
+        (["0"], "--probe 0: give 1 or more"),
+        (["1", "--dry-run"], "not together with --dry-run"),
+        (["1", "--memory", "4"], "--memory: only together with --fit-batch"),
+        (["1", "--fit-batch"], "--fit-batch: on a CPU say with --memory"),
+    ):
         assert main([*command, "--probe", *wrong]) == 2
         assert complaint in capsys.readouterr().err
     assert main([*command, "--probe", "1", "--set", "trainer.max_steps=2"]) == 2

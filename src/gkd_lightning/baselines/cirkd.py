@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -126,7 +127,8 @@ class CIRKD(DistillationTerm):
     """``logit KD + pair_weight * pair_relation + pixel_weight * pixels' memory + region_weight * regions' memory``.
 
     The batch's own vectors are put into the memory before it is sampled. With several devices every rank keeps a memory
-    of all ranks' pixels.
+    of all ranks' pixels, and all memories are equal without being sent: each starts from the run's seed, takes in the
+    same gathered vectors in the same order, and draws as the first rank does.
 
     Args:
         pair_weight: of `pair_relation`.
@@ -179,7 +181,7 @@ class CIRKD(DistillationTerm):
     def forward(self, student: View, teacher: View, labels: Tensor, keys: Tensor) -> dict[str, Tensor]:
         """See `DistillationTerm.forward`."""
         ours, theirs = student.map, teacher.map
-        pixel, region = self.memory_terms(ours, theirs, labels, torch.randperm)
+        pixel, region = self.memory_terms(ours, theirs, labels, _permutation(labels.device))
         terms = {
             "pairs": self.pair_weight * pair_relation(ours, theirs, self.tau),
             "pixels": self.pixel_weight * pixel,
@@ -212,8 +214,21 @@ class CIRKD(DistillationTerm):
         return pixel, region
 
 
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _permutation(device: torch.device) -> Permutation:
+    """The process's own draws; with several ranks those of the first, for every rank keeps the same memory."""
+    if not _distributed():
+        return torch.randperm
+    seed = torch.randint(2**62, (1,)).to(device)
+    torch.distributed.broadcast(seed, src=0)
+    return partial(torch.randperm, generator=torch.Generator().manual_seed(int(seed)))
+
+
 def _of_all_ranks(tensor: Tensor) -> Tensor:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not _distributed():
         return tensor
     parts = [torch.empty_like(tensor) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(parts, tensor.contiguous())

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,8 +17,8 @@ import jsonargparse
 import lightning as L
 import torch
 
-from gkd_lightning.chain.devices import devices
-from gkd_lightning.chain.operation_counts import MetaOperations, SavedActivations
+from gkd_lightning.chain.devices import processes
+from gkd_lightning.chain.operation_counts import HalfProducts, MetaOperations, SavedActivations
 from gkd_lightning.chain.plan import Plan, PlannedStage
 from gkd_lightning.data import steps_per_epoch
 from gkd_lightning.encoders import merged
@@ -26,6 +27,7 @@ from gkd_lightning.recipes import build_dataset, dataset_specs, explain, get_val
 
 _BATCH = 4
 """Images of the counted step; half of them are masked in stage 1, as in any even batch."""
+_MIXED = ("bf16-mixed", "16-mixed", "bf16", "16")
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,9 @@ class StageCost:
         images: that the training sees; None if nobody knows the size of its data set.
         artefact_bytes: size of what it hands on.
         checkpoint_bytes: size of its `resume.ckpt`, which goes when the stage is finished.
-        memory_bytes: that training takes on each device, in full precision: weights, gradients, the two moments of
+        memory_bytes: that training takes on each device, at its precision: weights, gradients, the two moments of
             AdamW, and the activations kept for the backward pass. Left out are the matching and the losses of stage 2,
-            buffers that live shorter than a pass, and what PyTorch and the driver need for themselves; mixed precision
-            keeps a part of the activations in half the size.
+            buffers that live shorter than a pass, and what PyTorch and the driver need for themselves.
         images_at_once: of one forward pass on one device.
         devices: that it asks for, over all nodes; None for all of a machine.
     """
@@ -72,8 +73,12 @@ class StageCost:
         )
 
 
-def stage_cost(stage: PlannedStage) -> StageCost | None:
+def stage_cost(stage: PlannedStage, at_once: int | None = None) -> StageCost | None:
     """Count one stage; None if its model has no `dry_step`, or needs a segmenter that is not trained yet.
+
+    Args:
+        stage: what is counted.
+        at_once: images of one forward pass on one device; None is what its configuration says.
 
     Raises:
         UserError: arguments that the model does not take.
@@ -87,10 +92,11 @@ def stage_cost(stage: PlannedStage) -> StageCost | None:
     size = get_value(config, "data.init_args.image_size")
     if not isinstance(size, int) or not isinstance(config.get("model"), Mapping):
         return None
-    counted = _counted(json.dumps(_without_weights(config["model"]), sort_keys=True), size)
+    mixed = str(get_value(config, "trainer.precision")) in _MIXED
+    counted = _counted(json.dumps(_without_weights(config["model"]), sort_keys=True), size, mixed)
     if counted is None:
         return None
-    at_once = _images_at_once(config)
+    at_once = at_once or _images_at_once(config)
     resumable = 4 * (counted.parameters + 2 * counted.trainable)
     return StageCost(
         counted.parameters,
@@ -99,7 +105,7 @@ def stage_cost(stage: PlannedStage) -> StageCost | None:
         images_of(config),
         artefact_bytes=4 * counted.handed_on,
         checkpoint_bytes=resumable,
-        memory_bytes=resumable + 4 * counted.trainable + int(counted.saved_bytes * at_once),
+        memory_bytes=resumable + 4 * counted.trainable - counted.halved + int(counted.saved_bytes * at_once),
         images_at_once=at_once,
         devices=_devices(config),
     )
@@ -139,7 +145,7 @@ def cost_summary(plans: Iterable[Plan], folder: Path, tflops: float | None) -> l
             f"{_si(free)}B are free" + ("" if free > kept + passing else ": TOO LITTLE")
         )
         lines.append(
-            f"memory: {_si(max(c.memory_bytes for c in counted))}B a device for the largest stage in full precision: "
+            f"memory: {_si(max(c.memory_bytes for c in counted))}B a device for the largest stage: "
             "weights, gradients, optimizer, activations; without stage 2's losses, passing buffers, the libraries' own"
         )
     wanted = {"all" if cost.devices is None else str(cost.devices) for cost in counted}
@@ -174,17 +180,19 @@ def _without_weights(value: Any) -> Any:
 
 
 class _Counts(NamedTuple):
-    """Parameters, those that learn, those handed on; operations and bytes kept for the backward pass of an image."""
+    """Parameters, those that learn, those handed on; operations and bytes kept for the backward pass of an image; bytes
+    that bf16 saves in the weights."""
 
     parameters: int
     trainable: int
     handed_on: int
     flops: float
     saved_bytes: float
+    halved: int
 
 
 @cache
-def _counted(model_config: str, size: int) -> _Counts | None:
+def _counted(model_config: str, size: int, mixed: bool) -> _Counts | None:
     """Build the model without values and take its `dry_step`; None if it has none."""
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--model", type=L.LightningModule)
@@ -195,17 +203,23 @@ def _counted(model_config: str, size: int) -> _Counts | None:
         raise UserError(explain(str(error), {"model": L.LightningModule})) from error
     if not hasattr(model, "dry_step"):
         return None
+    from gkd_lightning.distill import Distillation
+
     model.to("meta")  # some constructors in the libraries do not ask for the default device
     parameters = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     handed_on = getattr(model, "segmenter", None) or getattr(model, "student", None) or model.encoder
     images = torch.empty(_BATCH, 3, size, size, dtype=torch.uint8, device="meta")
     with MetaOperations() as operations:
-        with SavedActivations([*model.parameters(), *model.buffers()]) as saved:
+        saved = SavedActivations([*model.parameters(), *model.buffers()])
+        with saved, HalfProducts(saved) if mixed else nullcontext():
             loss = model.dry_step(images)
         loss.backward()
     exported = sum(parameter.numel() for parameter in merged(handed_on).parameters())
-    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH)
+    teacher = getattr(model, "teacher", None) if mixed and isinstance(model, Distillation) else None
+    halved = 0 if teacher is None else 2 * sum(parameter.numel() for parameter in teacher.parameters())
+    halved -= 2 * trainable if mixed else 0  # autocast keeps their bf16 copies until the backward pass
+    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH, halved)
 
 
 def images_of(config: Mapping[str, Any]) -> int | None:
@@ -219,17 +233,22 @@ def images_of(config: Mapping[str, Any]) -> int | None:
         return None
     if isinstance(limit, int):
         return epochs * limit * batch
-    spec = dataset_specs(config).get("dataset")
-    if spec is None:
-        return None
-    try:
-        length = _length(build_dataset("data", "dataset", spec))
-    except UserError:  # it does not know where to look: no root, no GKD_DATA
-        return None
+    length = training_images(config)
     if length is None:
         return None
     steps = steps_per_epoch(length, batch, int(get_value(config, "data.init_args.repeats", 1)))
     return epochs * int(steps * (1.0 if limit is None else float(limit))) * batch
+
+
+def training_images(config: Mapping[str, Any]) -> int | None:
+    """Images of a stage's training data; None if nobody knows."""
+    spec = dataset_specs(config).get("dataset")
+    if spec is None:
+        return None
+    try:
+        return _length(build_dataset("data", "dataset", spec))
+    except UserError:  # it does not know where to look: no root, no GKD_DATA
+        return None
 
 
 def _length(dataset: Any) -> int | None:
@@ -251,7 +270,7 @@ def _images_at_once(config: Mapping[str, Any]) -> int:
 
 def split_over(config: Mapping[str, Any]) -> int:
     """Devices that share a stage's batches: over all nodes, and here where all of a machine's are asked for."""
-    return devices(dict(config)) * int(get_value(config, "trainer.num_nodes") or 1)
+    return processes(config.get("trainer") or {})
 
 
 def _devices(config: Mapping[str, Any]) -> int | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gkd_lightning.data import split_batch
 from gkd_lightning.recipes import Config, get_value
@@ -28,6 +29,11 @@ def devices(config: Config) -> int:
         return 1
 
 
+def processes(trainer: Mapping[str, Any]) -> int:
+    """Processes that train a stage together, over all nodes; `trainer` is its configuration's section."""
+    return devices({"trainer": dict(trainer)}) * int(trainer.get("num_nodes") or 1)
+
+
 def check_batch(config: Config) -> None:
     """See to it that a stage's global batch can be shared, before the stages above it have trained for days.
 
@@ -36,5 +42,8 @@ def check_batch(config: Config) -> None:
     """
     batch = get_value(config, "data.batch_size")
     if isinstance(batch, int):
-        nodes = int(get_value(config, "trainer.num_nodes") or 1)
-        split_batch(batch, devices(config) * nodes, int(get_value(config, "trainer.accumulate_grad_batches") or 1))
+        split_batch(
+            batch,
+            processes(config.get("trainer") or {}),
+            int(get_value(config, "trainer.accumulate_grad_batches") or 1),
+        )

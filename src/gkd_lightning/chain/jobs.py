@@ -14,6 +14,7 @@ from gkd_lightning.chain.devices import devices
 from gkd_lightning.chain.execution import LOG, failure, forget
 from gkd_lightning.chain.lock import locked
 from gkd_lightning.chain.plan import Plan, PlannedStage
+from gkd_lightning.cores import SHARE, cores
 from gkd_lightning.errors import UserError
 
 Command = Callable[[PlannedStage], list[str]]
@@ -118,16 +119,13 @@ class _Pool:
 
 def _share(given: Mapping[str, str], slot: int, jobs: int, gpus: list[str]) -> dict[str, str]:
     """What one of the processes may use of the machine, as environment variables."""
-    share = {}
+    own = str(max(cores(given) // jobs, 1))
+    share = {SHARE: own}
     if "OMP_NUM_THREADS" not in given:
-        share["OMP_NUM_THREADS"] = str(max(_cores() // jobs, 1))
+        share["OMP_NUM_THREADS"] = own
     if len(gpus) > 1:
         share["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
     return share
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _visible_gpus() -> list[str]:

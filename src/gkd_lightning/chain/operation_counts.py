@@ -17,7 +17,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.flop_counter import FlopCounterMode
 
 _FORMULAS: Mapping[Any, Callable[..., int]] = FlopCounterMode(display=False).flop_registry
@@ -131,9 +131,16 @@ class SavedActivations(TorchFunctionMode):
 
     def __init__(self, excluded: list[Tensor]) -> None:
         super().__init__()
-        self._excluded = {id(storage): storage for storage in (tensor.untyped_storage() for tensor in excluded)}
+        self._excluded: dict[int, Any] = {}
+        for tensor in excluded:
+            self.exclude(tensor)
         self._kept: dict[int, Any] = {}
         self._hooks: AbstractContextManager[None] = saved_tensors_hooks(self._keep, _same)
+
+    def exclude(self, tensor: Tensor) -> None:
+        """Do not count it."""
+        storage = tensor.untyped_storage()
+        self._excluded[id(storage)] = storage
 
     @property
     def bytes(self) -> int:
@@ -167,6 +174,55 @@ class SavedActivations(TorchFunctionMode):
         if id(storage) not in self._excluded:
             self._kept[id(storage)] = storage
         return tensor
+
+
+class HalfProducts(TorchFunctionMode):
+    """Autocast to bf16 for tensors without values, which PyTorch's own leaves alone: products in half the size.
+
+    Normalisation and softmax are taken back to full precision, as on a GPU; all else follows its inputs. A parameter is
+    cast once, whatever the number of images, and no activation.
+
+    Args:
+        saved: counts the activations.
+    """
+
+    def __init__(self, saved: SavedActivations) -> None:
+        super().__init__()
+        self._saved = saved
+        self._cast: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        """Cast what goes in."""
+        kwargs = kwargs or {}
+        if func in _PRODUCTS:
+            args, kwargs = tree_map(self._half, args), tree_map(self._half, kwargs)
+        elif func in _FULL:
+            args, kwargs = tree_map(_full, args), tree_map(_full, kwargs)
+        return func(*args, **kwargs)
+
+    def _half(self, value: Any) -> Any:
+        if not isinstance(value, Tensor) or value.dtype != torch.float32:
+            return value
+        if not isinstance(value, torch.nn.Parameter):
+            return value.to(torch.bfloat16)
+        if id(value) not in self._cast:
+            self._cast[id(value)] = value, value.to(torch.bfloat16)
+            self._saved.exclude(self._cast[id(value)][1])
+        return self._cast[id(value)][1]
+
+
+_PRODUCTS = {
+    F.linear, F.conv2d, F.conv_transpose2d, F.scaled_dot_product_attention, torch.matmul, torch.bmm, torch.einsum,
+    torch.baddbmm, torch.addmm, torch.mm, Tensor.matmul, Tensor.__matmul__, Tensor.bmm, Tensor.mm,
+}  # fmt: skip
+_FULL = {
+    F.layer_norm, F.group_norm, F.softmax, F.log_softmax, F.normalize, F.mse_loss, F.l1_loss, F.cosine_similarity,
+    torch.softmax, torch.log_softmax, Tensor.softmax, Tensor.log_softmax, torch.cdist, torch.layer_norm,
+}  # fmt: skip
+
+
+def _full(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.dtype == torch.bfloat16 else value
 
 
 def _same(tensor: Tensor) -> Tensor:

@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gkd_lightning.chain.plan import Plan, PlannedStage
+from gkd_lightning.cores import AUTO
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
-from gkd_lightning.recipes import get_value
+from gkd_lightning.recipes import Config, get_value
 
 WARNING_SECONDS = 120
 """Between the signal and the end of a job: enough to write a checkpoint of a ViT-B with its optimiser."""
 JUDGE = "evaluate"
+CORES = 8
+"""Of a process whose `data.num_workers` is ``auto``: it then takes what the job has."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,13 @@ def jobs_of(plan: Plan, recipe: str, options: Sequence[str], sbatch: Sequence[st
     names = {stage.hash: stage.directory.name for stage in waiting}
     jobs = []
     for stage in waiting:
-        nodes, devices = _layout(stage)
         command = ["run", recipe, *options, "--only", stage.directory.name, "--launch", "srun"]
         after = tuple(names[parent.hash] for parent in stage.parents if parent.hash in names)
-        jobs.append(
-            Job(stage.directory.name, _script(plan, stage.directory.name, nodes, devices, sbatch, command), after)
-        )
+        asked = [*_asked(stage.config, *_layout(stage)), *sbatch]
+        jobs.append(Job(stage.directory.name, _script(plan, stage.directory.name, asked, command), after))
     if plan.evaluation:
         lasts = dict.fromkeys(names[run.stages[-1].hash] for run in plan.runs if run.stages[-1].hash in names)
-        script = _script(plan, JUDGE, 1, 1, sbatch, ["run", recipe, *options])
+        script = _script(plan, JUDGE, [*_asked(plan.evaluation, 1, 1), *sbatch], ["run", recipe, *options])
         jobs.append(Job(JUDGE, script, tuple(lasts)))
     return jobs
 
@@ -104,23 +105,30 @@ def _layout(stage: PlannedStage) -> tuple[int, int]:
     return int(get_value(stage.config, "trainer.num_nodes", 1)), devices
 
 
-def _script(plan: Plan, name: str, nodes: int, devices: int, sbatch: Sequence[str], command: Sequence[str]) -> str:
+def _asked(config: Config, nodes: int, devices: int) -> list[str]:
+    """Nodes, processes and their cores: one to compute and one for each that loads; GPUs unless it says ``cpu``."""
+    workers = get_value(config, "data.num_workers", AUTO)
+    cores = CORES if workers == AUTO else int(workers) + 1
+    asked = [f"--nodes={nodes}", f"--ntasks-per-node={devices}", f"--cpus-per-task={cores}"]
+    on_cpu = get_value(config, "trainer.accelerator") == "cpu"
+    return asked if on_cpu else [*asked, f"--gpus-per-node={devices}"]
+
+
+def _script(plan: Plan, name: str, asked: Sequence[str], command: Sequence[str]) -> str:
     logs = plan.out.resolve() / "slurm"
     directives = [
         f"--job-name=gkd-{name}",
-        f"--nodes={nodes}",
-        f"--ntasks-per-node={devices}",
-        f"--gpus-per-node={devices}",
         f"--output={logs / name}-%j.log",
         "--open-mode=append",
         "--requeue",
         f"--signal=SIGUSR1@{WARNING_SECONDS}",
-        *sbatch,
+        *asked,
     ]
     lines = ["#!/bin/bash", *(f"#SBATCH {directive}" for directive in directives), "set -euo pipefail"]
     lines += [
         f"cd {shlex.quote(str(Path.cwd()))}",
         "export NO_ALBUMENTATIONS_UPDATE=1",
+        'export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',  # which srun has not taken from the job since SLURM 22.05
         shlex.join([sys.executable, "-m", "gkd_lightning.cli", *command]),
     ]
     return "\n".join(lines) + "\n"

@@ -16,7 +16,7 @@ import lightning as L
 import torch
 import yaml
 from jsonargparse.typing import PositiveInt
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from gkd_lightning.chain.callbacks import (
@@ -30,13 +30,17 @@ from gkd_lightning.chain.callbacks import (
     RunCosts,
     Selection,
     StopWithCheckpoint,
+    WaitingForData,
     resume_checkpoint,
 )
+from gkd_lightning.chain.callbacks.saved_config import SavedConfig
+from gkd_lightning.chain.devices import processes
 from gkd_lightning.chain.logger import RunLogger, finish_wandb
 from gkd_lightning.chain.provenance import git_commit, input_files, versions
 from gkd_lightning.chain.resume import checkpoint_problem
+from gkd_lightning.chain.strategy import SyncBatchNorm, check_strategy, strategy
 from gkd_lightning.errors import UserError
-from gkd_lightning.files import atomic_write, canonical_hash, write_json
+from gkd_lightning.files import canonical_hash, write_json
 from gkd_lightning.recipes import (
     compose,
     dump_yaml,
@@ -74,34 +78,6 @@ _ROOTS = {
 """Top-level keys of a configuration, with the class behind each section: candidates for the nearest key."""
 
 
-class _SaveConfig(SaveConfigCallback):
-    """`config.yaml` in the run's folder after the first step, so that a run that never starts leaves nothing."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs, save_to_log_dir=False)
-        self._written = False
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Too early."""
-
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        """Write once, on the first rank."""
-        if self._written:
-            return
-        self._written = True
-        if trainer.is_global_zero:
-            self.save_config(trainer, trainer.lightning_module, "fit")
-
-    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Atomically, whatever the loggers are, and to the loggers."""
-        text = self.parser.dump(self.config, skip_none=False, skip_validation=True, format="yaml")
-        with atomic_write(Path(trainer.default_root_dir) / "config.yaml") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        config = parse_dumped(text)
-        for logger in trainer.loggers:
-            logger.log_hyperparams(config)  # the whole configuration for W&B and TensorBoard, once
-
-
 def _load(text: str) -> Any:
     return interpolate(parse_yaml(text))
 
@@ -134,7 +110,7 @@ class StageCLI(LightningCLI):
             datamodule_class=L.LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            save_config_callback=_SaveConfig if verb == "fit" else None,
+            save_config_callback=SavedConfig if verb == "fit" else None,
             trainer_defaults=_TRAINER_DEFAULTS,
             seed_everything_default=0,
             parser_kwargs={
@@ -186,6 +162,7 @@ class StageCLI(LightningCLI):
                 self.config = parser.parse_args(args)
             except argparse.ArgumentError as error:
                 raise UserError(explain(str(error), _ROOTS)) from error
+        check_strategy(self.config["trainer"]["strategy"])
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer."""
@@ -195,30 +172,40 @@ class StageCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add what every run has: keyed steps, costs, progress, metrics on disk, resumable and atomic files."""
         given = self.config_init["trainer"]
+        given["strategy"] = strategy(given["strategy"], processes(given.as_dict()))
         directory = given["default_root_dir"]
         if str(given.get("precision")) in ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16"):
             raise UserError(f"trainer.precision: {given['precision']}: losses and statistics need fp32, use bf16-mixed")
-        callbacks = _as_list(given.get("callbacks"))
+        callbacks, title = _as_list(given.get("callbacks")), self.config_init["title"] or Path(directory).name
         if given.get("enable_progress_bar") in (None, True):
-            callbacks.append(Progress(self.config_init["title"] or Path(directory).name))
+            callbacks.append(Progress(title))
         callbacks.append(Float32Products(self.config_init["float32_matmul_precision"]))
         if self.verb != "fit":
             return self._trainer(callbacks=callbacks, logger=False, enable_checkpointing=False, **kwargs)
         best = BestOnSource(directory) if self.config_init["selection"] == "source-val" else None
         self.export = ExportArtefact(directory, self.provenance(), best)
         callbacks += [best] if best is not None else []
-        callbacks += [KeyedSteps(int(self.config_init["seed_everything"])), self.costs, self.export]
+        callbacks += [
+            WaitingForData(title),
+            KeyedSteps(int(self.config_init["seed_everything"])),
+            self.costs,
+            self.export,
+        ]
         callbacks += [resume_checkpoint(directory, self.config_init["resume_every"]), StopWithCheckpoint(directory)]
         loggers = [] if given.get("logger") is False else [RunLogger(directory)]
         loggers += [logger for logger in _as_list(given.get("logger")) if logger is not True]
         plugins = [*_as_list(given.get("plugins")), AtomicCheckpointIO()]
+        plugins += [SyncBatchNorm()] if given.get("sync_batchnorm") else []
         return self._trainer(callbacks=callbacks, logger=loggers or False, plugins=plugins, **kwargs)
 
     def _trainer(self, **settings: Any) -> L.Trainer:
         try:
-            return super().instantiate_trainer(**settings)
+            trainer = super().instantiate_trainer(**settings)
         except (MisconfigurationException, ValueError) as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+        if self.config_init["trainer"].get("sync_batchnorm") and trainer.strategy.root_device.type == "cpu":
+            raise UserError("trainer.sync_batchnorm: PyTorch has it for GPUs alone; leave it out on a CPU")
+        return trainer
 
     def plain_config(self) -> dict[str, Any]:
         """The resolved configuration in plain values."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gkd_lightning.chain.cost import images_of, split_over, time_text
+import torch
+
+from gkd_lightning.chain.cost import images_of, split_over, stage_cost, time_text, training_images
 from gkd_lightning.chain.execution import ARTEFACTS, STAGE_CONFIG, alike
+from gkd_lightning.chain.fitting import FittedBatch, accumulated, largest, out_of_memory
 from gkd_lightning.chain.plan import Plan, PlannedStage
 from gkd_lightning.errors import UserError
+from gkd_lightning.memory import release_memory, resident_memory
 from gkd_lightning.recipes import Config, compose, dump_yaml, get_value, set_value
+
+if TYPE_CHECKING:
+    from gkd_lightning.chain.callbacks.stop_watch import StopWatch
 
 
 @dataclass(frozen=True)
@@ -26,10 +33,12 @@ class Trial:
         images_per_second: of one device, waiting for data included.
         waiting: share of the time spent waiting for data, 0 to 1.
         peak_bytes: highest memory, of the GPU where there is one, else of the whole process.
+        estimated_bytes: what `stage_cost` expects of that, with what the process took before; None if it cannot tell.
         seconds: expected for one such stage on the devices that it asks for, if these share the work evenly; None if
             nobody knows how many images it will see.
         untrained: stages whose artefacts it should start from; they are not finished, so it had the weights of their
             own trials, which are random but for those few steps.
+        fitted: the largest batch, if it was asked for; the steps were then taken in pieces that fit.
     """
 
     stage: PlannedStage
@@ -38,27 +47,38 @@ class Trial:
     images_per_second: float
     waiting: float
     peak_bytes: int
+    estimated_bytes: int | None
     seconds: float | None
     untrained: tuple[str, ...]
+    fitted: FittedBatch | None = None
 
     def __str__(self) -> str:
         time = "time unknown" if self.seconds is None else time_text(self.seconds)
         like = "" if self.stages == 1 else f" each, {self.stages} like it"
+        expected = "unknown" if self.estimated_bytes is None else f"{self.estimated_bytes / 1e9:.2f}"
         text = (
             f"{self.stage.directory.name:<36} {self.images_per_second:8.1f} img/s  {self.peak_bytes / 1e9:6.2f} GB peak"
-            f"  {self.waiting:4.0%} waiting for data  {time}{like}"
+            f" ({expected} estimated)  {self.waiting:4.0%} waiting for data  {time}{like}"
         )
+        if self.fitted is not None:
+            text += f"\n{self.fitted}"
         note = f"\n  with weights of no use from {' and '.join(self.untrained)}, not finished yet"
         return text + (note if self.untrained else "")
 
 
-def trials(plan: Plan, steps: int) -> Iterator[Trial]:
+def trials(plan: Plan, steps: int, fit_batch: bool = False, memory: float | None = None) -> Iterator[Trial]:
     """Time `steps` optimiser steps of every stage, those that are alike once; nothing in the plan's folders changes.
 
     Validation, diagnostics and checkpoints are left out. A stage for several devices is tried with the share of one.
 
+    Args:
+        plan: its stages.
+        steps: of each, at least 1.
+        fit_batch: first find the largest batch that fits into one device, and accumulate where the configured does not.
+        memory: GiB that `fit_batch` may use, of the GPU, or on a CPU of the whole process, where it has to be given.
+
     Raises:
-        UserError: `steps` below 1, data that are missing, a configuration that cannot be built.
+        UserError: `steps` below 1, data that are missing, a configuration that cannot be built, too little memory.
     """
     if steps < 1:
         raise UserError(f"--probe {steps}: give 1 or more")
@@ -68,7 +88,8 @@ def trials(plan: Plan, steps: int) -> Iterator[Trial]:
     made: dict[str, Path] = {}
     with tempfile.TemporaryDirectory(prefix="gkd-probe-") as folder:
         for number, (key, group) in enumerate(groups.items()):
-            trial, artefact = _tried(group, steps, Path(folder) / str(number), made)
+            fitted = _fitted(group[0], Path(folder) / f"{number}-fit", made, memory) if fit_batch else None
+            trial, artefact = _tried(group, steps, Path(folder) / str(number), made, fitted)
             made[key] = artefact
             yield trial
 
@@ -87,21 +108,26 @@ def expected_time(found: list[Trial]) -> str:
     )
 
 
-def _tried(group: list[PlannedStage], steps: int, folder: Path, made: Mapping[str, Path]) -> tuple[Trial, Path]:
-    from gkd_lightning.chain.callbacks.stop_watch import StopWatch
-    from gkd_lightning.chain.stage_cli import StageCLI
-
+def _tried(
+    group: list[PlannedStage], steps: int, folder: Path, made: Mapping[str, Path], fitted: FittedBatch | None
+) -> tuple[Trial, Path]:
     stage = group[0]
     untrained = tuple(parent.directory.name for parent in stage.parents if parent.state() != "done")
-    config = _config(stage, steps, folder, made)
-    folder.mkdir()
-    path = folder / STAGE_CONFIG
-    path.write_text(dump_yaml(config), encoding="utf-8")
-    running = StageCLI(["--config", str(path)])
-    running.run()
-    (watch,) = (callback for callback in running.trainer.callbacks if isinstance(callback, StopWatch))
+    config = _config(stage, made)
+    if fitted is not None:
+        set_value(config, "trainer.accumulate_grad_batches", fitted.accumulate)
+    before = _taken()
+    try:
+        watch = _run(config, steps, folder)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise UserError(
+            f"stage {stage.name}: out of memory with {_at_once(config)} images at once; --fit-batch finds how many fit"
+        ) from None
     if not watch.images:
         raise UserError(f"stage {stage.name}: ended before {steps} steps were timed, give a smaller --probe")
+    cost = stage_cost(stage, at_once=_at_once(config))
     speed = watch.images / watch.seconds
     images = images_of(stage.config)
     trial = Trial(
@@ -111,16 +137,93 @@ def _tried(group: list[PlannedStage], steps: int, folder: Path, made: Mapping[st
         images_per_second=speed,
         waiting=watch.waiting / watch.seconds,
         peak_bytes=watch.peak_bytes,
+        estimated_bytes=None if cost is None else before + cost.memory_bytes,
         seconds=None if images is None else images / speed / split_over(stage.config),
         untrained=untrained,
+        fitted=fitted,
     )
-    del running, watch
-    gc.collect()  # the trainer and its modules refer to each other
     return trial, next(path for path in (folder / name for name in ARTEFACTS) if path.is_file())
 
 
-def _config(stage: PlannedStage, steps: int, folder: Path, made: Mapping[str, Path]) -> Config:
-    """The stage's own configuration on one device, quiet, with a stop-watch, into a folder of its own."""
+def _fitted(stage: PlannedStage, folder: Path, made: Mapping[str, Path], memory: float | None) -> FittedBatch:
+    """Real steps with ever larger batches, until one does not fit."""
+    limit = None if memory is None else int(memory * 2**30)
+    config = _config(stage, made)
+    if limit is None and not _on_gpu(config):
+        raise UserError("--fit-batch: on a CPU say with --memory GIB how much the process may take")
+    peaks = {0: 0}
+
+    def fits(images: int) -> bool:
+        asked = compose([], base=config)
+        set_value(asked, "data.batch_size", images)
+        set_value(asked, "trainer.accumulate_grad_batches", 1)
+        try:
+            peaks[images] = _run(asked, 1, folder / str(images)).peak_bytes
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            return False
+        return limit is None or peaks[images] <= limit
+
+    most = training_images(stage.config) or 2**16
+    best = largest(fits, min(_at_once(config), most), most)
+    if best == 0:
+        raise UserError(
+            f"stage {stage.name}: not even one image at once fits into the memory; take a smaller model or crop"
+        )
+    batch, devices = int(get_value(stage.config, "data.batch_size")), split_over(stage.config)
+    return FittedBatch(
+        stage=stage.name,
+        at_once=best,
+        peak_bytes=peaks[best],
+        limit_bytes=limit,
+        batch=batch,
+        devices=devices,
+        accumulate=accumulated(batch, devices, best),
+        asked=int(get_value(stage.config, "trainer.accumulate_grad_batches") or 1),
+    )
+
+
+def _run(config: Config, steps: int, folder: Path) -> StopWatch:
+    """Take the steps; what they leave in memory is given back, whether they end or fail."""
+    from gkd_lightning.chain.callbacks.stop_watch import StopWatch
+    from gkd_lightning.chain.stage_cli import StageCLI
+
+    watch = {"class_path": "gkd_lightning.chain.callbacks.stop_watch.StopWatch", "init_args": {"steps": steps}}
+    set_value(config, "trainer.callbacks", [watch])
+    set_value(config, "trainer.default_root_dir", str(folder))
+    folder.mkdir(parents=True)
+    path = folder / STAGE_CONFIG
+    path.write_text(dump_yaml(config), encoding="utf-8")
+    try:
+        running = StageCLI(["--config", str(path)])
+        running.run()
+        (found,) = (callback for callback in running.trainer.callbacks if isinstance(callback, StopWatch))
+        return found
+    finally:
+        running = None  # type: ignore[assignment]  # the trainer and its modules refer to each other
+        release_memory()
+
+
+def _taken() -> int:
+    """Bytes that are in use before a stage is built: on a GPU nothing."""
+    release_memory()
+    return 0 if torch.cuda.is_available() else resident_memory()
+
+
+def _on_gpu(config: Config) -> bool:
+    return torch.cuda.is_available() and get_value(config, "trainer.accelerator") != "cpu"
+
+
+def _at_once(config: Config) -> int:
+    """Images of a forward pass on the one device of a trial."""
+    return max(
+        int(get_value(config, "data.batch_size")) // int(get_value(config, "trainer.accumulate_grad_batches") or 1), 1
+    )
+
+
+def _config(stage: PlannedStage, made: Mapping[str, Path]) -> Config:
+    """The stage's own configuration on one device, quiet."""
     config = compose([], base=stage.config)
     for key, parent in stage.inputs.items():
         set_value(config, key, str(parent.artefact() if parent.state() == "done" else made[alike(parent)]))
@@ -131,8 +234,5 @@ def _config(stage: PlannedStage, steps: int, folder: Path, made: Mapping[str, Pa
         set_value(config, f"trainer.{name}", value)
     for name in ("logger", "enable_progress_bar"):
         set_value(config, f"trainer.{name}", False)
-    watch = {"class_path": "gkd_lightning.chain.callbacks.stop_watch.StopWatch", "init_args": {"steps": steps}}
-    set_value(config, "trainer.callbacks", [watch])
-    set_value(config, "trainer.default_root_dir", str(folder))
     config |= {"selection": "last", "resume_every": 10**9, "title": stage.title}
     return config

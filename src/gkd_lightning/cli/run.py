@@ -55,6 +55,14 @@ def run(verb: str, arguments: list[str]) -> int:
         help="time N steps of every stage (in a folder of its own), print speed, memory and the hours of all, then end",
     )
     options.add_argument(
+        "--fit-batch",
+        action="store_true",
+        help="of --probe: find the largest batch that fits into one device, and how the global batch is made of it",
+    )
+    options.add_argument(
+        "--memory", type=_positive, metavar="GIB", help="of --fit-batch: use no more than so much (on a CPU: needed)"
+    )
+    options.add_argument(
         "--grid",
         action="append",
         default=[],
@@ -76,7 +84,12 @@ def run(verb: str, arguments: list[str]) -> int:
         for name in ("grid", "submit", "only", "start", "launch", "dry_run"):
             if getattr(found, name):
                 raise UserError(f"--probe: not together with --{'from' if name == 'start' else name.replace('_', '-')}")
-        return _probe(study, found.probe)
+        if found.memory is not None and not found.fit_batch:
+            raise UserError("--memory: only together with --fit-batch")
+        return _probe(study, found.probe, found.fit_batch, found.memory)
+    for name in ("fit_batch", "memory"):
+        if getattr(found, name):
+            raise UserError(f"--{name.replace('_', '-')}: only together with --probe")
     if found.grid:
         from gkd_lightning.cli.grid import run_grid
 
@@ -133,14 +146,14 @@ def _submit(study: Study, start: str | None, sbatch: list[str], dry_run: bool) -
     return 0
 
 
-def _probe(study: Study, steps: int) -> int:
+def _probe(study: Study, steps: int, fit_batch: bool, memory: float | None) -> int:
     from gkd_lightning.chain import check_plan, expected_time, require_data, trials
 
     plan = study.plan()
     check_plan(plan)
     require_data(plan)
     found = []
-    for trial in trials(plan, steps):
+    for trial in trials(plan, steps, fit_batch, memory):
         found.append(trial)
         print(trial, flush=True)
     print(expected_time(found))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.joined import Joined, JoinedImages
     from gkd_lightning.data.keys import keyed_generators, sample_key
     from gkd_lightning.data.labels import default_palette, label_space
-    from gkd_lightning.data.loading import EvaluationBatch
+    from gkd_lightning.data.loading import DistillationView, EvaluationBatch, TrainLoader
     from gkd_lightning.data.manifests import manifest
     from gkd_lightning.data.minicity import MiniCity, MiniCityLabelledShapes, MiniCityShapes
     from gkd_lightning.data.module_base import TrainingModule
@@ -46,6 +46,7 @@ __all__ = [
     "DataCheck",
     "DistillAugmentation",
     "DistillTransform",
+    "DistillationView",
     "EvaluationBatch",
     "FolderSegmentation",
     "Image",
@@ -66,6 +67,7 @@ __all__ = [
     "SegmentationDataset",
     "SourceDataModule",
     "TargetDataModule",
+    "TrainLoader",
     "TrainingModule",
     "check_dataset",
     "contact_sheet",

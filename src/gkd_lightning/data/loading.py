@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -155,15 +158,31 @@ class CollateAndAdd:
         return {**batch, **self.add(batch)}
 
 
+@dataclass
+class Waiting:
+    """Seconds that whoever iterates over a loader has waited for its batches."""
+
+    seconds: float = 0.0
+
+
 class Loader(DataLoader[dict[str, Any]]):
-    """A loader that tells a user's mistake in one line, also when a worker process found it."""
+    """A loader that tells a user's mistake in one line, also when a worker process found it.
+
+    Attributes:
+        waiting: counted over all iterations.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.waiting = Waiting()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:  # type: ignore[override]
-        return _told_in_one_line(super().__iter__())
+        return _told_in_one_line(super().__iter__(), self.waiting)
 
 
-def _told_in_one_line(batches: Iterator[dict[str, Any]] | None) -> Iterator[dict[str, Any]]:
+def _told_in_one_line(batches: Iterator[dict[str, Any]] | None, waiting: Waiting) -> Iterator[dict[str, Any]]:
     while batches is not None:
+        begun = time.perf_counter()
         try:
             batch = next(batches)
         except StopIteration:
@@ -177,6 +196,7 @@ def _told_in_one_line(batches: Iterator[dict[str, Any]] | None) -> Iterator[dict
             if told != whole:
                 one_line.add_note(whole)  # what happened in the worker, for --traceback
             raise one_line from None
+        waiting.seconds += time.perf_counter() - begun
         yield batch
 
 
@@ -206,6 +226,7 @@ def loader_options(num_workers: int, seed: int, pin_memory: bool) -> Mapping[str
 
 
 def _quiet_worker(worker: int) -> None:
-    """One thread per worker: OpenCV would start as many as there are cores in each."""
+    """One thread per worker: OpenCV and OpenMP would start as many as there are cores in each."""
     cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # OpenMP's too, as far as it is loaded
+    os.environ["OMP_NUM_THREADS"] = "1"  # for what a data set loads later

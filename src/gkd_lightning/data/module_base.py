@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from torch.utils.data import default_collate
 
+from gkd_lightning.cores import AUTO, cores, loading_processes
 from gkd_lightning.data.augment.device import collate_plans
 from gkd_lightning.data.loading import (
     CollateAndAdd,
@@ -25,16 +27,19 @@ from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches, split_batc
 from gkd_lightning.data.types import SegmentationDataset
 from gkd_lightning.errors import UserError
 
+Workers = int | Literal["auto"]
+"""`num_workers`: a number, or see `EvaluationModule.workers`."""
+
 
 class EvaluationModule(LightningDataModule):
     """What the three modules share: where in a distributed run this process is, and evaluation loaders."""
 
     allow_zero_length_dataloader_with_multiple_devices = True
 
-    def __init__(self, batch_size: int, num_workers: int, seed: int, protocol: Protocol) -> None:
+    def __init__(self, batch_size: int, num_workers: Workers, seed: int, protocol: Protocol) -> None:
         super().__init__()
-        if num_workers < 0:
-            raise UserError(f"num_workers: {num_workers}; give 0 (load in the main process) or more")
+        if num_workers != AUTO and num_workers < 0:
+            raise UserError(f"num_workers: {num_workers}; give {AUTO}, 0 (load in the main process) or more")
         self.batch_size, self.num_workers, self.seed, self.protocol = batch_size, num_workers, seed, protocol
 
     def protocol_of(self, domain: str) -> Protocol:
@@ -46,9 +51,28 @@ class EvaluationModule(LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     @property
+    def workers(self) -> int:
+        """Loading processes: as given; ``auto`` is `free_workers` on a GPU and none on a CPU, whose cores compute."""
+        if self.num_workers != AUTO:
+            return self.num_workers
+        return self.free_workers if self._device != "cpu" else 0
+
+    @property
+    def free_workers(self) -> int:
+        """Loading processes that this process has cores for."""
+        if self.trainer is None:
+            return loading_processes(1)
+        environment = getattr(self.trainer.strategy, "cluster_environment", None)
+        own_cores = isinstance(environment, SLURMEnvironment)  # a task, with the cores that the job asked for
+        return loading_processes(1 if own_cores else self.trainer.num_devices)
+
+    @property
+    def _device(self) -> str:
+        return "cpu" if self.trainer is None else str(self.trainer.strategy.root_device.type)
+
+    @property
     def _options(self) -> dict[str, Any]:
-        on_cuda = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return dict(loader_options(self.num_workers, self.seed, pin_memory=on_cuda))
+        return dict(loader_options(self.workers, self.seed, pin_memory=self._device == "cuda"))
 
     def _evaluation_loader(self, domain: str, dataset: SegmentationDataset, batch_size: int) -> Loader:
         rank, world_size = self._place
@@ -70,7 +94,7 @@ class TrainingModule(EvaluationModule):
 
     image_size: int
 
-    def __init__(self, batch_size: int, num_workers: int, seed: int, repeats: int, protocol: Protocol) -> None:
+    def __init__(self, batch_size: int, num_workers: Workers, seed: int, repeats: int, protocol: Protocol) -> None:
         super().__init__(batch_size, num_workers, seed, protocol)
         self.repeats = repeats
         self._resume: dict[str, Any] | None = None
@@ -124,6 +148,8 @@ class TrainingModule(EvaluationModule):
         if self._resume is not None:
             sampler.load_state_dict(self._resume)
             self._resume = None
+        if self.num_workers == AUTO and self.workers and self.trainer is not None and self.trainer.is_global_zero:
+            print(f"data.num_workers: {AUTO} is {self.workers} here, of {cores()} cores", flush=True)
         view = self._training_view()
         collate: Callable[[list[dict[str, Any]]], dict[str, Any]] | None
         collate = collate_plans if _augments_on_device(view) else None

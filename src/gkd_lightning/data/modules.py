@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from gkd_lightning.cores import AUTO
 from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
 from gkd_lightning.data.loading import DistillationView, Loader, SegmentationView, View
 from gkd_lightning.data.manifests import combined_manifest, manifest
-from gkd_lightning.data.module_base import EvaluationModule, TrainingModule, require_same_classes
+from gkd_lightning.data.module_base import EvaluationModule, TrainingModule, Workers, require_same_classes
 from gkd_lightning.data.presets import Preset, preset_protocol
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
@@ -25,7 +26,8 @@ class ProxyDataModule(TrainingModule):
         dataset: e.g. `ProxyImages`.
         image_size: side of the square crops.
         batch_size: the global one; it is divided by devices and accumulated batches.
-        num_workers: loading processes per device; their number changes no pixel.
+        num_workers: loading processes per device; their number changes no pixel. ``auto`` is on a GPU what its share of
+            the cores allows (at most 16), and none on a CPU.
         seed: of order and augmentation.
         augmentation: the official settings by default.
         repeats: of repeated augmentation (official distributed runs: 3).
@@ -40,7 +42,7 @@ class ProxyDataModule(TrainingModule):
         dataset: ImageDataset,
         image_size: int,
         batch_size: int,
-        num_workers: int = 0,
+        num_workers: Workers = AUTO,
         seed: int = 0,
         augmentation: DistillAugmentation = OFFICIAL_DISTILL,
         repeats: int = 1,
@@ -68,7 +70,7 @@ class SourceDataModule(TrainingModule):
         view: `distillation` gives stage 1 batches and never opens a label; `segmentation` gives labelled ones.
         image_size: side of the square crops.
         batch_size: the global one; it is divided by devices and accumulated batches.
-        num_workers: loading processes per device.
+        num_workers: loading processes per device, or ``auto``.
         seed: of order and augmentation.
         distill_augmentation: used by the view `distillation`.
         segment_augmentation: used by the view `segmentation`.
@@ -84,7 +86,7 @@ class SourceDataModule(TrainingModule):
         view: Literal["distillation", "segmentation"],
         image_size: int,
         batch_size: int,
-        num_workers: int = 0,
+        num_workers: Workers = AUTO,
         seed: int = 0,
         distill_augmentation: DistillAugmentation = OFFICIAL_DISTILL,
         segment_augmentation: SegmentAugmentation = OFFICIAL_SEGMENT,
@@ -145,7 +147,7 @@ class TargetDataModule(EvaluationModule):
         domains: data sets by domain name; the order is the order of `dataloader_idx`.
         seen: the domains that belong to the source (they are left out of the unseen mean).
         batch_size: images per device and step, since it changes no number; larger than 1 needs equal sizes.
-        num_workers: loading processes per device.
+        num_workers: loading processes per device, or ``auto``.
         protocol: how images are resized, for all domains, or the name of a preset, see `preset_protocol`; stored with
             every result.
         protocols: other rules for single domains.
@@ -160,7 +162,7 @@ class TargetDataModule(EvaluationModule):
         domains: dict[str, SegmentationDataset],
         seen: list[str] | None = None,
         batch_size: int = 1,
-        num_workers: int = 0,
+        num_workers: Workers = AUTO,
         protocol: Protocol | Preset = NATIVE,
         protocols: dict[str, Protocol] | None = None,
     ) -> None:

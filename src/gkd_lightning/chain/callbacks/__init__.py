@@ -14,6 +14,7 @@ from gkd_lightning.chain.callbacks.keyed_steps import KeyedSteps
 from gkd_lightning.chain.callbacks.products import Float32Products, MatmulPrecision
 from gkd_lightning.chain.callbacks.progress import Progress
 from gkd_lightning.chain.callbacks.selection import BestOnSource, Selection
+from gkd_lightning.chain.callbacks.waiting import WaitingForData
 from gkd_lightning.lazily import on_demand
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "RunCosts",
     "Selection",
     "StopWithCheckpoint",
+    "WaitingForData",
     "resume_checkpoint",
 ]
 

@@ -8,12 +8,14 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from gkd_lightning.data.minicity.canvas import SIZE
 from gkd_lightning.data.minicity.draws import Draws
 from gkd_lightning.data.minicity.layout import street
 from gkd_lightning.data.minicity.parts import PARTS
 from gkd_lightning.data.minicity.render import render
 from gkd_lightning.data.minicity.scene import Layout
 from gkd_lightning.data.minicity.shapes import shapes
+from gkd_lightning.data.minicity.shared import SharedImages
 from gkd_lightning.data.minicity.styles import style as style_named
 from gkd_lightning.data.types import MINICITY_8, Image, Label, LabelSpace
 from gkd_lightning.errors import UserError
@@ -29,9 +31,8 @@ class _Rendered:
             raise UserError(f"MiniCity {domain!r}: size {size}, offset {offset}; need size >= 1 and offset >= 0")
         self._style, self._domain = style_named(style), domain
         self._size, self._seed, self._offset = size, seed, offset
-        self._cache = cache
-        self._images: dict[int, Image] = {}
-        self._labels: dict[int, Label] = {}
+        self._images = SharedImages(size, (SIZE, SIZE, 3)) if cache else None
+        self._labels = SharedImages(size, (SIZE, SIZE)) if cache else None
         self._last: tuple[int, Layout] | None = None
 
     def __len__(self) -> int:
@@ -49,14 +50,15 @@ class _Rendered:
         return self._remembered(self._labels, index, lambda inner: self._classes(self._layout(inner)))
 
     def _remembered(
-        self, store: dict[int, NDArray[np.uint8]], index: int, make: Callable[[int], NDArray[np.uint8]]
+        self, store: SharedImages | None, index: int, make: Callable[[int], NDArray[np.uint8]]
     ) -> NDArray[np.uint8]:
         index = self._number(index) - self._offset
-        if index in store:
-            return store[index].copy()
+        found = None if store is None else store.get(index)
+        if found is not None:
+            return found
         made = make(index)
-        if self._cache:
-            store[index] = made.copy()
+        if store is not None:
+            store.put(index, made)
         return made
 
     def _render(self, index: int) -> Image:
@@ -90,7 +92,7 @@ class MiniCity(_Rendered):
         size: number of images.
         seed: another seed, another city; also another style means other streets.
         offset: number of the first image, so that two splits of one style cannot share a street.
-        cache: keep rendered images and labels in memory (36 KB a pair), per process.
+        cache: keep rendered images and labels in memory (36 KB a pair), which the workers of a loader share.
     """
 
     label_space: LabelSpace = MINICITY_8
