@@ -90,7 +90,11 @@ _PLAIN: set[Any] = set()
 
 
 def _changes_values_only(func: Any) -> bool:
-    plain = torch.Tag.inplace in func.tags and torch.Tag.inplace_view not in func.tags
+    # By its schema: it writes into its first argument alone and returns it (torch 2.11 has no tag for that).
+    schema = func._schema
+    written = [argument.alias_info is not None and argument.alias_info.is_write for argument in schema.arguments]
+    returned = [value.alias_info is not None and value.alias_info.is_write for value in schema.returns]
+    plain = written[:1] == returned == [True] and not any(written[1:]) and torch.Tag.inplace_view not in func.tags
     return plain and func.overloadpacket not in _FORMULAS
 
 
