@@ -113,7 +113,10 @@ def step(
     if through == "trainer":
         from gkd_lightning.bench.stage1_trainer import TrainerSteps
 
-        return TrainerSteps(module, batch, precision, device)
+        images, keys = images_and_keys(module, batch)
+        work = TrainerSteps(module, {"image": _pinned(images, device), "key": keys}, precision, device)
+        forget_building()
+        return work
     return Stage1Step(module, batch, precision, device, pulled)
 
 
@@ -128,8 +131,7 @@ class Stage1Step:
         self.images, self.keys = images_and_keys(module, batch)
         if "uint8" not in pulled:
             self.images = self.images.float().div_(255.0)
-        if device == "cuda":
-            self.images = self.images.pin_memory()
+        self.images = _pinned(self.images, device)
         groups = parameter_groups(module.named_parameters(), WEIGHT_DECAY)
         if "optimiser" in pulled:
             self.optimizer = adamw(groups, LEARNING_RATE)
@@ -198,6 +200,10 @@ class OfficialPasses(DomainGeneralDistillation):
             return super().student_tokens(images, mask)
         full = torch.cat([mask, mask.new_zeros(len(images) - len(mask), mask.shape[1])])
         return self.student.tokens(images), self.student.tokens(images, full).patches, full
+
+
+def _pinned(images: torch.Tensor, device: str) -> torch.Tensor:
+    return images.pin_memory() if device == "cuda" else images
 
 
 def _through_files(specs: tuple[EncoderSpec, EncoderSpec], switches: dict[str, Any]) -> OfficialPasses:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gkd_lightning.bench.contender import Comparison, Contender
+from gkd_lightning.bench.contender import Comparison, Contender, Workload
 from gkd_lightning.bench.stock_head import stock_labels, stock_model
 from gkd_lightning.bench.undone import UNDONE
 from gkd_lightning.encoders import EncoderSpec
@@ -107,11 +107,18 @@ def task_module(spec: EncoderSpec, head: Mask2FormerConfig | None = None) -> Tas
     return module
 
 
-def ours(device: str, precision: str, batch: int, size: int, undone: str = "") -> Step:
-    """The step as `TaskLearning` does it, all but one lever if `undone` names one."""
+def ours(device: str, precision: str, batch: int, size: int, undone: str = "", through: str = "") -> Workload:
+    """The step as `TaskLearning` does it, all but one lever if `undone` names one.
+
+    `through` ``trainer`` lets Lightning prepare the module and drive the steps, as in a run.
+    """
     module = task_module(vit_small(size))
     if undone:
         UNDONE[undone](module)
+    if through == "trainer":
+        from gkd_lightning.bench.stage1_trainer import TrainerSteps
+
+        return TrainerSteps(module, batch_of(batch, size, device), precision, device)
     module.train().to(device)
     return Step(module, module, batch_of(batch, size, device), precision)
 
