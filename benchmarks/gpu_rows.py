@@ -14,7 +14,13 @@ PEER = Path(__file__).with_name("peers") / "official_gkd.py"
 _LARGE = {"teacher": "vit_large_patch14_dinov2", "student": "vit_base_patch16_224"}
 _SMALL = {"teacher": "vit_base_patch14_dinov2", "student": "vit_small_patch16_224"}
 _TOYS = {"teacher": "vit_tiny_patch16_224", "student": "vit_tiny_patch16_224"}
-_HEAD = ("transformers' pixel decoder", "transformers' masked decoder")
+_TOY_HEAD = {
+    "hidden_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "encoder_ffn": 32, "decoder_ffn": 32,
+    "queries": 10, "points": 30,
+}  # fmt: skip
+_TOY_TASK = {"batch": 1, "size": 64, "head": _TOY_HEAD}
+_TASK = {"batch": 4, "size": 512}
+_STOCK_PARTS = ("transformers' pixel decoder", "transformers' masked decoder")
 _CHANGES_ITS_PROCESS = "a copy per layer and image before matching"
 
 
@@ -68,7 +74,7 @@ def rows(tiny: bool) -> list[Row]:
 
 
 def _stage2(tiny: bool) -> Iterator[Row]:
-    work = {"batch": 1, "size": 64} if tiny else {"batch": 4, "size": 512}
+    work = _TOY_TASK if tiny else _TASK
     target = f"{task.__name__}:{{}}".format
     for precision in ("bf16", "fp32"):
         options = {**work, "precision": precision}
@@ -80,7 +86,7 @@ def _stage2(tiny: bool) -> Iterator[Row]:
 
 
 def _levers(tiny: bool) -> Iterator[Row]:
-    options = {"batch": 1, "size": 64} if tiny else {"batch": 4, "size": 512}
+    options = _TOY_TASK if tiny else _TASK
     for lever in ("", *UNDONE):
         if lever != _CHANGES_ITS_PROCESS:
             given = {**options, "precision": "bf16", "undone": lever}
@@ -121,15 +127,16 @@ def _full_precision(tiny: bool) -> Iterator[Row]:
 
 
 def _evaluation(tiny: bool) -> Iterator[Row]:
-    size = {"height": 64, "width": 128, "window": 64, "stride": 43} if tiny else {
-        "height": 1024, "width": 2048, "window": 512, "stride": 341}  # fmt: skip
+    size: dict[str, Any] = {"height": 1024, "width": 2048, "window": 512, "stride": 341}
+    if tiny:
+        size = {"height": 64, "width": 128, "window": 64, "stride": 43, "head": _TOY_HEAD}
     target = f"{inference.__name__}:sliding"
 
     def row(name: str, images: int = 1, one_by_one: bool = False, precision: str = "bf16", **more: Any) -> Row:
         given = {**size, "images": images, "one_by_one": one_by_one, "precision": precision, **more}
         return Row("evaluation", f"{name}, {precision}", target, given)
 
-    yield row("transformers' head, window by window", one_by_one=True, undone=list(_HEAD))
+    yield row("transformers' head, window by window", one_by_one=True, undone=list(_STOCK_PARTS))
     yield row("ours, window by window", one_by_one=True)
     yield row("ours, the windows of one image")
     yield row("ours, the windows of four images", images=4)

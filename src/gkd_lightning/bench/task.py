@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,12 +108,16 @@ def task_module(spec: EncoderSpec, head: Mask2FormerConfig | None = None) -> Tas
     return module
 
 
-def ours(device: str, precision: str, batch: int, size: int, undone: str = "", through: str = "") -> Workload:
+def ours(
+    device: str, precision: str, batch: int, size: int, undone: str = "", through: str = "",
+    head: dict[str, Any] | None = None,
+) -> Workload:  # fmt: skip
     """The step as `TaskLearning` does it, all but one lever if `undone` names one.
 
-    `through` ``trainer`` lets Lightning prepare the module and drive the steps, as in a run.
+    `through` ``trainer`` lets Lightning prepare the module and drive the steps, as in a run. `head` changes the
+    official one.
     """
-    module = task_module(vit_small(size))
+    module = task_module(vit_small(size), Mask2FormerConfig(**(head or {})))
     if undone:
         UNDONE[undone](module)
     if through == "trainer":
@@ -123,6 +128,7 @@ def ours(device: str, precision: str, batch: int, size: int, undone: str = "", t
     return Step(module, module, batch_of(batch, size, device), precision)
 
 
-def stock(device: str, precision: str, batch: int, size: int) -> Step:
-    """transformers' Mask2FormerForUniversalSegmentation."""
-    return StockStep(task_module(vit_small(size)).to(device), batch_of(batch, size, device), precision)
+def stock(device: str, precision: str, batch: int, size: int, head: dict[str, Any] | None = None) -> Step:
+    """transformers' Mask2FormerForUniversalSegmentation; `head` changes the official one."""
+    module = task_module(vit_small(size), Mask2FormerConfig(**(head or {})))
+    return StockStep(module.to(device), batch_of(batch, size, device), precision)
