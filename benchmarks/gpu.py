@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,17 +135,18 @@ def measured(row: Row, device: str, seconds: float) -> Measurement:
     torch.set_float32_matmul_precision("highest")
     segmenter_module.MASK_VALUES_AT_ONCE = _WINDOWS_AT_ONCE
     work: Any = None
+    figures: Any = None
     try:
         work = build(Contender(row.name, row.target, row.options), device)
-        return Measurement(row.name, **_figures(row, work, device, seconds))
+        figures = partial(_figures, row, work, device, seconds)
+        # A trainer keeps this thread to itself.
+        return Measurement(row.name, **(work.drive(figures) if hasattr(work, "drive") else figures()))
     except Exception as error:
         return Measurement(
             row.name, failed=f"not measured: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         )
     finally:
-        if hasattr(work, "close"):
-            work.close()
-        del work
+        work = figures = None
         gc.collect()
         if device == "cuda":
             torch.cuda.empty_cache()

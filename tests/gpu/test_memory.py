@@ -54,16 +54,18 @@ def peak(name: str) -> float:
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     work = build(Contender(name, f"gkd_lightning.bench.{target}", options), "cuda")
-    work.step()  # makes the optimiser's state
-    work.step()
-    torch.cuda.reset_peak_memory_stats()
-    for _ in range(3):
-        work.step()
-    torch.cuda.synchronize()
-    found = torch.cuda.max_memory_allocated() - before
-    if hasattr(work, "close"):
-        work.close()
-    return found / 2**20
+
+    def steps() -> float:
+        for _ in range(3):  # makes the optimiser's state, compiles
+            work.step()
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        for _ in range(3):
+            work.step()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+
+    return (work.drive(steps) if hasattr(work, "drive") else steps()) / 2**20
 
 
 def note(target: Path, card: str, name: str, measured: float) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from gkd_lightning.bench import stage1, task
-from gkd_lightning.bench.profiling import launched, waits
+from gkd_lightning.bench.profiling import Launches, launched, waits
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.pipeline.plan import Plan
 from gkd_lightning.pipeline.predict import predict_folder
@@ -105,10 +105,13 @@ def test_prediction_on_the_card_is_that_of_the_cpu(
 
 def test_a_step_of_stage_2_starts_few_kernels(device: str, toys: bool) -> None:
     work = task.ours(device, "bf16", *((1, 64) if toys else (4, 512)), through="trainer")
-    for _ in range(1 if toys else 6):  # compiles, captures
-        work.step()
-    found = launched(work.step, device)
-    work.close()
+
+    def count() -> Launches:
+        for _ in range(1 if toys else 6):  # compiles, captures
+            work.step()
+        return launched(work.step, device)
+
+    found = work.drive(count)
     print(f"stage 2, bf16, through the trainer: {found}")
     assert found.calls <= LAUNCHES
     assert (found.calls > 0) == (device == "cuda")
@@ -119,9 +122,10 @@ def test_the_host_waits_for_no_step_of_stage_1(device: str, size: str, through: 
     geometry = {"size": 224, "patch": 14} if size == "small" else {"size": 64, "patch": 16}
     small = {"teacher": "vit_small_patch16_224", "student": "vit_tiny_patch16_224"}
     work = stage1.step(device, batch=4, precision="bf16", through=through, **small, **geometry)
-    for _ in range(2):
-        work.step()
-    found = waits(work.step)
-    if through:
-        work.close()
-    assert found == 0
+
+    def count() -> int:
+        for _ in range(2):
+            work.step()
+        return waits(work.step)
+
+    assert (work.drive(count) if through else count()) == 0

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
 
 from gkd_lightning.data.types import CITYSCAPES_19
 
+T = TypeVar("T")
 _MANY = 10**9
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 class TrainerSteps:
-    """`Trainer.fit` in a thread of its own, which waits before every batch until a step is asked for.
+    """`Trainer.fit`, which waits before every batch until a step is asked for in another thread.
 
     Operations are counted by thread, so that they cannot be counted here.
     """
@@ -28,22 +30,36 @@ class TrainerSteps:
         self._asked, self._done = threading.Semaphore(0), threading.Semaphore(0)
         self._error: BaseException | None = None
         self._data = OneBatch(batch, self._asked)
-        self._thread = threading.Thread(target=self._fit, args=(precision, device), daemon=True)
-        self._thread.start()
+        self._settings = (precision, device)
+        self._thread: threading.Thread | None = None
 
     def step(self) -> int:
-        """See `Workload.step`."""
+        """See `Workload.step`; the training begins with the first one, unless `drive` has begun it."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._fit, args=self._settings, daemon=True)
+            self._thread.start()
         self._asked.release()
         self._done.acquire()
         if self._error is not None:
             raise self._error
         return self.batch
 
-    def close(self) -> None:
-        """Let the training end, so that what it holds can be freed."""
-        self._data.stopped = True
-        self._asked.release()
-        self._thread.join()
+    def drive(self, use: Callable[[], T]) -> T:
+        """Train in this thread, to which graphs that torch captures belong, while `use` calls `step` in another."""
+        result: Future[T] = Future()
+
+        def ask() -> None:
+            try:
+                result.set_result(use())
+            except BaseException as error:
+                result.set_exception(error)
+            self._data.stopped = True
+            self._asked.release()
+
+        self._thread = threading.Thread(target=ask, daemon=True)
+        self._thread.start()
+        self._fit(*self._settings)
+        return result.result()
 
     def _fit(self, precision: str, device: str) -> None:
         torch.set_flush_denormal(True)  # a property of the thread
