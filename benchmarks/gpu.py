@@ -88,6 +88,7 @@ class Results:
         name = re.sub(r"[^a-z0-9]+", "_", str(machine.get("gpu", "cpu")).lower()).strip("_")
         self.path = folder / f"{name}{'_tiny' if tiny else ''}.json"
         self.page = folder / "table.md"
+        self.side = 256 if tiny else None
         self.bench = Bench.load(self.path) if self.path.exists() else Bench(machine, {}, [])
 
     def missing(self, wanted: list[Row]) -> list[Row]:
@@ -98,7 +99,7 @@ class Results:
     def ceiling(self, device: str) -> None:
         """Time matrix products, if that has not been done."""
         if not self.bench.ceiling:
-            self.bench.ceiling.update(ceilings(device))
+            self.bench.ceiling.update(ceilings(device, self.side))
 
     def add(self, row: Row, measurement: Measurement) -> None:
         """Write the files anew with one more row."""

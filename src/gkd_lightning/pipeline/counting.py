@@ -18,9 +18,21 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
-_FORMULAS: Mapping[Any, Callable[..., int]] = FlopCounterMode(display=False).flop_registry
+_CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
+}
+"""What torch 2.11 leaves out of its counter."""
+
+
+def flop_counter() -> FlopCounterMode:
+    """PyTorch's counter, with the same operations whatever its release."""
+    return FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
+
+
+_FORMULAS: Mapping[Any, Callable[..., int]] = flop_counter().flop_registry
 
 
 class _Shape(NamedTuple):
