@@ -175,12 +175,14 @@ def _figures(row: Row, work: Any, device: str, seconds: float) -> dict[str, Any]
     found: dict[str, Any] = {"rates": rates}
     if cuda:
         found["peak_bytes"] = float(torch.cuda.max_memory_allocated())
-        found["waits"] = waits(work.step)
-        found["launches"], found["kernels"], found["busy_ms"] = launched(work.step, device)
-    if row.countable:
-        found["flops_per_image"] = counted(work.step)["flops_per_image"]
-    if row.profile:
-        found["profile"] = longest(work.step, device, PROFILED)
+    with contextlib.suppress(Exception):  # what cannot be looked into has its rate all the same
+        if cuda:
+            found["waits"] = waits(work.step)
+            found["launches"], found["kernels"], found["busy_ms"] = launched(work.step, device)
+        if row.profile:
+            found["profile"] = longest(work.step, device, PROFILED)
+        if row.countable:
+            found["flops_per_image"] = counted(work.step)["flops_per_image"]
     return found
 
 
