@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.setup-stamp
 export NO_ALBUMENTATIONS_UPDATE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick reproduce-f2l reproduce-f2f reproduce-ablation test test-fast bench lint format lock clean
+.PHONY: help setup demo demo-quick reproduce-f2l reproduce-f2f reproduce-ablation test test-fast test-gpu bench lint format lock clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test: setup ## run all tests, two at a time, one thread each
 
 test-fast: setup ## run the tests that take less than about ten seconds each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not slow"
+
+test-gpu: setup ## run the tests that need a CUDA device, under three minutes on one card
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m gpu --durations 10
 
 # BENCH="--only stage1a --rounds 3" and the like; NAME tells this machine's results from others'
 NAME ?= here

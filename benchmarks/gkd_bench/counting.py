@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+
+from gkd_lightning.chain.operation_counts import flop_counter
 
 
 class HostReads(TorchDispatchMode):
@@ -44,7 +45,7 @@ class HostReads(TorchDispatchMode):
 def counted(step: Callable[[], int]) -> dict[str, float]:
     """Floating point operations an image and host reads a step (multiplication and addition are two operations)."""
     reads = HostReads()
-    with FlopCounterMode(display=False) as flops, reads:
+    with flop_counter() as flops, reads:
         images = step()
     return {"flops_per_image": flops.get_total_flops() / max(1, images), "host_reads": reads.total}
 

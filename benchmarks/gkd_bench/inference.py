@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from gkd_bench.contender import Comparison, Contender
 from gkd_bench.task import batch_of, task_module, vit_small
 from gkd_bench.undone import UNDONE
+from gkd_lightning.segment import Mask2FormerConfig
 from gkd_lightning.segment import segmenter as segmenter_module
 
 LABEL_SIZE = (1052, 1914)
@@ -58,10 +60,10 @@ class Sliding:
 
 def sliding(
     device: str, height: int, width: int, window: int, stride: int, images: int, one_by_one: bool, precision: str,
-    undone: Sequence[str] = (),
+    undone: Sequence[str] = (), head: dict[str, Any] | None = None,
 ) -> Sliding:  # fmt: skip
-    """The real segmenter; `one_by_one` gives it a window at a time."""
-    module = task_module(vit_small(window))
+    """The real segmenter; `one_by_one` gives it a window at a time, `head` changes the official one."""
+    module = task_module(vit_small(window), Mask2FormerConfig(**(head or {})))
     for lever in undone:
         UNDONE[lever](module)
     segmenter = module.segmenter.eval().to(device)

@@ -39,9 +39,9 @@ def describe(device: str) -> dict[str, Any]:
     return found
 
 
-def ceilings(device: str) -> dict[str, float]:
+def ceilings(device: str, side: int | None = None) -> dict[str, float]:
     """`matmul_ceiling` by name of the dtype."""
-    return {str(dtype).removeprefix("torch."): matmul_ceiling(device, dtype) for dtype in _DTYPES}
+    return {str(dtype).removeprefix("torch."): matmul_ceiling(device, dtype, side) for dtype in _DTYPES}
 
 
 def matmul_ceiling(device: str, dtype: torch.dtype, side: int | None = None, repeats: int = 5) -> float:

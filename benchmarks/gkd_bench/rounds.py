@@ -32,6 +32,10 @@ class Measurement:
         loss: before the first step; None if the work has none.
         profile: the longest operations, if asked for.
         failed: why there are no figures.
+        launches: calls of a step that start kernels on a GPU; this and what follows is measured by `benchmarks/gpu.py`.
+        kernels: that the GPU ran for a step.
+        busy_ms: milliseconds of a step in which the GPU worked.
+        waits: how often the host waited for the GPU in a step.
     """
 
     name: str
@@ -43,6 +47,10 @@ class Measurement:
     loss: float | None = None
     profile: list[dict[str, Any]] = field(default_factory=list)
     failed: str | None = None
+    launches: float | None = None
+    kernels: float | None = None
+    busy_ms: float | None = None
+    waits: int | None = None
 
     @property
     def median(self) -> float:

@@ -66,7 +66,10 @@ def step(
     if "tf32" in pulled:
         torch.set_float32_matmul_precision("high")
     if through == "trainer":
-        return TrainerSteps(module, batch, precision, device)
+        images, keys = images_and_keys(module, batch)
+        work = TrainerSteps(module, {"image": _pinned(images, device), "key": keys}, precision, device)
+        forget_building()
+        return work
     return Stage1Step(module, batch, precision, device, pulled)
 
 
@@ -81,8 +84,7 @@ class Stage1Step:
         self.images, self.keys = images_and_keys(module, batch)
         if "uint8" not in pulled:
             self.images = self.images.float().div_(255.0)
-        if device == "cuda":
-            self.images = self.images.pin_memory()
+        self.images = _pinned(self.images, device)
         groups = parameter_groups(module.named_parameters(), WEIGHT_DECAY)
         if "optimiser" in pulled:
             self.optimizer = adamw(groups, LEARNING_RATE)
@@ -128,6 +130,10 @@ class LoopedAverage(ExponentialMovingAverage):
         """See `ExponentialMovingAverage.update`."""
         for average, current in zip(self.module.state_dict().values(), module.state_dict().values(), strict=True):
             average.mul_(self.decay).add_(current, alpha=1.0 - self.decay)
+
+
+def _pinned(images: torch.Tensor, device: str) -> torch.Tensor:
+    return images.pin_memory() if device == "cuda" else images
 
 
 def _through_files(specs: tuple[EncoderSpec, EncoderSpec], switches: dict[str, Any]) -> OfficialPasses:

@@ -1,64 +1,89 @@
-"""Steps of stage 1 that Lightning's trainer drives, one at a time: what the trainer itself costs."""
+"""Steps that Lightning's trainer drives, one at a time: the module prepared as for a run, the trainer's own cost."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
 
-from gkd_bench.stage1_module import images_and_keys
-from gkd_lightning.distill import DomainGeneralDistillation
+from gkd_lightning.data import CITYSCAPES_19
 
+T = TypeVar("T")
 _MANY = 10**9
+_PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 class TrainerSteps:
-    """`Trainer.fit` in a thread of its own, which waits before every batch until a step is asked for.
+    """`Trainer.fit`, which waits before every batch until a step is asked for in another thread.
 
     Operations are counted by thread, so that they cannot be counted here.
     """
 
-    def __init__(self, module: DomainGeneralDistillation, batch: int, precision: str, device: str) -> None:
-        self.batch = batch
+    def __init__(self, module: L.LightningModule, batch: dict[str, torch.Tensor], precision: str, device: str) -> None:
+        self.module, self.batch = module, len(batch["image"])
         self._asked, self._done = threading.Semaphore(0), threading.Semaphore(0)
         self._error: BaseException | None = None
-        data = OneBatch(*images_and_keys(module, batch), self._asked)
-        thread = threading.Thread(target=self._fit, args=(module, data, precision, device), daemon=True)
-        thread.start()
+        self._data = OneBatch(batch, self._asked)
+        self._settings = (precision, device)
+        self._thread: threading.Thread | None = None
 
     def step(self) -> int:
-        """See `Workload.step`."""
+        """See `Workload.step`; the training begins with the first one, unless `drive` has begun it."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._fit, args=self._settings, daemon=True)
+            self._thread.start()
         self._asked.release()
         self._done.acquire()
         if self._error is not None:
             raise self._error
         return self.batch
 
-    def _fit(self, module: DomainGeneralDistillation, data: OneBatch, precision: str, device: str) -> None:
+    def drive(self, use: Callable[[], T]) -> T:
+        """Train in this thread, to which graphs that torch captures belong, while `use` calls `step` in another."""
+        result: Future[T] = Future()
+
+        def ask() -> None:
+            try:
+                result.set_result(use())
+            except BaseException as error:
+                result.set_exception(error)
+            self._data.stopped = True
+            self._asked.release()
+
+        self._thread = threading.Thread(target=ask, daemon=True)
+        self._thread.start()
+        self._fit(*self._settings)
+        return result.result()
+
+    def _fit(self, precision: str, device: str) -> None:
         torch.set_flush_denormal(True)  # a property of the thread
         try:
             L.Trainer(
                 accelerator=device, devices=1, max_epochs=1, logger=False, enable_checkpointing=False,
-                precision="bf16-mixed" if precision == "bf16" else "32-true", enable_progress_bar=False,
-                enable_model_summary=False, default_root_dir=Path(mkdtemp()), callbacks=[_Told(self._done)],
-            ).fit(module, datamodule=data)  # fmt: skip
+                precision=_PRECISIONS[precision], enable_progress_bar=False, enable_model_summary=False,
+                default_root_dir=Path(mkdtemp()), callbacks=[_Told(self._done)],
+            ).fit(self.module, datamodule=self._data)  # fmt: skip
         except BaseException as error:  # told to the one who asked
             self._error = error
             self._done.release()
 
 
 class OneBatch(L.LightningDataModule):
-    """The same batch again and again, each time when it is asked for."""
+    """The same batch again and again, each time when it is asked for; its labels, if any, are Cityscapes'."""
 
-    def __init__(self, images: torch.Tensor, keys: torch.Tensor, asked: threading.Semaphore) -> None:
+    label_space = CITYSCAPES_19
+    domain_names = ()
+
+    def __init__(self, content: dict[str, torch.Tensor], asked: threading.Semaphore) -> None:
         super().__init__()
-        self.batch_size = len(images)
-        self.content, self.asked = {"image": images, "key": keys}, asked
+        self.batch_size = len(content["image"])
+        self.content, self.asked, self.stopped = content, asked, False
 
     def train_dataloader(self) -> OneBatch:
         """Itself."""
@@ -68,7 +93,7 @@ class OneBatch(L.LightningDataModule):
         self, batch: dict[str, torch.Tensor], device: torch.device, dataloader_idx: int
     ) -> dict[str, torch.Tensor]:
         """Keys stay on the host, as in the package's own data modules."""
-        return {"image": batch["image"].to(device, non_blocking=True), "key": batch["key"]}
+        return {name: value if name == "key" else value.to(device, non_blocking=True) for name, value in batch.items()}
 
     def __len__(self) -> int:
         return _MANY  # Lightning would fetch a batch ahead from a loader without a length
@@ -76,6 +101,8 @@ class OneBatch(L.LightningDataModule):
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         while True:
             self.asked.acquire()
+            if self.stopped:
+                return
             yield dict(self.content)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gkd_bench.contender import Comparison, Contender
+from gkd_bench.contender import Comparison, Contender, Workload
 from gkd_bench.stock_head import stock_labels, stock_model
 from gkd_bench.undone import UNDONE
 from gkd_lightning.encoders import EncoderSpec
@@ -107,15 +108,27 @@ def task_module(spec: EncoderSpec, head: Mask2FormerConfig | None = None) -> Tas
     return module
 
 
-def ours(device: str, precision: str, batch: int, size: int, undone: str = "") -> Step:
-    """The step as `TaskLearning` does it, all but one lever if `undone` names one."""
-    module = task_module(vit_small(size))
+def ours(
+    device: str, precision: str, batch: int, size: int, undone: str = "", through: str = "",
+    head: dict[str, Any] | None = None,
+) -> Workload:  # fmt: skip
+    """The step as `TaskLearning` does it, all but one lever if `undone` names one.
+
+    `through` ``trainer`` lets Lightning prepare the module and drive the steps, as in a run. `head` changes the
+    official one.
+    """
+    module = task_module(vit_small(size), Mask2FormerConfig(**(head or {})))
     if undone:
         UNDONE[undone](module)
+    if through == "trainer":
+        from gkd_bench.stage1_trainer import TrainerSteps
+
+        return TrainerSteps(module, batch_of(batch, size, device), precision, device)
     module.train().to(device)
     return Step(module, module, batch_of(batch, size, device), precision)
 
 
-def stock(device: str, precision: str, batch: int, size: int) -> Step:
-    """transformers' Mask2FormerForUniversalSegmentation."""
-    return StockStep(task_module(vit_small(size)).to(device), batch_of(batch, size, device), precision)
+def stock(device: str, precision: str, batch: int, size: int, head: dict[str, Any] | None = None) -> Step:
+    """transformers' Mask2FormerForUniversalSegmentation; `head` changes the official one."""
+    module = task_module(vit_small(size), Mask2FormerConfig(**(head or {})))
+    return StockStep(module.to(device), batch_of(batch, size, device), precision)

@@ -124,10 +124,17 @@ def _official_code() -> Any:
             f"GKD_OFFICIAL: is {folder!r}; set it to the folder general_distillation of the authors' repository, "
             "which holds distillation_models_deit.py"
         )
-    if importlib.util.find_spec("xformers") is None:
-        sys.modules.update(_stand_in())
+    if "distillation_models_deit" in sys.modules:
+        return sys.modules["distillation_models_deit"]
+    stand_in = _stand_in() if importlib.util.find_spec("xformers") is None else {}
+    sys.modules.update(stand_in)
     sys.path.insert(0, folder)
-    return importlib.import_module("distillation_models_deit")
+    try:
+        return importlib.import_module("distillation_models_deit")
+    finally:  # who asks later whether xformers is there must hear the truth
+        sys.path.remove(folder)
+        for name in stand_in:
+            del sys.modules[name]
 
 
 class _Blocks:

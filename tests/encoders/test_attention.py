@@ -96,3 +96,18 @@ def test_a_copy_of_an_encoder_that_ran_in_tiles_attends_by_itself() -> None:
         assert copied.model.blocks[0].attn.forward.__self__ is copied.model.blocks[0].attn  # type: ignore[union-attr]
         torch.nn.init.zeros_(copied.model.blocks[0].attn.qkv.weight)  # type: ignore[union-attr, arg-type]
         assert not torch.equal(copied.tokens(images).patches, encoder.tokens(images).patches)
+
+
+def test_a_model_that_ran_on_a_cpu_attends_on_a_gpu_as_timm_chose() -> None:
+    encoder = build_encoder(STUDENT)
+    encoder.model.blocks[1].attn.fused_attn = False  # as timm chooses for layers that the fused kernel cannot compute
+    chosen = [block.attn.fused_attn for block in encoder.model.blocks]
+    for side in (32, 128):  # plain, then in tiles
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            encoder.tokens(torch.rand(1, 3, side, side))
+        ran = [block.attn.fused_attn for block in encoder.model.blocks]
+        assert ran == [side == 128] * 4
+        for _ in range(2):  # pass after pass
+            suit_attention(encoder.model, torch.device("cuda"), (side // 8) ** 2)
+            assert [block.attn.fused_attn for block in encoder.model.blocks] == chosen
+            assert not any("forward" in vars(block.attn) for block in encoder.model.blocks)

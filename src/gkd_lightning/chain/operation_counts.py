@@ -18,9 +18,30 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-_FORMULAS: Mapping[Any, Callable[..., int]] = FlopCounterMode(display=False).flop_registry
+
+def _attention(query: Any, key: Any, value: Any, *rest: Any, **named: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))  # of shapes, as all formulas
+
+
+def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *rest: Any, **named: Any) -> int:
+    return int(sdpa_backward_flop_count(grad, query, key, value))
+
+
+_CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+"""What torch 2.11 leaves out of its counter."""
+
+
+def flop_counter() -> FlopCounterMode:
+    """PyTorch's counter, with the same operations whatever its release."""
+    return FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
+
+
+_FORMULAS: Mapping[Any, Callable[..., int]] = flop_counter().flop_registry
 
 
 class _Shape(NamedTuple):
@@ -90,7 +111,11 @@ _PLAIN: set[Any] = set()
 
 
 def _changes_values_only(func: Any) -> bool:
-    plain = torch.Tag.inplace in func.tags and torch.Tag.inplace_view not in func.tags
+    # By its schema: it writes into its first argument alone and returns it (torch 2.11 has no tag for that).
+    schema = func._schema
+    written = [argument.alias_info is not None and argument.alias_info.is_write for argument in schema.arguments]
+    returned = [value.alias_info is not None and value.alias_info.is_write for value in schema.returns]
+    plain = written[:1] == returned == [True] and not any(written[1:]) and torch.Tag.inplace_view not in func.tags
     return plain and func.overloadpacket not in _FORMULAS
 
 

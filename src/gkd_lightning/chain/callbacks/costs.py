@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 from torch.utils.flop_counter import FlopCounterMode
 
+from gkd_lightning.chain.operation_counts import flop_counter
 from gkd_lightning.memory import peak_memory, reset_peak_memory
 
 _COUNTS = ("images", "seconds", "peak_bytes", "parameters", "trainable", "flops_per_step")
@@ -46,7 +47,7 @@ class RunCosts(L.Callback):
         A resumed run knows them from its checkpoint.
         """
         if trainer.global_step == 1 and not self.flops_per_step and trainer.world_size == 1:
-            self._counter = FlopCounterMode(display=False)
+            self._counter = flop_counter()
             self._counter.__enter__()
 
     def on_train_batch_end(
