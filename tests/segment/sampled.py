@@ -21,7 +21,7 @@ CASES: dict[str, tuple[tuple[tuple[int, int], ...], int, int, int, int, float]] 
 
 
 def arguments(case: str, device: torch.device, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
-    """Values, offsets and logits, and a gradient of the output."""
+    """Values and looks, and a gradient of the output."""
     shapes, batch, heads, dim, points, spread = CASES[case]
     generator = torch.Generator().manual_seed(0)
     count = sum(height * width for height, width in shapes)
@@ -29,16 +29,13 @@ def arguments(case: str, device: torch.device, dtype: torch.dtype) -> tuple[list
     def draw(*size: int) -> Tensor:
         return torch.randn(size, generator=generator).to(device, dtype)
 
-    places = len(shapes) * points
-    own = [
-        draw(batch, count, heads, dim), draw(batch, count, heads, places, 2) * spread,
-        draw(batch, count, heads, places),
-    ]  # fmt: skip
-    return own, draw(batch, count, heads * dim)
+    places = heads * len(shapes) * points
+    looks = torch.cat([draw(batch, count, 2 * places) * spread, draw(batch, count, places)], dim=2)
+    return [draw(batch, count, heads, dim), looks], draw(batch, count, heads * dim)
 
 
 def compared(case: str, device: torch.device, dtype: torch.dtype) -> list[float]:
-    """Largest difference of the output and of the three gradients, each relative to its largest value."""
+    """Largest difference of the output and of both gradients, each relative to its largest value."""
     from gkd_lightning.segment.fused_sampling import fused_samples
 
     own, gradient = arguments(case, device, dtype)

@@ -19,20 +19,20 @@ _ROWS = 16
 
 
 @triton.jit
-def _shares(logits, row, live, PLACES: tl.constexpr, COLUMNS: tl.constexpr):
+def _shares(logits, live, PLACES: tl.constexpr, COLUMNS: tl.constexpr):
     """Softmax over the places of each row, (ROWS, COLUMNS); 0 in the columns that there are too many."""
     column = tl.arange(0, COLUMNS)[None, :]
     inside = live[:, None] & (column < PLACES)
-    values = tl.load(logits + row[:, None] * PLACES + column, mask=inside, other=0.0).to(tl.float32)
+    values = tl.load(logits[:, None] + column, mask=inside, other=0.0).to(tl.float32)
     values = tl.where(column < PLACES, values, -float("inf"))
     values = tl.exp(values - tl.max(values, 1)[:, None])
     return values / tl.sum(values, 1)[:, None]
 
 
 @triton.jit
-def _place(offset, row, live, index, centre_x, centre_y, height, width, PLACES: tl.constexpr):
+def _place(offset, live, index, centre_x, centre_y, height, width):
     """Column and row, in a map's pixels, of each query's place number `index`."""
-    at = offset + (row * PLACES + index) * 2
+    at = offset + index * 2
     x = ((centre_x + 1) * width - 1) * 0.5 + tl.load(at, mask=live, other=0.0).to(tl.float32)
     y = ((centre_y + 1) * height - 1) * 0.5 + tl.load(at + 1, mask=live, other=0.0).to(tl.float32)
     # Far outside everything is 0; bounded, the numbers stay what an int32 holds.
@@ -50,7 +50,7 @@ def _corner(row, column, height, width, live):
 
 @triton.jit
 def _forward_kernel(
-    value, offset, logits, centre, table, output, rows, count, heads,
+    value, looks, centre, table, output, rows, count, heads,
     DIM: tl.constexpr, LEVELS: tl.constexpr, POINTS: tl.constexpr,
     CHANNELS: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
@@ -61,7 +61,9 @@ def _forward_kernel(
     image, own = query // count, query % count
     centre_x = tl.load(centre + own * 2, mask=live, other=0.0)
     centre_y = tl.load(centre + own * 2 + 1, mask=live, other=0.0)
-    share = _shares(logits, row, live, PLACES, COLUMNS)
+    offset = looks + (query * heads * 3 + head * 2) * PLACES
+    logits = looks + (query * heads * 3 + heads * 2 + head) * PLACES
+    share = _shares(logits, live, PLACES, COLUMNS)
     column = tl.arange(0, COLUMNS)[None, :]
     channel = tl.arange(0, CHANNELS)[None, :]
     named = channel < DIM
@@ -73,7 +75,7 @@ def _forward_kernel(
         pixels = value + ((image * count + first) * heads + head)[:, None] * DIM + channel
         for point in tl.static_range(POINTS):
             index = level * POINTS + point
-            x, y = _place(offset, row, live, index, centre_x, centre_y, height, width, PLACES)
+            x, y = _place(offset, live, index, centre_x, centre_y, height, width)
             left, top = tl.floor(x), tl.floor(y)
             by_x, by_y = x - left, y - top
             west, north = left.to(tl.int32), top.to(tl.int32)
@@ -91,7 +93,7 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    gradient, value, offset, logits, centre, table, by_value, by_offset, by_logits, rows, count, heads,
+    gradient, value, looks, centre, table, by_value, by_looks, rows, count, heads,
     DIM: tl.constexpr, LEVELS: tl.constexpr, POINTS: tl.constexpr,
     CHANNELS: tl.constexpr, COLUMNS: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
@@ -102,7 +104,9 @@ def _backward_kernel(
     image, own = query // count, query % count
     centre_x = tl.load(centre + own * 2, mask=live, other=0.0)
     centre_y = tl.load(centre + own * 2 + 1, mask=live, other=0.0)
-    share = _shares(logits, row, live, PLACES, COLUMNS)
+    offset = looks + (query * heads * 3 + head * 2) * PLACES
+    logits = looks + (query * heads * 3 + heads * 2 + head) * PLACES
+    share = _shares(logits, live, PLACES, COLUMNS)
     column = tl.arange(0, COLUMNS)[None, :]
     channel = tl.arange(0, CHANNELS)[None, :]
     named = channel < DIM
@@ -115,7 +119,7 @@ def _backward_kernel(
         start = ((image * count + first) * heads + head)[:, None] * DIM + channel
         for point in tl.static_range(POINTS):
             index = level * POINTS + point
-            x, y = _place(offset, row, live, index, centre_x, centre_y, height, width, PLACES)
+            x, y = _place(offset, live, index, centre_x, centre_y, height, width)
             left, top = tl.floor(x), tl.floor(y)
             by_x, by_y = x - left, y - top
             west, north = left.to(tl.int32), top.to(tl.int32)
@@ -137,62 +141,54 @@ def _backward_kernel(
                 along_y += (weight_x if down else -weight_x) * agreement
                 tl.atomic_add(by_value + at, (own_share * weight_x * weight_y)[:, None] * wanted, mask=mask)
             by_share = tl.where(column == index, along_share[:, None], by_share)
-            place = by_offset + (row * PLACES + index) * 2
-            tl.store(place, (own_share * along_x).to(by_offset.dtype.element_ty), mask=live)
-            tl.store(place + 1, (own_share * along_y).to(by_offset.dtype.element_ty), mask=live)
+            place = by_looks + (query * heads * 3 + head * 2) * PLACES + index * 2
+            tl.store(place, (own_share * along_x).to(by_looks.dtype.element_ty), mask=live)
+            tl.store(place + 1, (own_share * along_y).to(by_looks.dtype.element_ty), mask=live)
     by_logit = share * (by_share - tl.sum(share * by_share, 1)[:, None])
-    tl.store(
-        by_logits + row[:, None] * PLACES + column, by_logit.to(by_logits.dtype.element_ty),
-        mask=live[:, None] & (column < PLACES),
-    )  # fmt: skip
+    logit = by_looks + (query * heads * 3 + heads * 2 + head)[:, None] * PLACES + column
+    tl.store(logit, by_logit.to(by_looks.dtype.element_ty), mask=live[:, None] & (column < PLACES))
 
 
 @torch.library.custom_op("gkd_lightning::fused_samples", mutates_args=())
-def fused_samples(value: Tensor, offset: Tensor, logits: Tensor, centre: Tensor, table: Tensor) -> Tensor:
+def fused_samples(value: Tensor, looks: Tensor, centre: Tensor, table: Tensor) -> Tensor:
     """`sampling.deformable_samples` on a GPU.
 
     Args:
         value: (B, N, H, D).
-        offset: (B, N, H, L * P, 2).
-        logits: (B, N, H, L * P).
+        looks: (B, N, 3 * H * L * P).
         centre: (N, 2) float32, as in `Levels`.
         table: (L, 3) int32, as in `Levels`.
 
     Returns:
         (B, N, H * D), of the dtype of `value`.
     """
-    value, offset, logits = value.contiguous(), offset.contiguous(), logits.contiguous()
+    value, looks = value.contiguous(), looks.contiguous()
     output = torch.empty_like(value)
-    _launch(_forward_kernel, (value, offset, logits, centre, table, output), value, logits, table)
+    _launch(_forward_kernel, (value, looks, centre, table, output), value, looks, table)
     return output.flatten(2)
 
 
 @fused_samples.register_fake
-def _(value: Tensor, offset: Tensor, logits: Tensor, centre: Tensor, table: Tensor) -> Tensor:
+def _(value: Tensor, looks: Tensor, centre: Tensor, table: Tensor) -> Tensor:
     return value.new_empty(value.shape[0], value.shape[1], value.shape[2] * value.shape[3])
 
 
 @torch.library.custom_op("gkd_lightning::fused_samples_backward", mutates_args=())
 def _fused_samples_backward(
-    gradient: Tensor, value: Tensor, offset: Tensor, logits: Tensor, centre: Tensor, table: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    gradient, value, offset, logits = (each.contiguous() for each in (gradient, value, offset, logits))
+    gradient: Tensor, value: Tensor, looks: Tensor, centre: Tensor, table: Tensor
+) -> tuple[Tensor, Tensor]:
+    gradient, value, looks = gradient.contiguous(), value.contiguous(), looks.contiguous()
     by_value = torch.zeros_like(value, dtype=torch.float32)  # many queries add to a pixel
-    by_offset, by_logits = torch.empty_like(offset), torch.empty_like(logits)
-    arguments = (gradient, value, offset, logits, centre, table, by_value, by_offset, by_logits)
-    _launch(_backward_kernel, arguments, value, logits, table)
-    return by_value.to(value.dtype), by_offset, by_logits
+    by_looks = torch.empty_like(looks)
+    arguments = (gradient, value, looks, centre, table, by_value, by_looks)
+    _launch(_backward_kernel, arguments, value, looks, table)
+    return by_value.to(value.dtype), by_looks
 
 
 @_fused_samples_backward.register_fake
-def _(
-    gradient: Tensor, value: Tensor, offset: Tensor, logits: Tensor, centre: Tensor, table: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    return (
-        torch.empty_like(value, memory_format=torch.contiguous_format),
-        torch.empty_like(offset, memory_format=torch.contiguous_format),
-        torch.empty_like(logits, memory_format=torch.contiguous_format),
-    )
+def _(gradient: Tensor, value: Tensor, looks: Tensor, centre: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    contiguous = torch.contiguous_format
+    return torch.empty_like(value, memory_format=contiguous), torch.empty_like(looks, memory_format=contiguous)
 
 
 def _remember(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -206,13 +202,13 @@ def _differentiate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 fused_samples.register_autograd(_differentiate, setup_context=_remember)
 
 
-def _launch(kernel: Any, arguments: tuple[Tensor, ...], value: Tensor, logits: Tensor, table: Tensor) -> None:
+def _launch(kernel: Any, arguments: tuple[Tensor, ...], value: Tensor, looks: Tensor, table: Tensor) -> None:
     batch, count, heads, dim = value.shape
-    levels, rows = len(table), batch * count * heads
+    levels, rows, places = len(table), batch * count * heads, looks.shape[2] // (3 * heads)
     if rows == 0:
         return
     kernel[(triton.cdiv(rows, _ROWS),)](
         *arguments, rows, count, heads,
-        DIM=dim, LEVELS=levels, POINTS=logits.shape[3] // levels,
-        CHANNELS=triton.next_power_of_2(dim), COLUMNS=triton.next_power_of_2(logits.shape[3]), ROWS=_ROWS,
+        DIM=dim, LEVELS=levels, POINTS=places // levels,
+        CHANNELS=triton.next_power_of_2(dim), COLUMNS=triton.next_power_of_2(places), ROWS=_ROWS,
     )  # fmt: skip

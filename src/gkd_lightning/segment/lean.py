@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention,
 )
@@ -33,9 +34,9 @@ class DeformableAttention(Mask2FormerPixelDecoderEncoderMultiscaleDeformableAtte
         heads = self.n_heads
         query = hidden + position
         value = self.value_proj(hidden).unflatten(2, (heads, -1))
-        offset = self.sampling_offsets(query).unflatten(2, (heads, -1, 2))
-        logits = self.attention_weights(query).unflatten(2, (heads, -1))
-        attended: Tensor = self.output_proj(deformable_samples(value, offset, logits, levels))
+        both = self.sampling_offsets, self.attention_weights  # of one query, so one product
+        looks = F.linear(query, torch.cat([part.weight for part in both]), torch.cat([part.bias for part in both]))
+        attended: Tensor = self.output_proj(deformable_samples(value, looks, levels))
         return attended
 
 

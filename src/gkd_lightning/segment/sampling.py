@@ -19,7 +19,7 @@ from gkd_lightning.segment.chunks import chunks
 from gkd_lightning.segment.levels import Levels, Shapes
 
 
-def deformable_samples(value: Tensor, offset: Tensor, logits: Tensor, levels: Levels) -> Tensor:
+def deformable_samples(value: Tensor, looks: Tensor, levels: Levels) -> Tensor:
     """What each pixel gathers from a few places around its own, in all levels.
 
     Sampling is done in float32 whatever the dtype of the arguments: bfloat16 knows positions in a 64-wide map to a
@@ -27,9 +27,9 @@ def deformable_samples(value: Tensor, offset: Tensor, logits: Tensor, levels: Le
 
     Args:
         value: (B, N, H, D), what the N pixels of all levels have to give, for each head.
-        offset: (B, N, H, L * P, 2), (x, y) from the pixel's own place to the P places in each level, in that level's
-            pixels.
-        logits: (B, N, H, L * P) of the places' shares, which a softmax makes of them.
+        looks: (B, N, 3 * H * L * P), where each head of each pixel looks and how much it takes from there: first
+            (H, L * P, 2) offsets (x, y) from the pixel's own place to the P places in each level, in that level's
+            pixels, then (H, L * P) logits of the places' shares, which a softmax makes of them.
         levels: sizes of the L maps.
 
     Returns:
@@ -38,21 +38,22 @@ def deformable_samples(value: Tensor, offset: Tensor, logits: Tensor, levels: Le
     if value.device.type == "cuda" and _has_triton():
         from gkd_lightning.segment.fused_sampling import fused_samples
 
-        fused: Tensor = fused_samples(value, offset, logits, levels.centre, levels.table)
+        fused: Tensor = fused_samples(value, looks, levels.centre, levels.table)
         return fused
-    return plain_samples(value, offset, logits, levels)
+    return plain_samples(value, looks, levels)
 
 
-def plain_samples(value: Tensor, offset: Tensor, logits: Tensor, levels: Levels) -> Tensor:
+def plain_samples(value: Tensor, looks: Tensor, levels: Levels) -> Tensor:
     """`deformable_samples` in torch's own operations, on any device."""
     batch, count, heads, dim = value.shape
     number, rows = len(levels.shapes), batch * heads
-    points = logits.shape[3] // number
+    places = looks.shape[2] // (3 * heads)
+    points = places // number
+    offset, logits = looks.float().split([2 * heads * places, heads * places], dim=2)
     # The axis of the queries goes last: softmax, sampling and summing then run along memory.
     values = value.float().permute(0, 2, 3, 1).reshape(rows, dim, count)
-    weight = logits.float().permute(0, 2, 3, 1).reshape(rows, number * points, count).softmax(1)
-    weight = weight.view(rows, number, points, count)
-    offset = offset.float().view(batch, count, heads, number, points, 2)
+    weight = logits.transpose(1, 2).reshape(rows, places, count).softmax(1).view(rows, number, points, count)
+    offset = offset.unflatten(2, (heads, number, points, 2))
     place = torch.addcmul(levels.centre.view(1, count, 1, 1, 1, 2), offset, levels.pixel[:, None])
     place = place.permute(3, 0, 2, 4, 1, 5).reshape(number, rows, points, count, 2)
     summed = weighted_samples(values, place, weight, levels.shapes)
