@@ -29,7 +29,10 @@ class StepLogging(L.LightningModule):
     @property
     def logs_this_step(self) -> bool:
         """Whether the optimiser step in work is one whose values are logged."""
-        every: int = self.trainer.log_every_n_steps
+        try:
+            every: int = self.trainer.log_every_n_steps
+        except RuntimeError:  # Lightning's, where a step is taken without a trainer
+            return False
         return every > 0 and (self.global_step + 1) % every == 0
 
     @property
