@@ -36,6 +36,8 @@ from gpu_table import short, tables
 WARM = 6
 """Steps before the clock starts: they compile, choose kernels, capture."""
 ROUNDS = 5
+ANEW = 75
+"""Exit status of a process that wants the remaining rows to be measured in another."""
 PROFILED = 10
 _WINDOWS_AT_ONCE = segmenter_module.MASK_VALUES_AT_ONCE
 
@@ -71,7 +73,7 @@ def main() -> int:
         results = Results(found.out, device, found.tiny)
         if status == 0:
             break
-        if status is not None and (missing := results.missing(wanted)):
+        if status not in (None, ANEW) and (missing := results.missing(wanted)):
             lost = Measurement(missing[0].name, failed=f"its process ended with status {status}")
             results.add(missing[0], lost)
     for row in results.missing(wanted):
@@ -128,6 +130,8 @@ def measure_all(results: Results, wanted: list[Row], device: str, seconds: float
             measurement = measured(row, device, seconds)
         results.add(row, measurement)
         print(f"[{time.time() - begun:4.0f} s] {row.group}: {short(measurement)}", flush=True)
+        if "CUDA error" in (measurement.failed or ""):  # after one, nothing works in this process
+            sys.exit(ANEW)
 
 
 def measured(row: Row, device: str, seconds: float) -> Measurement:

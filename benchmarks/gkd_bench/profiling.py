@@ -48,6 +48,11 @@ def longest(step: Callable[[], int], device: str, rows: int) -> list[dict[str, A
     ]
 
 
+def wake(device: str) -> None:
+    """Kineto wants its first profile in the thread that imported torch; later ones may be of any thread."""
+    _profiled(lambda: 0, device)
+
+
 def launched(step: Callable[[], int], device: str) -> Launches:
     """Mean over three steps; nothing is launched on a CPU."""
     events = _profiled(step, device).key_averages()

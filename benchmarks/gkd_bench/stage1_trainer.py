@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import lightning as L
 import torch
 
+from gkd_bench.profiling import wake
 from gkd_lightning.data import CITYSCAPES_19
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class TrainerSteps:
 
     def drive(self, use: Callable[[], T]) -> T:
         """Train in this thread, to which graphs that torch captures belong, while `use` calls `step` in another."""
+        wake(self._settings[1])
         result: Future[T] = Future()
 
         def ask() -> None:
