@@ -8,7 +8,8 @@ STAMP  := $(VENV)/.setup-stamp
 export NO_ALBUMENTATIONS_UPDATE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick reproduce-f2l reproduce-f2f reproduce-ablation test test-fast test-gpu bench lint format lock clean
+.PHONY: help setup demo demo-quick reproduce-f2l reproduce-f2f reproduce-ablation
+.PHONY: test test-fast test-gpu test-docs test-oldest test-newest bench lint format lock wheel clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,12 +18,14 @@ setup: $(STAMP) ## make .venv and install the pinned dependencies and this packa
 
 # uv installs from its default index in one resolution, so torch and torchvision always fit each other.
 # --compile-bytecode: imports take 11 s instead of 26 the first time.
-$(STAMP): requirements.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+$(STAMP): requirements.lock pyproject.toml | $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
+
+$(BIN)/uv:
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet uv
 
 demo: setup ## distil, compare and report on MiniCity (CPU, no downloads, 8 to 10 minutes)
 	$(BIN)/gkd demo
@@ -53,6 +56,27 @@ test-fast: setup ## run the tests that take less than about ten seconds each
 test-gpu: setup ## run the tests that need a CUDA device, under three minutes on one card
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m gpu --durations 10
 
+test-docs: setup ## run what the documents, the notebooks, this file and the workflows say
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q tests/test_docs.py tests/test_habits.py tests/test_notebooks.py
+
+# What pyproject.toml promises, from both ends: an environment each, resolved when pyproject.toml changes
+RESOLUTION_oldest := lowest-direct
+RESOLUTION_newest := highest
+.venv-%/.setup-stamp: pyproject.toml | $(BIN)/uv
+	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --upgrade --resolution $(RESOLUTION_$*) --editable ".[dev]"
+	@touch $@
+
+# What meets the libraries at their edges: networks, losses, data, the chain's plan and its counted costs
+EDGES := tests/baselines tests/bench tests/chain/test_cost.py tests/chain/test_operation_counts.py tests/chain/test_fitting.py \
+	tests/chain/test_stage_cli.py tests/cli tests/data tests/deploy tests/distill tests/encoders tests/evaluate tests/golden \
+	tests/recipes tests/report tests/segment
+test-oldest: .venv-oldest/.setup-stamp ## run a fast selection on the lowest versions that pyproject.toml allows
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 -q -m "not slow" $(EDGES)
+
+test-newest: .venv-newest/.setup-stamp ## run all tests on the newest versions that pyproject.toml allows
+	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest -n 2 -q
+
 # BENCH="--only stage1a --rounds 3" and the like; NAME tells this machine's results from others'
 NAME ?= here
 bench: setup ## measure every step, evaluation, loaders and start-up on this machine, write benchmarks/README.md
@@ -71,6 +95,14 @@ format: setup ## let ruff sort imports and format
 lock: setup ## resolve requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
 		--no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+
+wheel: setup ## build dist/, check it, install the wheel into an environment of its own and run the quick demo from there
+	rm -rf dist .venv-wheel
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/uv tool run twine check --strict dist/*
+	$(PYTHON) -m venv .venv-wheel
+	$(BIN)/uv pip install --quiet --python .venv-wheel/bin/python dist/*.whl
+	cd $$(mktemp -d) && $(CURDIR)/.venv-wheel/bin/gkd list recipes && $(CURDIR)/.venv-wheel/bin/gkd demo --quick
 
 clean: ## remove caches and build outputs; runs/ and .venv stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

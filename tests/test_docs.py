@@ -17,7 +17,11 @@ from gkd_lightning.evaluate import Results
 from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("experiments/*/README.md"))]
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(ROOT.glob("experiments/*/README.md")),
+]
 
 
 def test_the_recipe_for_own_data_composes(tmp_path: Path) -> None:
