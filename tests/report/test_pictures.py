@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gkd_lightning.report.charts import curve_figure, curve_names, curves_png, heatmap_png, spaced, thin
-from gkd_lightning.report.pictures import feature_grid, hero, sample_grid
+from gkd_lightning.report.charts import curve_figure, curve_names, spaced, thin
+from gkd_lightning.report.pictures import Grid, picture_grid
 from gkd_lightning.report.style import new_figure, png, style, themed_svg
 from tests.evaluate.builders import SPACE, gallery, results, run
 
@@ -29,33 +30,32 @@ def test_size_in_pixels_is_inches_times_dpi() -> None:
         assert opened(png(new_figure(3, 2), dpi=100)).size == (300, 200)
 
 
-def test_sample_grid_grows_with_rows_and_columns() -> None:
-    one = opened(sample_grid(gallery(), {"gkd": "GKD"}, cell_width=1.0))
-    two = opened(sample_grid(gallery(), {"none": "No distillation", "gkd": "GKD"}, cell_width=1.0))
+def test_a_grid_grows_with_its_columns_and_leaves_gaps() -> None:
+    (sample, *_) = gallery().samples
+    one = opened(picture_grid(Grid([[sample.image]], ["day"], ["image"], cell=1.0)))
+    two = opened(picture_grid(Grid([[sample.image, None]], ["day"], ["image", "GKD"], cell=1.0)))
     assert two.width - one.width == pytest.approx(1.06 * 200, abs=2)
-    shown = {tuple(pixel) for pixel in np.asarray(two.convert("RGB")).reshape(-1, 3)}
+    assert two.height == one.height
+
+
+def test_the_overview_shows_every_class_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "docs")
+    from overview_picture import overview
+
+    picture = opened(overview(results(), gallery(["none"]), ["none", "gkd"], ["day", "night"]))
+    assert picture.width > picture.height > 300
+    shown = {tuple(pixel) for pixel in np.asarray(picture.convert("RGB")).reshape(-1, 3)}
     assert set(SPACE.palette) <= shown
-
-
-def test_sample_grid_leaves_a_gap_where_a_method_has_no_prediction() -> None:
-    assert opened(sample_grid(gallery(["none"]), {"none": "No distillation", "gkd": "GKD"})).width > 500
-
-
-def test_feature_grid_and_hero() -> None:
-    assert opened(feature_grid(gallery(), {"teacher": "Teacher", "gkd": "GKD"})).width > 500
-    overview = opened(hero(results(), gallery(), ["none", "gkd"], ["day", "night"]))
-    assert overview.width > overview.height > 300
-
-
-def test_heat_map_with_a_class_that_occurs_nowhere() -> None:
-    assert opened(heatmap_png(results(), "gkd")).width > 400
+    opened(overview(results(), gallery(), domains=["day"]))
 
 
 def test_every_curve_has_a_picture_even_an_odd_one() -> None:
-    assert len(curves_png(results())) == len(curve_names(results())) == 2
-    odd = {"a/empty": [], "a/one": [(0, 1.0)], "a/nan": [(0, float("nan"))], "a/flat": [(0, 0.0), (5, 0.0)]}
-    for data in curves_png(results({}, runs=[run("gkd", curves=odd)])):
-        opened(data)
+    assert len(curve_names(results())) == 2
+    odd = results({}, runs=[run("gkd", curves={"a/empty": [], "a/one": [(0, 1.0)], "a/nan": [(0, float("nan"))],
+                                               "a/flat": [(0, 0.0), (5, 0.0)]})])  # fmt: skip
+    with style():
+        for name in curve_names(odd):
+            opened(png(curve_figure(odd, name)))
 
 
 def test_an_svg_follows_the_theme_and_refers_to_nothing_outside() -> None:

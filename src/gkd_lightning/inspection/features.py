@@ -46,7 +46,7 @@ def inspect_features(
     pictures = pca_pictures(maps, TEACHER, basis)
     columns = [TEACHER, *(source.title for source in sources)]
     rows = [[image, *(pictures[name][index] for name in columns)] for index, image in enumerate(images)]
-    picture = picture_grid(Grid(rows, [each.domain for each in shown], ["image", *columns], None, 1.6))
+    picture = picture_grid(Grid(rows, [each.domain for each in shown], ["image", *columns]))
     agreed = patch_agreement(maps, TEACHER, basis)
     table = [
         {"encoder": name, "width": encoders[name].embed_dim, "agreement": round(agreed[name], 4)} for name in columns

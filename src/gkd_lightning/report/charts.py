@@ -1,33 +1,18 @@
-"""Figures drawn from numbers alone: scores per method, training curves, the domain x class heat-map."""
+"""Curves over training, drawn from numbers alone, and the colours of a heat-map."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from gkd_lightning.evaluate import REFERENCES, Results, Row, class_means, table
-from gkd_lightning.report.style import (
-    ACCENT,
-    GREYS,
-    INK,
-    MUTED,
-    PALE,
-    PAPER,
-    RULE,
-    Look,
-    looks,
-    new_figure,
-    png,
-    style,
-)
+from gkd_lightning.evaluate import Results
+from gkd_lightning.report.style import ACCENT, RULE, Look, looks, new_figure
 
 LINEAR = ("cosine", "entropy", "miou")  # curves that never get a logarithmic axis
 FloatArray = NDArray[np.float64]
@@ -38,36 +23,6 @@ HEAT = LinearSegmentedColormap.from_list("heat", ["#fbf3ec", "#f6b48a", ACCENT, 
 def result_looks(results: Results) -> dict[str, Look]:
     """How each method id is drawn, the same in every figure of these results."""
     return looks(list(dict.fromkeys((run.method, run.role) for run in results.runs)), results.highlight)
-
-
-def draw_scores(axes: Axes, rows: Sequence[Row], highlight: str) -> None:
-    """Unseen mean per method as labelled bars; teacher and oracle, which do not compete, stand pale below."""
-    ordered = sorted(rows, key=lambda row: row.role in REFERENCES)
-    top = max((value for row in rows for value in row.unseen.values if not math.isnan(value)), default=1.0)
-    gap = 0.35  # between students and references
-    for place, row in enumerate(ordered):
-        reference = row.role in REFERENCES
-        height = -place - gap * reference
-        front = row.method == highlight
-        axes.barh(height, row.unseen.mean, 0.52, color=PALE if reference else ACCENT if front else GREYS[0])
-        if len(row.unseen.values) > 1:
-            heights = [height] * len(row.unseen.values)
-            axes.plot(row.unseen.values, heights, "o", zorder=3, ms=3, mfc=PAPER, mec=INK, mew=0.7)
-        text: dict[str, Any] = {
-            "va": "center",
-            "color": ACCENT if front else MUTED if reference else INK,
-            "weight": "bold" if front else "normal",
-            "textcoords": "offset points",
-        }
-        end = max((value for value in row.unseen.values if not math.isnan(value)), default=0.0)
-        axes.annotate(str(row.unseen), (end, height), (6, 0), **text)
-        axes.annotate(row.title, (0, height), (-7, 0), ha="right", **text)
-    axes.set_ylim(-len(rows) + 0.5 - gap, 0.5)
-    axes.set_xlim(0, top * 1.6)
-    axes.set_yticks([])
-    axes.set_xticks([])
-    axes.spines["bottom"].set_visible(False)
-    axes.spines["left"].set_visible(False)
 
 
 def draw_curve(axes: Axes, lines: Mapping[str, Sequence[Points]], look: Mapping[str, Look], decades: bool) -> None:
@@ -148,14 +103,6 @@ def spaced(places: Sequence[float], distance: float) -> list[float]:
     return [max(min(place, 1 - distance * (last - step)), distance * step) for step, place in enumerate(moved)]
 
 
-def _bottom(group: Sequence[float], distance: float) -> float:
-    return group[0] / group[1] - distance * (group[1] - 1) / 2
-
-
-def _top(group: Sequence[float], distance: float) -> float:
-    return group[0] / group[1] + distance * (group[1] - 1) / 2
-
-
 def thin(points: Points, limit: int = 160) -> list[tuple[float, float]]:
     """At most `limit` points: neighbours are averaged, so that noise shrinks instead of aliasing."""
     size = math.ceil(len(points) / limit)
@@ -169,56 +116,19 @@ def curve_names(results: Results) -> list[str]:
     return list(dict.fromkeys(name for run in runs for name in run.curves))
 
 
-def curve_figure(results: Results, name: str, titled: bool = True) -> Figure:
-    """One curve for all methods that have it, directly labelled. Call inside `style()`."""
+def curve_figure(results: Results, name: str) -> Figure:
+    """One curve for all methods that have it, directly labelled, without a title. Call inside `style()`."""
     lines: dict[str, list[Points]] = {}
     for run in results.runs:
         if name in run.curves:
             lines.setdefault(run.method, []).append(run.curves[name])
     titles = {run.method: run.title for run in results.runs}
     look = result_looks(results)
-    top = 0.32 if titled else 0.1
-    width, height = 3.6, 1.75 + top
+    width, height = 3.6, 1.85
     figure = new_figure(width, height)
     labels = 0.12 + 0.062 * max((len(titles[method]) for method in lines), default=0)
     left, bottom = 0.36, 0.26
-    axes = figure.add_axes((left / width, bottom / height, 1 - (left + labels) / width, 1 - (bottom + top) / height))
+    axes = figure.add_axes((left / width, bottom / height, 1 - (left + labels) / width, 1 - (bottom + 0.1) / height))
     draw_curve(axes, lines, look, decades=not name.endswith(LINEAR))
     label_lines(axes, lines, titles, look)
-    if titled:
-        figure.text(0.02, 1 - 0.08 / height, name.replace("/", ": ", 1), va="top", weight="bold", color=INK)
     return figure
-
-
-def curves_png(results: Results, names: Sequence[str] | None = None, columns: int = 2) -> list[bytes]:
-    """One PNG per training curve."""
-    with style():
-        return [png(curve_figure(results, name)) for name in names or curve_names(results)]
-
-
-def heatmap_png(results: Results, method: str) -> bytes:
-    """IoU of `method` per domain and class, mean over seeds: a number and a colour in each cell, as PNG."""
-    row = next(row for row in table(results) if row.method == method)
-    domains, classes, values = class_means(row)
-    cells = np.concatenate([[[spread.mean] for spread in row.domains.values()], values], axis=1)
-    left = [0.0, *(1.2 + index for index in range(len(classes)))]
-    with style():
-        width, height = 1.0 + 0.6 * (left[-1] + 1), 0.85 + 0.3 * len(domains)
-        figure = new_figure(width, height)
-        axes = figure.add_axes((0.9 / width, 0.08 / height, 1 - 1.0 / width, 0.3 * len(domains) / height))
-        for (line, column), value in np.ndenumerate(cells):
-            if not np.isnan(value):
-                axes.add_patch(Rectangle((left[column], line), 1, 1, color=HEAT(value / 100), lw=0))
-            text = "–" if np.isnan(value) else f"{value:.0f}"
-            ink = PAPER if value > 62 else INK
-            axes.text(left[column] + 0.5, line + 0.5, text, ha="center", va="center_baseline", color=ink)
-        axes.set_xlim(0, left[-1] + 1)
-        axes.set_ylim(len(domains), 0)
-        axes.xaxis.tick_top()
-        axes.set_xticks(
-            [edge + 0.5 for edge in left], ["mIoU", *classes], rotation=35, ha="left", rotation_mode="anchor"
-        )
-        axes.set_yticks(np.arange(len(domains)) + 0.5, domains, color=INK)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        return png(figure)

@@ -109,7 +109,7 @@ def _curves(results: Results) -> tuple[list[Chart], list[Chart]]:
     with style():
         for name in curve_names(results):
             stage, quantity = name.split("/", 1) if "/" in name else ("", name)
-            drawing = themed_svg(curve_figure(results, name, titled=False), name)
+            drawing = themed_svg(curve_figure(results, name), name)
             group = health if quantity.startswith(HEALTH) else training
             chart = Markup(drawing)  # safe: matplotlib has escaped the texts in its drawing
             group.append((quantity.removeprefix(HEALTH), stage, chart))
