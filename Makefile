@@ -67,10 +67,9 @@ RESOLUTION_newest := highest
 	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --upgrade --resolution $(RESOLUTION_$*) --editable ".[dev]"
 	@touch $@
 
-# What meets the libraries at their edges: networks, losses, data, the chain's plan and its counted costs
-EDGES := tests/baselines tests/bench tests/chain/test_cost.py tests/chain/test_operation_counts.py tests/chain/test_fitting.py \
-	tests/chain/test_stage_cli.py tests/cli tests/data tests/deploy tests/distill tests/encoders tests/evaluate tests/golden \
-	tests/recipes tests/report tests/segment
+# What meets the libraries at their edges: networks, losses, counted costs, figures
+EDGES := tests/bench/test_counted_task.py tests/chain/test_cost.py tests/chain/test_operation_counts.py tests/baselines \
+	tests/distill tests/encoders tests/report tests/segment
 test-oldest: .venv-oldest/.setup-stamp ## run a fast selection on the lowest versions that pyproject.toml allows
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 -q -m "not slow" $(EDGES)
 
