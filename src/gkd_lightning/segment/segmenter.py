@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gkd_lightning.encoders import Encoder, FeatureMapEncoder, Frozen
+from gkd_lightning.encoders import Encoder, Frozen
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.head_choice import build_head
 from gkd_lightning.segment.pyramid import SCALES, Level, default_blocks, feature_pyramid
@@ -87,7 +87,10 @@ class Segmenter(nn.Module):
         return self.head(self.pyramid(maps))
 
     def scores(self, images: Tensor) -> Tensor:
-        """Class scores (B, K, H, W) float32, see `SegmentationHead.scores`, of (B, 3, H, W) images of any size, uint8 or in [0, 1]."""
+        """Class scores (B, K, H, W) float32 of (B, 3, H, W) images of any size, uint8 or in [0, 1].
+
+        What they mean: `SegmentationHead.scores`.
+        """
         pixels = min(self.window, images.shape[-2]) * min(self.window, images.shape[-1])
         batch = max(1, SCORE_VALUES_AT_ONCE // (self.head.values_per_pixel * pixels))
         return sliding_scores(images, self._window_scores, self.window, self.stride, batch)
@@ -103,10 +106,10 @@ class Segmenter(nn.Module):
         # The official code stops at windows that are no multiple of the patch. Here they are enlarged a little: to
         # whole patches, and to as many as the coarsest level needs.
         encoder = unfrozen(self.encoder)
-        if isinstance(encoder, FeatureMapEncoder):
-            return encoder.image_size if encoder.fixed_size else size
-        if not getattr(encoder.model, "dynamic_img_size", True):
-            return encoder.image_size  # EVA02 takes its own size only
+        if encoder.fixed_size:
+            return encoder.image_size
+        if encoder.hierarchical:
+            return size
         least = math.ceil(1 / self.scales[-1])
         height, width = (max(least, math.ceil(side / encoder.patch_size)) * encoder.patch_size for side in size)
         return (height, width)
