@@ -42,6 +42,25 @@ class HostReads(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
+class Operations(TorchDispatchMode):
+    """Counts what a step does on the device, views left out; each is at least one kernel on a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+        self.casts = 0
+        """From one dtype to another."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        self.total += not func.is_view
+        source = args[1] if func._schema.name == "aten::copy_" else args[0] if args else None
+        target = args[0].dtype if func._schema.name == "aten::copy_" else kwargs.get("dtype")
+        if func._schema.name in ("aten::_to_copy", "aten::copy_") and isinstance(source, torch.Tensor):
+            self.casts += target is not None and target != source.dtype
+        return func(*args, **kwargs)
+
+
 def counted(step: Callable[[], int]) -> dict[str, float]:
     """Floating point operations an image and host reads a step (multiplication and addition are two operations)."""
     reads = HostReads()

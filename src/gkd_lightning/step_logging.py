@@ -14,9 +14,10 @@ from gkd_lightning.ranks import mean_over_ranks
 class StepLogging(L.LightningModule):
     """A module whose training step leaves its values with `log_step`.
 
-    Nothing is computed, reduced or read in steps that are not logged. In every `trainer.log_every_n_steps`-th, and in
-    the one that ends training early, the values are averaged over micro-batches and ranks, all in one reduction, and
-    read at the batch's end, all in one copy. `trainer.callback_metrics` has them before, on the device.
+    Nothing is computed, reduced or read in steps that are not logged. In every `trainer.log_every_n_steps`-th, in the
+    last of `trainer.max_steps` and in the one that ends training early, the values are averaged over micro-batches and
+    ranks, all in one reduction, and read at the batch's end, all in one copy. `trainer.callback_metrics` has them
+    before, on the device.
 
     Lightning's own way reads every value, reads those of the progress bar at every step, reduces them one by one, each
     after a barrier, and repeats in later rows whatever a step did not measure.
@@ -33,7 +34,8 @@ class StepLogging(L.LightningModule):
             every: int = self.trainer.log_every_n_steps
         except RuntimeError:  # Lightning's, where a step is taken without a trainer
             return False
-        return every > 0 and (self.global_step + 1) % every == 0
+        step = self.global_step + 1
+        return every > 0 and (step % every == 0 or step == self.trainer.max_steps)
 
     @property
     def begins_step(self) -> bool:

@@ -15,7 +15,7 @@ from gkd_lightning.encoders.frozen import Frozen, PartlyFrozen
 from gkd_lightning.encoders.low_rank import LowRank, add_low_rank, merged
 from gkd_lightning.encoders.preparation import adamw, hold_in_bf16, prepare_encoders, release
 from gkd_lightning.encoders.reach import unreached
-from gkd_lightning.encoders.switches import checkpoint_activations, compile_blocks
+from gkd_lightning.encoders.switches import checkpoint_activations, compile_blocks, compiles
 from gkd_lightning.encoders.types import EncoderSpec, Tokens
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "build_encoder",
     "checkpoint_activations",
     "compile_blocks",
+    "compiles",
     "encoder_state",
     "export_encoder",
     "hold_in_bf16",

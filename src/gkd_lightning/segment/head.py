@@ -83,7 +83,7 @@ class Mask2FormerHead(SegmentationHead):
         with torch.autocast(device.type, enabled=False):
             hidden, pixels = call_in(dtype, self.pixel_decoder, pyramid, levels)
             decoded = call_in(dtype, self.transformer, hidden, pixels, levels)
-            classes = call_in(dtype, self.class_predictor, decoded.states)
+            classes = call_in(torch.float32, self.class_predictor, decoded.states.float())  # few, and logits
         return HeadOutput(classes, decoded.embeddings, pixels)
 
     def loss(self, output: HeadOutput, labels: Tensor, keys: Tensor) -> TaskLosses:

@@ -76,7 +76,7 @@ def match(output: HeadOutput, targets: Targets, source: PointSource, config: Mas
     """
     cost = matching_cost(output, targets, source, config)
     batch, layers, queries, classes = cost.shape
-    packed = torch.cat([cost.flatten(), targets.present.flatten().float(), targets.highest.float().view(1)])
+    packed = torch.cat([cost.flatten(), targets.present.flatten(), targets.highest.view(1)])
     host = packed.cpu().numpy()
     costs = host[: cost.numel()].reshape(batch, layers, queries, classes)
     present = host[cost.numel() : -1].reshape(batch, classes) > 0

@@ -18,6 +18,7 @@ from gkd_lightning.encoders import (
     Tokens,
     adamw,
     build_encoder,
+    compiles,
     prepare_encoders,
     release,
 )
@@ -76,8 +77,8 @@ class TaskLearning(StepLogging):
         window: side in pixels of the sliding window of evaluation.
         stride: pixels from one window to the next.
         scales: enlargement of the four block maps; the official ones make strides 4 to 32 from 16-pixel patches.
-        compile: let `torch.compile` fuse the encoder's transformer blocks, at the first step; null does so with a
-            frozen encoder on a GPU. Checkpoints and artefacts keep their keys.
+        compile: let `torch.compile` fuse the encoder's transformer blocks and the head, at the first step; null does so
+            beside a frozen encoder on a GPU. Checkpoints and artefacts keep their keys.
     """
 
     def __init__(
@@ -213,11 +214,21 @@ class TaskLearning(StepLogging):
             freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], self.compares_tokens)
 
     def on_fit_start(self) -> None:
-        """Bring the encoder into the shape in which it runs fastest; its weights are written as they were."""
+        """Bring encoder and head into the shape in which they run fastest; all weights are written as they were."""
+        self.prepare(bf16=str(self.trainer.precision).startswith("bf16"))
+
+    def prepare(self, bf16: bool) -> None:
+        """Keep a frozen encoder's weights in bf16 in a run in bf16; compile if asked.
+
+        Args:
+            bf16: whether the run is in bf16.
+        """
         frozen = self.hparams.freeze_encoder
-        bf16 = frozen and str(self.trainer.precision).startswith("bf16")
-        compile = self.hparams.compile if frozen else bool(self.hparams.compile)
-        prepare_encoders(self.encoder, device=self.device, bf16=bf16, compile=compile, written=True)
+        compile = compiles(self.device, self.hparams.compile if frozen else bool(self.hparams.compile))
+        blocks = compile and not self.encoder.hierarchical
+        prepare_encoders(self.encoder, device=self.device, bf16=frozen and bf16, compile=blocks, written=True)
+        if compile:
+            self.segmenter.head.compile_parts()
 
     def teardown(self, stage: str) -> None:
         """Give the encoder back as it was."""

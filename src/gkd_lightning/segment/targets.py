@@ -51,15 +51,15 @@ def class_shares(label: Tensor, points: Tensor, num_classes: int) -> Tensor:
         (B, P, K) float32 in [0, 1].
     """
     batch, height, width = label.shape
-    ids = label.flatten(1)
     x = ((points[..., 0] + 1) * width - 1) / 2
     y = ((points[..., 1] + 1) * height - 1) / 2
     left, top = x.floor(), y.floor()
+    row, by_row = torch.stack([top, top + 1], -1)[..., None], torch.stack([top + 1 - y, y - top], -1)[..., None]
+    column, by_column = torch.stack([left, left + 1], -1), torch.stack([left + 1 - x, x - left], -1)
+    column, by_column = column[..., None, :], by_column[..., None, :]
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)  # (B, P, 2, 2), the four pixels around
+    found = label.flatten(1).gather(1, place.long().flatten(1)).view(*points.shape[:2], 4)
     shares = torch.zeros(batch, points.shape[1], num_classes + 1, device=label.device)
-    for row, by_row in ((top, top + 1 - y), (top + 1, y - top)):
-        for column, by_column in ((left, left + 1 - x), (left + 1, x - left)):
-            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-            found = ids.gather(1, place.long()).long().clamp(max=num_classes)
-            shares.scatter_add_(2, found[..., None], (by_row * by_column * inside)[..., None])
+    shares.scatter_add_(2, found.long().clamp(max=num_classes), (by_row * by_column * inside).flatten(2))
     return shares[..., :num_classes]
