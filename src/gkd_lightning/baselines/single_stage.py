@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gkd_lightning.baselines.feature_mse import FeatureMSE
 from gkd_lightning.baselines.term import DistillationTerm, View, pixel_logits
 from gkd_lightning.distill import resize_tokens
-from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, build_encoder, prepare_encoders
+from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, TransformerEncoder, build_encoder, prepare_encoders
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment import Segmenter, StudentPass, TaskLearning, load_segmenter, unfrozen
 
@@ -57,7 +57,7 @@ class SingleStageDistillation(TaskLearning):
     def on_fit_start(self) -> None:
         """Bring both encoders into the shape in which they run fastest."""
         bf16 = str(self.trainer.precision).startswith("bf16")
-        compile = None if self.teacher_encoder.hierarchical else self.hparams.compile
+        compile = self.hparams.compile if isinstance(self.teacher_encoder, TransformerEncoder) else None
         prepare_encoders(self.teacher_encoder, device=self.device, bf16=bf16, compile=compile)
         super().on_fit_start()
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import Mask2FormerConfig as TransformersConfig
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.precision import full_precision
 from gkd_lightning.segment.criterion import Mask2FormerCriterion
 from gkd_lightning.segment.decoder import MaskedTransformer
 from gkd_lightning.segment.initialization import initialize
@@ -80,7 +81,7 @@ class Mask2FormerHead(SegmentationHead):
         shapes = tuple(level.size for level in pyramid[:0:-1])
         levels = levels_of(shapes, self.config.hidden_dim, device, dtype)
         pyramid = [level._replace(map=level.map.to(dtype)) for level in pyramid]
-        with torch.autocast(device.type, enabled=False):
+        with full_precision(device.type):
             hidden, pixels = call_in(dtype, self.pixel_decoder, pyramid, levels)
             decoded = call_in(dtype, self.transformer, hidden, pixels, levels)
             classes = call_in(torch.float32, self.class_predictor, decoded.states.float())  # few, and logits

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.precision import full_precision
 from gkd_lightning.ranks import mean_over_ranks
 from gkd_lightning.segment.pyramid import Level
 from gkd_lightning.segment.segmentation_head import SegmentationHead, TaskLosses
@@ -65,7 +66,7 @@ class LinearHead(SegmentationHead):
                 f"label id {int(truth[known].max())} in a training label, but num_classes is {self.num_classes}: "
                 "check the class map"
             )
-        with torch.autocast(labels.device.type, enabled=False):
+        with full_precision(labels.device.type):
             logits = _resized(output.float(), (labels.shape[-2], labels.shape[-1]))
             total = F.cross_entropy(logits, truth, ignore_index=IGNORED, reduction="sum")
             entropy = total / mean_over_ranks(known.sum().float()).clamp(min=1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gkd_lightning.precision import full_precision
 from gkd_lightning.segment.chunks import chunks
 
 CACHED_MASK_VALUES = 2**22
@@ -25,7 +26,7 @@ def semantic_scores(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Te
         (B, K, *size) float32. Source: mmseg 1.2.2 ``mask2former_head.py``, lines 153-163.
     """
     pixels = size[0] * size[1]
-    with torch.autocast(masks.device.type, enabled=False):
+    with full_precision(masks.device.type):
         named = classes.float().softmax(-1)[..., :-1].transpose(1, 2)
         parts = chunks(len(masks), masks.shape[1] * pixels, masks.device, CACHED_MASK_VALUES)
         return torch.cat([_summed(named[images], masks[images].float(), size) for images in parts])

@@ -16,6 +16,7 @@ from gkd_lightning.encoders import (
     Frozen,
     LowRank,
     Tokens,
+    TransformerEncoder,
     adamw,
     build_encoder,
     compiles,
@@ -225,7 +226,7 @@ class TaskLearning(StepLogging):
         """
         frozen = self.hparams.freeze_encoder
         compile = compiles(self.device, self.hparams.compile if frozen else bool(self.hparams.compile))
-        blocks = compile and not self.encoder.hierarchical
+        blocks = compile and isinstance(self.encoder, TransformerEncoder)
         prepare_encoders(self.encoder, device=self.device, bf16=frozen and bf16, compile=blocks, written=True)
         if compile:
             self.segmenter.head.compile_parts()
