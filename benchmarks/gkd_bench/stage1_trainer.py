@@ -13,6 +13,7 @@ import lightning as L
 import torch
 
 from gkd_bench.profiling import wake
+from gkd_lightning.chain.callbacks import Float32Products
 from gkd_lightning.data import CITYSCAPES_19
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ class TrainerSteps:
             L.Trainer(
                 accelerator=device, devices=1, max_epochs=1, logger=False, enable_checkpointing=False,
                 precision=_PRECISIONS[precision], enable_progress_bar=False, enable_model_summary=False,
-                default_root_dir=Path(mkdtemp()), callbacks=[_Told(self._done)],
+                default_root_dir=Path(mkdtemp()), callbacks=[Float32Products(), _Told(self._done)],
             ).fit(self.module, datamodule=self._data)  # fmt: skip
         except BaseException as error:  # told to the one who asked
             self._error = error

@@ -97,7 +97,7 @@ def plan(folder: Path, device: str, precision: str, size: str, only: str | None 
         precision: of Lightning's trainer.
         size: one of `SIZES`.
         only: name of a stage that has no parents; None for all.
-        settings: further ``key=value``, with ``__`` for the dots.
+        settings: further ``key=value``, with ``__`` for the dots; nothing is compiled unless they say so.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in FILES.items():
@@ -106,7 +106,7 @@ def plan(folder: Path, device: str, precision: str, size: str, only: str | None 
         (folder / name).write_text(text)
     common = {
         "trainer.accelerator": "gpu" if device == "cuda" else "cpu", "trainer.precision": precision,
-        "trainer.max_steps": STEPS, "data.num_workers": 0,
+        "trainer.max_steps": STEPS, "data.num_workers": 0, "model.compile": False,
     }  # fmt: skip
     common |= {key.replace("__", "."): value for key, value in settings.items()}
     made = make_plan(load_recipe(str(folder / "study.yaml")), folder / "out", list(common.items()))

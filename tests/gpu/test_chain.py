@@ -22,8 +22,7 @@ stage 2, where rounding changes which query is matched to which class."""
 FP32 = {"task_agnostic": 1e-3, "domain_agnostic": 1e-3, "task": 0.02, "single": 0.02}
 """Two fp32 devices: other kernels, other orders of sums."""
 RESUMED = {"task_agnostic": 1e-4, "domain_agnostic": 1e-4, "task": 0.01, "single": 0.01}
-"""The same device twice: atomic additions of the backward passes come in any order. A run whose optimiser or draws
-began anew differs by several per cent within two steps (`test_a_forgotten_optimiser_would_show`)."""
+"""The same device twice: atomic additions of the backward passes come in any order."""
 
 
 def assert_follows(found: Curves, expected: Curves, tolerance: dict[str, float]) -> None:

@@ -7,10 +7,10 @@ import json
 import torch
 from torch import Tensor
 
-from gkd_lightning.segment.levels import levels_of
+from gkd_lightning.segment.levels import Shapes, levels_of
 from gkd_lightning.segment.sampling import plain_samples
 
-CASES: dict[str, tuple[tuple[tuple[int, int], ...], int, int, int, int, float]] = {
+CASES: dict[str, tuple[Shapes, int, int, int, int, float]] = {
     "official levels, places and channels": (((1, 2), (2, 3), (3, 5)), 1, 2, 32, 4, 2.0),
     "widths that are no power of two": (((2, 3), (3, 4)), 1, 3, 12, 3, 2.0),
     "one place of one level": (((5, 4),), 3, 1, 8, 1, 2.0),
@@ -30,8 +30,21 @@ def arguments(case: str, device: torch.device, dtype: torch.dtype) -> tuple[list
         return torch.randn(size, generator=generator).to(device, dtype)
 
     places = heads * len(shapes) * points
-    looks = torch.cat([draw(batch, count, 2 * places) * spread, draw(batch, count, places)], dim=2)
+    offset = draw(batch, count, 2 * places) * spread
+    looks = torch.cat([_off_centres(offset, shapes, heads), draw(batch, count, places)], dim=2)
     return [draw(batch, count, heads, dim), looks], draw(batch, count, heads * dim)
+
+
+def _off_centres(offset: Tensor, shapes: Shapes, heads: int) -> Tensor:
+    """Offsets none of which ends in a pixel's centre, where the slope to the left and that to the right are both right.
+
+    Bfloat16 has so few numbers that many would.
+    """
+    levels = levels_of(shapes, 8, offset.device, torch.float32)
+    own = offset.double().unflatten(2, (heads, len(shapes), -1, 2))
+    sizes = torch.tensor([[width, height] for height, width in shapes], device=offset.device)[:, None]
+    column = ((levels.centre.double()[:, None, None, None] + 1) * sizes - 1) / 2 + own
+    return (own + ((column - column.round()).abs() < 0.01) / 16).flatten(2).to(offset.dtype)
 
 
 def compared(case: str, device: torch.device, dtype: torch.dtype) -> list[float]:
@@ -54,4 +67,9 @@ def compared(case: str, device: torch.device, dtype: torch.dtype) -> list[float]
 
 
 if __name__ == "__main__":
-    print(json.dumps({case: compared(case, torch.device("cpu"), torch.float32) for case in CASES}))
+    found = {
+        f"{case}, {dtype}": compared(case, torch.device("cpu"), dtype)
+        for dtype in (torch.float32, torch.bfloat16)
+        for case in CASES
+    }
+    print(json.dumps(found))

@@ -14,6 +14,8 @@ import torch
 
 from tests.segment.sampled import CASES, compared
 
+PRECISIONS = pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+"""In bfloat16 both read the same rounded values; one rounding of the result is what may differ."""
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 
 
@@ -30,18 +32,21 @@ def interpreted() -> dict[str, list[float]]:
 
 
 @needs_triton
+@PRECISIONS
 @pytest.mark.parametrize("case", CASES)
-def test_kernels_compute_the_plain_formula(interpreted: dict[str, list[float]], case: str) -> None:
+def test_kernels_compute_the_plain_formula(
+    interpreted: dict[str, list[float]], case: str, dtype: torch.dtype, tolerance: float
+) -> None:
     """Output, and gradients of values and looks, relative to the largest value of each."""
-    assert len(interpreted[case]) == 3
-    assert max(interpreted[case]) < 1e-5
+    found = interpreted[f"{case}, {dtype}"]
+    assert len(found) == 3
+    assert max(found) < tolerance
 
 
 @pytest.mark.gpu
 @needs_triton
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+@PRECISIONS
 @pytest.mark.parametrize("case", CASES)
 def test_kernels_on_a_gpu(case: str, dtype: torch.dtype, tolerance: float) -> None:
-    """In bfloat16 both read the same rounded values; one rounding of the result is what may differ."""
     assert max(compared(case, torch.device("cuda"), dtype)) < tolerance

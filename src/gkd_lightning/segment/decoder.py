@@ -30,40 +30,30 @@ class Decoded(NamedTuple):
     """(L, B, Q, C): their products with the pixels' features are the mask logits."""
 
 
-class MaskedTransformer(Mask2FormerTransformerModule):
-    """Queries look at the pixels of one level after the other, each inside the mask that it has predicted last.
+class _View(NamedTuple):
+    """What queries look at in a turn: the N pixels of one level."""
 
-    The pixels come in the width of the queries: its parent's input projections are empty then.
-    """
+    key: Tensor
+    """(B, N, D)."""
+    value: Tensor
+    """(B, N, D)."""
+    features: Tensor
+    """(B, C, N), without a gradient: their products with the queries' embeddings say which pixels are seen."""
 
-    def forward(self, hidden: Tensor, pixels: Tensor, levels: Levels) -> Decoded:
-        """Decode.
 
-        Args:
-            hidden: (B, N, D), what the pixel decoder made of the three coarser levels' pixels.
-            pixels: (B, C, h, w) features of the finest map.
-            levels: sizes of the coarser ones.
-        """
-        values, keys, shrunk = [], [], []
-        parts = zip(hidden.split(levels.sizes, 1), levels.positions.split(levels.sizes, 1), strict=True)
-        for index, (part, position) in enumerate(parts):
-            values.append(part + self.level_embed.weight[index])
-            keys.append(values[-1] + position)
-            # A mask is linear in the pixels' features: shrinking these once shrinks the masks of every layer.
-            small = F.interpolate(pixels.detach(), size=levels.shapes[index], mode="bilinear", align_corners=False)
-            shrunk.append(small.flatten(2))
-        decoder = self.decoder
-        position = self.queries_embedder.weight
-        queries = self.queries_features.weight.expand(len(pixels), -1, -1)
-        states = [decoder.layernorm(queries)]
-        embeddings = [decoder.mask_predictor.mask_embedder(states[0])]
-        for index, layer in enumerate(decoder.layers):
-            turn = index % len(values)
-            seen = _seen(embeddings[-1], shrunk[turn])
-            queries = _layer(layer, queries, position, keys[turn], values[turn], seen)
-            states.append(decoder.layernorm(queries))
-            embeddings.append(decoder.mask_predictor.mask_embedder(states[-1]))
-        return Decoded(torch.stack(states), torch.stack(embeddings))
+def _turn(
+    layer: Mask2FormerMaskedAttentionDecoderLayer,
+    norm: nn.Module,
+    predictor: nn.Module,
+    queries: Tensor,
+    position: Tensor,
+    embedding: Tensor,
+    view: _View,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, Q, D) queries through one layer: what they are then, normalised, and what they look for next (B, Q, C)."""
+    queries = _layer(layer, queries, position, view.key, view.value, _seen(embedding, view.features))
+    state = norm(queries)
+    return queries, state, predictor(state)
 
 
 @torch.no_grad()
@@ -114,3 +104,43 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int, seen: Tensor 
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
     together: Tensor = attended.transpose(1, 2).flatten(2)
     return together
+
+
+class MaskedTransformer(Mask2FormerTransformerModule):
+    """Queries look at the pixels of one level after the other, each inside the mask that it has predicted last.
+
+    The pixels come in the width of the queries: its parent's input projections are empty then.
+    """
+
+    _turn = staticmethod(_turn)
+
+    def compile_layers(self) -> None:
+        """Let `torch.compile` fuse what a layer does between its products; all layers share the compilation."""
+        self._turn = torch.compile(_turn)
+
+    def forward(self, hidden: Tensor, pixels: Tensor, levels: Levels) -> Decoded:
+        """Decode.
+
+        Args:
+            hidden: (B, N, D), what the pixel decoder made of the three coarser levels' pixels.
+            pixels: (B, C, h, w) features of the finest map.
+            levels: sizes of the coarser ones.
+        """
+        views = []
+        parts = zip(hidden.split(levels.sizes, 1), levels.positions.split(levels.sizes, 1), strict=True)
+        for index, (part, position) in enumerate(parts):
+            value = part + self.level_embed.weight[index]
+            # A mask is linear in the pixels' features: shrinking these once shrinks the masks of every layer.
+            small = F.interpolate(pixels.detach(), size=levels.shapes[index], mode="bilinear", align_corners=False)
+            views.append(_View(value + position, value, small.flatten(2)))
+        norm, predictor = self.decoder.layernorm, self.decoder.mask_predictor.mask_embedder
+        position = self.queries_embedder.weight
+        queries = self.queries_features.weight.repeat(len(pixels), 1, 1)
+        states = [norm(queries)]
+        embeddings = [predictor(states[0])]
+        for index, layer in enumerate(self.decoder.layers):
+            view = views[index % len(views)]
+            queries, state, embedding = self._turn(layer, norm, predictor, queries, position, embeddings[-1], view)
+            states.append(state)
+            embeddings.append(embedding)
+        return Decoded(torch.stack(states), torch.stack(embeddings))

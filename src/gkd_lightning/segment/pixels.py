@@ -17,6 +17,13 @@ from gkd_lightning.segment.levels import Levels
 from gkd_lightning.segment.pyramid import Level
 
 
+def _layer(layer: Mask2FormerPixelDecoderEncoderLayer, hidden: Tensor, position: Tensor, levels: Levels) -> Tensor:
+    """(B, N, D) pixels through one layer."""
+    hidden = layer.self_attn_layer_norm(hidden + layer.self_attn(hidden, position, levels))
+    normalized: Tensor = layer.final_layer_norm(hidden + layer.fc2(layer.activation_fn(layer.fc1(hidden))))
+    return normalized
+
+
 class PixelDecoder(Mask2FormerPixelDecoder):
     """Deformable attention among the three coarser maps, and a fine map that takes up what they have found.
 
@@ -24,6 +31,12 @@ class PixelDecoder(Mask2FormerPixelDecoder):
     the device and asks it after every layer whether all values are finite, for which the host waits; here none of
     that is needed.
     """
+
+    _layer_call = staticmethod(_layer)
+
+    def compile_layers(self) -> None:
+        """Let `torch.compile` fuse what a layer does between its products; all layers share the compilation."""
+        self._layer_call = torch.compile(_layer)
 
     def replace_parts(self, sampled_points: int) -> None:
         """Put in the lean parts, with fresh parameters; `sampled_points` is one head's number on each level."""
@@ -54,16 +67,9 @@ class PixelDecoder(Mask2FormerPixelDecoder):
         position = torch.cat([part + own for part, own in zip(parts, self.level_embed, strict=True)], dim=1)
         hidden = torch.cat(inputs, dim=1)
         for layer in self.encoder.layers:
-            hidden = _layer(layer, hidden, position, levels)
+            hidden = self._layer_call(layer, hidden, position, levels)
         projection, norm = self.lateral_convolutions[0]
         fine = norm(pyramid[0].projected(projection))
         last = hidden.split(levels.sizes, dim=1)[-1].transpose(1, 2).unflatten(2, levels.shapes[-1])
         fine = fine + F.interpolate(last, size=fine.shape[-2:], mode="bilinear", align_corners=False)
         return hidden, self.mask_projection(self.output_convolutions[0](fine))
-
-
-def _layer(layer: Mask2FormerPixelDecoderEncoderLayer, hidden: Tensor, position: Tensor, levels: Levels) -> Tensor:
-    """(B, N, D) pixels through one layer."""
-    hidden = layer.self_attn_layer_norm(hidden + layer.self_attn(hidden, position, levels))
-    normalized: Tensor = layer.final_layer_norm(hidden + layer.fc2(layer.activation_fn(layer.fc1(hidden))))
-    return normalized

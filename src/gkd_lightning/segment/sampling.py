@@ -6,7 +6,6 @@ passes.
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,6 +16,8 @@ from torch.nn import functional as F
 
 from gkd_lightning.segment.chunks import chunks
 from gkd_lightning.segment.levels import Levels, Shapes
+
+HAS_TRITON = find_spec("triton") is not None
 
 
 def deformable_samples(value: Tensor, looks: Tensor, levels: Levels) -> Tensor:
@@ -35,7 +36,7 @@ def deformable_samples(value: Tensor, looks: Tensor, levels: Levels) -> Tensor:
     Returns:
         (B, N, H * D), of the dtype of `value`; what lies outside a map is 0.
     """
-    if value.device.type == "cuda" and _has_triton():
+    if value.device.type == "cuda" and HAS_TRITON:
         from gkd_lightning.segment.fused_sampling import fused_samples
 
         fused: Tensor = fused_samples(value, looks, levels.centre, levels.table)
@@ -59,11 +60,6 @@ def plain_samples(value: Tensor, looks: Tensor, levels: Levels) -> Tensor:
     summed = weighted_samples(values, place, weight, levels.shapes)
     attended: Tensor = summed.reshape(batch, heads * dim, count).transpose(1, 2).to(value.dtype)
     return attended.contiguous()
-
-
-@cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
 
 
 def weighted_samples(value: Tensor, place: Tensor, weight: Tensor, shapes: Shapes) -> Tensor:
