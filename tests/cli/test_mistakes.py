@@ -209,8 +209,11 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
         write("half.py", "from gkd_lightning.segment import SegmentationHead\n\n\nclass Half(SegmentationHead): ...\n"),
         [*FIT, "task.yaml", "--model.head", '{"class_path": "half.Half"}'],
         ["model.head.class_path: half.Half does not define attach, forward, loss, scores"]),
-    "two heads in one": (nothing, [*FIT, "task.yaml", "--model.head", LINEAR.replace('"init_args": {"level": 7}', '"queries": 3')],
-                         ["model.head: expected class_path and init_args"]),
+    "two heads in one": (
+        nothing,
+        [*FIT, "task.yaml", "--model.head", '{"class_path": "gkd_lightning.segment.LinearHead", "queries": 3}'],
+        ["model.head: expected class_path and init_args"],
+    ),
     "a head's level that is not there": (nothing, [*FIT, "task.yaml", "--model.head", LINEAR], ["head.level: 7"]),
     "a class that is no encoder": (nothing, [*FIT, "task.yaml", "--model.encoder.name", "torch.nn.Linear"],
                                    ["torch.nn.Linear is not derived from"]),
