@@ -39,7 +39,7 @@ ROUNDS = 5
 ANEW = 75
 """Exit status of a process that wants the remaining rows to be measured in another."""
 PROFILED = 10
-_WINDOWS_AT_ONCE = segmenter_module.MASK_VALUES_AT_ONCE
+_WINDOWS_AT_ONCE = segmenter_module.SCORE_VALUES_AT_ONCE
 
 
 def main() -> int:
@@ -138,7 +138,7 @@ def measured(row: Row, device: str, seconds: float) -> Measurement:
     """One row; what goes wrong is its result."""
     torch._dynamo.reset()
     torch.set_float32_matmul_precision("highest")
-    segmenter_module.MASK_VALUES_AT_ONCE = _WINDOWS_AT_ONCE
+    segmenter_module.SCORE_VALUES_AT_ONCE = _WINDOWS_AT_ONCE
     work: Any = None
     figures: Any = None
     try:

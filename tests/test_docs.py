@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from gkd_lightning.chain import cost
@@ -35,20 +38,35 @@ def test_the_recipe_for_own_data_composes(tmp_path: Path) -> None:
     check_plan(plan)
 
 
-@pytest.mark.slow
-def test_a_method_of_thirty_lines_trains_and_hands_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (ROOT / "docs/new_method.md").read_text(encoding="utf-8")
+def written(document: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The files of a page, by name, in `folder`, which is the working folder from now on."""
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     blocks = dict(re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", text, re.DOTALL))
-    assert list(blocks) == ["my_methods.py", "attention_transfer.yaml", "relations.yaml", "mine.yaml"]
     for name, content in blocks.items():
-        (tmp_path / name).write_text(content)
-    monkeypatch.chdir(tmp_path)
+        (folder / name).write_text(content)
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", sys.path.copy())
+    return blocks
+
+
+def two_steps(*stages: str) -> list[str]:
+    """Options of `gkd run` that leave two steps of every stage and two images of every domain."""
     settings = ["trainer.log_every_n_steps=1", "trainer.limit_val_batches=1"]
-    for stage in ("task_agnostic", "task", "joint"):
+    for stage in stages:
         settings += [f"{stage}:trainer.max_steps=2", f"{stage}:data.dataset.size=16"]
     settings += [f"evaluate:data.domains.{name}.size=2" for name in ("game", "day", "night", "fog", "rain", "snow")]
-    options = [f"--set={setting}" for setting in settings]
+    return [f"--set={setting}" for setting in settings]
+
+
+def code_lines(content: str) -> int:
+    return sum(bool(line.strip()) for line in content.splitlines())
+
+
+@pytest.mark.slow
+def test_a_method_of_thirty_lines_trains_and_hands_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = written("new_method.md", tmp_path, monkeypatch)
+    assert list(blocks) == ["my_methods.py", "attention_transfer.yaml", "relations.yaml", "mine.yaml"]
+    options = two_steps("task_agnostic", "task", "joint")
     assert main(["run", "mine.yaml", "--methods", "attention_transfer,relations", *options]) == 0
     for stage, term in (("joint", "attention"), ("task_agnostic", "relations")):
         (log,) = tmp_path.glob(f"runs/mine/stages/{stage}-*/metrics.jsonl")
@@ -57,12 +75,51 @@ def test_a_method_of_thirty_lines_trains_and_hands_on(tmp_path: Path, monkeypatc
     assert [run.method for run in results.runs] == ["attention_transfer", "relations"]
 
 
+@pytest.mark.slow
+def test_a_head_of_forty_lines_is_trained_judged_and_predicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a linear one beside it, chosen in a line of YAML."""
+    blocks = written("new_head.md", tmp_path, monkeypatch)
+    assert list(blocks) == ["my_head.py", "focal_head.yaml", "linear_head.yaml", "mine.yaml"]
+    assert code_lines(blocks["my_head.py"]) < 40
+    command = ["run", "mine.yaml", "--methods", "focal,linear", *two_steps("task")]
+    assert main([*command, "--dry-run"]) == 0
+    assert main([*command, "--set", "task:model.head.width=32"]) == 2  # a linear head has none
+    assert main(command) == 0
+    results = Results.load(tmp_path / "runs/mine/results.json")
+    assert [run.method for run in results.runs] == ["focal", "linear"]
+    (tmp_path / "photographs").mkdir()
+    cv2.imwrite(str(tmp_path / "photographs/one.png"), np.zeros((40, 56, 3), np.uint8))
+    heads = {}
+    for path in sorted(tmp_path.glob("runs/mine/stages/task-*")):
+        head = json.loads((path / "segmenter.json").read_text(encoding="utf-8"))["head"]
+        heads[head["class_path"]] = head["init_args"]
+        out = tmp_path / "predicted" / path.name
+        assert main(["predict", "--ckpt", str(path), "--images", "photographs", "--out", str(out)]) == 0
+        assert cv2.imread(str(out / "ids/one.png"), cv2.IMREAD_GRAYSCALE).shape == (40, 56)
+    assert heads == {
+        "my_head.FocalHead": {"width": 64, "gamma": 1.0},
+        "gkd_lightning.segment.linear_head.LinearHead": {"level": 0},
+    }
+
+
+@pytest.mark.slow
+def test_a_teacher_of_fifteen_lines_teaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = written("new_teacher.md", tmp_path, monkeypatch)
+    assert list(blocks) == ["my_teacher.py", "my_teacher.yaml", "mine.yaml"]
+    assert code_lines(blocks["my_teacher.py"].partition("class ")[2]) <= 15
+    command = ["run", "mine.yaml", "--methods", "gkd", *two_steps("task_agnostic", "task")]
+    assert main([*command, "--dry-run"]) == 0
+    assert main([*command, "--only", "task_agnostic"]) == 0
+    (log,) = tmp_path.glob("runs/mine/stages/task_agnostic-*/metrics.jsonl")
+    assert '"train/fea"' in log.read_text(encoding="utf-8")
+
+
 def test_the_methods_of_the_example_have_thirty_lines() -> None:
     text = (ROOT / "docs/new_method.md").read_text(encoding="utf-8")
     code = text.partition("# my_methods.py\n")[2].partition("```")[0]
     first, second = code.split("class Relations", 1)
-    assert sum(bool(line.strip()) for line in first.splitlines()) <= 30
-    assert sum(bool(line.strip()) for line in second.splitlines()) <= 30
+    assert code_lines(first) <= 30
+    assert code_lines(second) <= 30
 
 
 def test_the_recipe_for_another_axis_composes(tmp_path: Path) -> None:

@@ -69,6 +69,6 @@ def sliding(
     segmenter = module.segmenter.eval().to(device)
     segmenter.window, segmenter.stride = window, stride
     if one_by_one:
-        segmenter_module.MASK_VALUES_AT_ONCE = 1  # in a process of its own, which ends with the measurement
+        segmenter_module.SCORE_VALUES_AT_ONCE = 1  # in a process of its own, which ends with the measurement
     pixels = batch_of(images, max(height, width), device)["image"][..., :height, :width]
     return Sliding(segmenter, pixels.contiguous(), precision == "bf16")

@@ -12,8 +12,9 @@ from transformers import Mask2FormerForUniversalSegmentation, SwinConfig
 from transformers.models.mask2former import modeling_mask2former as stock
 
 from gkd_lightning.segment.decoder import Decoded
-from gkd_lightning.segment.head import Mask2FormerConfig, Mask2FormerHead
+from gkd_lightning.segment.head import Mask2FormerHead
 from gkd_lightning.segment.levels import Levels
+from gkd_lightning.segment.mask2former import Mask2FormerConfig
 from gkd_lightning.segment.pyramid import Level
 from gkd_lightning.segment.segmenter import Segmenter
 
@@ -55,9 +56,15 @@ def stock_config(config: Mask2FormerConfig, num_classes: int) -> TransformersCon
     )  # fmt: skip
 
 
+def mask2former(segmenter: Segmenter) -> Mask2FormerHead:
+    """The segmenter's head, which has to be one of these."""
+    assert isinstance(segmenter.head, Mask2FormerHead)
+    return segmenter.head
+
+
 def stock_model(segmenter: Segmenter) -> Mask2FormerForUniversalSegmentation:
     """transformers' model with a segmenter's encoder, sizes and weights (four sampled points: it knows no other)."""
-    head = segmenter.head
+    head = mask2former(segmenter)
     model = Mask2FormerForUniversalSegmentation(stock_config(head.config, head.num_classes))
     module = model.model.pixel_level_module
     module.encoder = Backbone(segmenter)

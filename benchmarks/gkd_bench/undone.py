@@ -13,29 +13,30 @@ from gkd_bench.stock_head import (
     StockAttention,
     StockPixelDecoder,
     StockTransformer,
+    mask2former,
     stock_config,
     stock_labels,
 )
 from gkd_lightning.segment import TaskLearning
 from gkd_lightning.segment import criterion as criterion_module
-from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig
+from gkd_lightning.segment.mask2former import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.matcher import Matching, match
 from gkd_lightning.segment.points import PointSource
 from gkd_lightning.segment.targets import Targets
 
 
 def _pixel_decoder(module: TaskLearning) -> None:
-    head = module.segmenter.head
+    head = mask2former(module.segmenter)
     head.set_submodule("pixel_decoder", StockPixelDecoder(head).eval())
 
 
 def _attention(module: TaskLearning) -> None:
-    for layer in module.segmenter.head.pixel_decoder.encoder.layers:
+    for layer in mask2former(module.segmenter).pixel_decoder.encoder.layers:
         layer.self_attn = StockAttention(layer.self_attn)
 
 
 def _decoder(module: TaskLearning) -> None:
-    head = module.segmenter.head
+    head = mask2former(module.segmenter)
     head.set_submodule("transformer", StockTransformer(head))
 
 
@@ -67,6 +68,10 @@ def _copies(module: TaskLearning) -> None:
 class _Total(NamedTuple):
     total: Tensor
 
+    def sums(self) -> dict[str, Tensor]:
+        """Nothing is logged."""
+        return {}
+
 
 class StockCriterion(nn.Module):
     """transformers' matcher and losses on our head's output: layer by layer, image by image."""
@@ -92,8 +97,8 @@ class StockCriterion(nn.Module):
 
 
 def _criterion(module: TaskLearning) -> None:
-    own = module.criterion
-    module.set_submodule("criterion", StockCriterion(own.config, own.num_classes))
+    head = mask2former(module.segmenter)
+    head.set_submodule("criterion", StockCriterion(head.config, head.num_classes))
 
 
 UNDONE: dict[str, Callable[[TaskLearning], None]] = {

@@ -15,15 +15,25 @@ from gkd_lightning.baselines import (
     DensePretraining,
     DistillationTerm,
     FeatureMSE,
+    LogitKD,
     PreDistillation,
     Proteus,
     SingleStageDistillation,
     View,
     ViTKD,
 )
+from gkd_lightning.baselines.g2sd import visible_tokens
+from gkd_lightning.baselines.logit_kd import pixel_kl
 from gkd_lightning.data import MiniCity, SegmentAugmentation, SourceDataModule
-from gkd_lightning.encoders import EncoderSpec, Tokens, encoder_state, load_student
-from gkd_lightning.segment import Mask2FormerConfig, load_segmenter
+from gkd_lightning.encoders import EncoderSpec, Tokens, TransformerEncoder, build_encoder, encoder_state, load_student
+from gkd_lightning.segment import (
+    HeadSettings,
+    LinearHead,
+    Mask2FormerConfig,
+    Segmenter,
+    load_segmenter,
+    save_segmenter,
+)
 
 STUDENT = EncoderSpec("vit_tiny_patch16_224", None, 96, 12, options={"embed_dim": 32, "depth": 4, "num_heads": 2})
 TEACHER = EncoderSpec("vit_tiny_patch16_224", None, 96, 16, options={"embed_dim": 48, "depth": 2, "num_heads": 2})
@@ -95,6 +105,42 @@ def test_weight_scales_the_feature_term() -> None:
         module.distillation_loss(batch, module.student_pass(batch["image"]))["feature"].item() for module in (one, ten)
     ]
     assert terms[1] == pytest.approx(10 * terms[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(LinearHead, lambda: HEAD), (lambda: HEAD, LinearHead)])
+def test_scores_are_compared_whatever_the_heads(
+    ours: Callable[[], HeadSettings], theirs: Callable[[], HeadSettings], tmp_path: Path
+) -> None:
+    L.seed_everything(0)
+    teacher = Segmenter.for_encoder(build_encoder(TEACHER), 8, theirs(), [0, 0, 1, 1], window=96, stride=64)
+    path = save_segmenter(teacher, tmp_path, label_space=source().label_space, protocol={}, provenance={})
+    module = SingleStageDistillation(
+        term=LogitKD(), teacher_segmenter=str(path), encoder=STUDENT, num_classes=8, head=ours(), freeze_encoder=False
+    )
+    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
+    batch = {"image": images, "label": torch.zeros(2, 96, 96, dtype=torch.uint8), "key": torch.tensor([1, 2])}
+    student = module.student_pass(images)
+    (term,) = module.distillation_loss(batch, student).values()
+    scores = [student_scores := module.segmenter.head.scores(student.output, student.size)]
+    with torch.no_grad():
+        scores.append(teacher.eval().head.scores(teacher(images), student.size))
+    assert student.size == (32, 32)
+    torch.testing.assert_close(term, LogitKD().weight * pixel_kl(*((each + 1e-6).log() for each in scores), 1.0))
+    assert student_scores.requires_grad
+    term.backward()
+    assert all(parameter.grad is not None for parameter in module.segmenter.head.parameters())
+
+
+@pytest.mark.parametrize("name", ["vit_medium_patch16_reg4_gap_256", "vit_small_patch14_reg4_dinov2"])
+def test_g2sd_takes_no_register_for_a_class_token(name: str) -> None:
+    options = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+    student = build_encoder(EncoderSpec(name, None, 96, 12, options=options)).eval()
+    assert isinstance(student, TransformerEncoder)
+    images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8, generator=torch.manual_seed(0))
+    everything = torch.arange(64).expand(2, -1)
+    with torch.no_grad():
+        found, whole = visible_tokens(student, images, everything), student.tokens(images)
+    torch.testing.assert_close(found, torch.cat([whole.cls[:, None], whole.patches], 1), atol=1e-5, rtol=1e-4)
 
 
 def pre_distillation() -> PreDistillation:

@@ -12,7 +12,7 @@ from gkd_lightning.data import MiniCity
 from gkd_lightning.distill import DistillationObjective, save_heads
 from gkd_lightning.encoders import EncoderSpec, build_encoder, export_encoder
 from gkd_lightning.files import file_sha256, write_json
-from gkd_lightning.segment import Mask2FormerConfig, Segmenter, save_segmenter
+from gkd_lightning.segment import HeadSettings, Mask2FormerConfig, Segmenter, save_segmenter
 
 HEAD = Mask2FormerConfig(
     hidden_dim=32, encoder_layers=1, decoder_layers=1, heads=4, encoder_ffn=32, decoder_ffn=32, queries=8, points=64
@@ -52,10 +52,10 @@ def student(
     return folder
 
 
-def segmenter(folder: Path, width: int = 32) -> Path:
+def segmenter(folder: Path, width: int = 32, head: HeadSettings = HEAD) -> Path:
     """A stage 2's folder, MiniCity's classes."""
     torch.manual_seed(width + 1)
-    model = Segmenter.for_encoder(build_encoder(spec(width)), 8, HEAD, window=32, stride=32)
+    model = Segmenter.for_encoder(build_encoder(spec(width)), 8, head, window=32, stride=32)
     save_segmenter(model, folder, label_space=MiniCity("game", 1).label_space, protocol={}, provenance={})
     return folder
 

@@ -130,7 +130,7 @@ def test_a_dry_run_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     command = ["run", F2L_GTAV, "--methods", "student_deit_s", "--out", str(tmp_path / "out"), "--dry-run"]
     assert main([*command, "--tflops", "250"]) == 0
     printed = capsys.readouterr().out
-    assert "  41.9 M parameters, 19.9 M of them learn; 330 GFLOPs an image, 160,000 images; 168 MB handed on" in printed
+    assert "  41.9 M parameters, 19.9 M of them learn; 323 GFLOPs an image, 160,000 images; 168 MB handed on" in printed
     assert re.search(r"handed on; [345]\.\d\d? GB of memory for 4 at once\n", printed)
     assert re.search(r"\nmemory: [345]\.\d\d? GB a device for the largest stage: weights, grad", printed)
     assert "minutes on one device at 250 TFLOP/s (as given), without evaluation" in printed

@@ -163,6 +163,7 @@ CHECK = ["data", "check", "--out", "out"]
 RUN = ["run", "study.yaml", "--out", "out"]
 DATA = ["--images", "images", "--labels", "labels"]
 TABLE = ["table", "results.json"]
+LINEAR = '{"class_path": "gkd_lightning.segment.LinearHead", "init_args": {"level": 7}}'
 ON_IMAGES = ["--images", "images", "--out", "out"]
 ON_DATA = ["--data", "data/minicity_targets.yaml", "--out", "out"]
 ATTENTION = ["inspect", "attention", "taught", "--teacher", "teacher.yaml"]
@@ -200,6 +201,24 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "unknown section": (replace("task.yaml", "trainer:", "trianer:"), [*FIT, "task.yaml"], ["trianer", "'trainer'"]),
     "unknown key of a head": (replace("task.yaml", "queries", "querries"), [*FIT, "task.yaml"],
                               ["model.head.querries", "'queries'"]),
+    "unknown key of another head": (nothing, [*FIT, "task.yaml", "--model.head", LINEAR.replace("level", "levl")],
+                                    ["model.head.levl: unknown key", "'level'"]),
+    "a head that is none": (nothing, [*FIT, "task.yaml", "--model.head", "torch.nn.Identity"],
+                            ["model.head", "torch.nn.Identity", "not", "subclass"]),
+    "half a head": (
+        write("half.py", "from gkd_lightning.segment import SegmentationHead\n\n\nclass Half(SegmentationHead): ...\n"),
+        [*FIT, "task.yaml", "--model.head", '{"class_path": "half.Half"}'],
+        ["model.head.class_path: half.Half does not define attach, forward, loss, scores"]),
+    "two heads in one": (
+        nothing,
+        [*FIT, "task.yaml", "--model.head", '{"class_path": "gkd_lightning.segment.LinearHead", "queries": 3}'],
+        ["model.head: expected class_path and init_args"],
+    ),
+    "a head's level that is not there": (nothing, [*FIT, "task.yaml", "--model.head", LINEAR], ["head.level: 7"]),
+    "a class that is no encoder": (nothing, [*FIT, "task.yaml", "--model.encoder.name", "torch.nn.Linear"],
+                                   ["torch.nn.Linear is not derived from"]),
+    "an encoder that is nowhere": (nothing, [*FIT, "distill.yaml", "--model.teacher.name", "my_teacher.Mine"],
+                                   ["my_teacher.Mine cannot be imported", "timm has no such model"]),
     "wrong type": (nothing, [*FIT, "distill.yaml", "--data.batch_size", "many"], ["data.batch_size", "many"]),
     "unknown device": (nothing, [*FIT, "task.yaml", "--trainer.accelerator", "gpuu"], ["trainer", "gpuu"]),
     "configuration without a file": (nothing, ["fit", "--config"], ["--config"]),

@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder
 from gkd_lightning.segment.criterion import HeadLosses, Mask2FormerCriterion
-from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig, Mask2FormerHead
+from gkd_lightning.segment.head import Mask2FormerHead
+from gkd_lightning.segment.mask2former import HeadOutput, Mask2FormerConfig
+from gkd_lightning.segment.mask_scores import semantic_scores
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
 from gkd_lightning.segment.pyramid import Level, default_blocks, feature_pyramid
-from gkd_lightning.segment.segmenter import semantic_scores
 from gkd_lightning.segment.sliding import plan_windows, sliding_scores
 from tests.golden.harness import Golden, golden_json
 from tests.segment.shape_points import ShapePoints

@@ -21,6 +21,7 @@ from gkd_lightning.inspection.gradients import Images, checkpoint_conflict
 from gkd_lightning.inspection.images import stacked
 from gkd_lightning.inspection.similarity import similarity
 from gkd_lightning.inspection.sources import Source, find_sources, find_teacher
+from gkd_lightning.segment import LinearHead
 from tests.chain import artefacts
 
 DATA = """
@@ -130,6 +131,13 @@ def test_gradients_of_checkpoints(run: Path, where: list[str]) -> None:
     assert {row["part"] for row in rows} == {"encoder", "patch_embedding", *(f"block_{index}" for index in range(4))}
     assert all(-1 <= float(row["cosine"]) <= 1 for row in rows)
     assert (record["domain"], record["images"], len(record["cosine"])) == ("game", 5, 2)
+
+
+def test_gradients_of_a_head_of_another_kind(run: Path) -> None:
+    folder = artefacts.segmenter(run / "linear", width=16, head=LinearHead())
+    source, teacher = Source("x", folder / "segmenter.safetensors"), find_teacher("teacher.yaml", [])
+    found = checkpoint_conflict(source, teacher, Images(MiniCity("game", 4), [0, 1, 2, 3]), "head")
+    assert found["encoder"].task_norm > 0
 
 
 def test_a_checkpoints_gradients_do_not_depend_on_batches(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ def test_a_changed_class_drops_the_old_arguments() -> None:
     base = {"model": {"class_path": "A", "init_args": {"alpha": 1}}}
     same = merge(base, {"model": {"class_path": "A", "init_args": {"beta": 2}}})
     other = merge(base, {"model": {"class_path": "B", "init_args": {"beta": 2}}})
+    bare = merge({"head": {"queries": 5}}, {"head": {"class_path": "B", "init_args": {"beta": 2}}})
+    assert bare == {"head": {"class_path": "B", "init_args": {"beta": 2}}}
     assert same["model"]["init_args"] == {"alpha": 1, "beta": 2}
     assert other["model"]["init_args"] == {"beta": 2}
 

@@ -12,7 +12,7 @@ from gkd_lightning.data.keys import sample_key
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.types import LabelSpace
 from gkd_lightning.encoders import EncoderSpec
-from gkd_lightning.segment.head import Mask2FormerConfig
+from gkd_lightning.segment.mask2former import Mask2FormerConfig
 
 SPEC = EncoderSpec(
     "vit_tiny_patch16_224", image_size=32, patch_size=8,

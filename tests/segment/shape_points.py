@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig
+from gkd_lightning.segment.mask2former import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.matcher import match
 from gkd_lightning.segment.targets import semantic_targets
 

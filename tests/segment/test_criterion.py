@@ -12,7 +12,7 @@ from transformers.models.mask2former import modeling_mask2former as stock
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.criterion import Mask2FormerCriterion
-from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig
+from gkd_lightning.segment.mask2former import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.matcher import match
 from gkd_lightning.segment.points import KeyedPoints
 from gkd_lightning.segment.targets import class_masks, semantic_targets

@@ -8,9 +8,10 @@ from transformers.models.mask2former import modeling_mask2former as stock
 from gkd_bench.counting import HostReads
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.errors import UserError
-from gkd_lightning.segment.head import OFFICIAL_HEAD, Mask2FormerConfig, Mask2FormerHead
+from gkd_lightning.segment.head import Mask2FormerHead
 from gkd_lightning.segment.lean import DeformableAttention, PointwiseConvolution
 from gkd_lightning.segment.levels import levels_of
+from gkd_lightning.segment.mask2former import OFFICIAL_HEAD, Mask2FormerConfig
 from gkd_lightning.segment.pyramid import Level
 from gkd_lightning.segment.segmenter import Segmenter
 

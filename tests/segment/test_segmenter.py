@@ -3,7 +3,8 @@ import torch
 
 from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder
 from gkd_lightning.errors import UserError
-from gkd_lightning.segment.segmenter import Segmenter, semantic_scores
+from gkd_lightning.segment.mask_scores import semantic_scores
+from gkd_lightning.segment.segmenter import Segmenter
 from gkd_lightning.segment.sliding import plan_windows, sliding_scores
 from tests.segment.fake import HEAD, SPEC
 
@@ -34,7 +35,7 @@ def test_scores_of_any_size(size: tuple[int, int]) -> None:
 def test_batching_windows_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, batch = segmenter(), images(48, 64)
     together = model.scores(batch)
-    monkeypatch.setattr("gkd_lightning.segment.segmenter.MASK_VALUES_AT_ONCE", 1)
+    monkeypatch.setattr("gkd_lightning.segment.segmenter.SCORE_VALUES_AT_ONCE", 1)
     torch.testing.assert_close(model.scores(batch), together, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(model.scores(batch[1:])[0], together[1], atol=1e-5, rtol=1e-4)
 
@@ -68,7 +69,7 @@ def test_scores_are_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     classes, masks = torch.randn(3, 7, 5, generator=generator), torch.randn(3, 7, 6, 4, generator=generator)
     whole = semantic_scores(classes, masks, (9, 10))
     for values in (90 * 14, 90 * 7, 90 * 3, 1):
-        monkeypatch.setattr("gkd_lightning.segment.segmenter.CACHED_MASK_VALUES", values)
+        monkeypatch.setattr("gkd_lightning.segment.mask_scores.CACHED_MASK_VALUES", values)
         torch.testing.assert_close(semantic_scores(classes, masks, (9, 10)), whole, atol=1e-6, rtol=1e-6)
 
 

@@ -35,7 +35,7 @@ class CWD(DistillationTerm):
 
     Args:
         where: ``feature``: patch tokens, lifted by a 1x1 convolution without bias (CIRKD's port, weight 50, or 5 for
-            transformers); ``logits``: Mask2Former's scores (the authors' own place, weight 3).
+            transformers); ``logits``: the heads' scores (the authors' own place, weight 3).
         weight: factor; None takes 50 for ``feature`` and 3 for ``logits``.
         tau: temperature.
         variant: ``official`` divides by the student's channels before the convolution, as CIRKD's port does, which

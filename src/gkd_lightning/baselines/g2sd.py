@@ -117,6 +117,7 @@ class G2SD(Objective):
 
     def forward(self, student: Encoder, teacher: Frozen[Encoder], images: Tensor, keys: Tensor) -> dict[str, Tensor]:
         """See `Objective.forward`."""
+        assert isinstance(student, TransformerEncoder)  # `attach` has looked
         target = teacher_tokens(student, teacher, images)
         rows, columns = target.grid
         order, restore = shuffles(keys, rows * columns)
@@ -140,11 +141,11 @@ def shuffles(keys: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return order, order.argsort(dim=1)
 
 
-def visible_tokens(student: Encoder, images: Tensor, seen: Tensor) -> Tensor:
+def visible_tokens(student: TransformerEncoder, images: Tensor, seen: Tensor) -> Tensor:
     """Class token and chosen patch tokens (B, 1 + V, D), after the final norm, of an encoder that sees only these.
 
     Args:
-        student: a `VisionTransformer` of timm.
+        student: a `VisionTransformer` of timm; without a class token the mean of the chosen patches stands for it.
         images: (B, 3, H, W).
         seen: (B, V) indices of patches in row-major order.
     """
@@ -156,5 +157,6 @@ def visible_tokens(student: Encoder, images: Tensor, seen: Tensor) -> Tensor:
     for block in model.blocks:
         x = block(x)
     x = model.norm(x)
-    first = x[:, :1] if prefix else x.mean(1, keepdim=True)
-    return torch.cat([first, x[:, prefix:]], dim=1)
+    patches = x[:, prefix:]
+    first = x[:, :1] if student.has_class_token else patches.mean(1, keepdim=True)
+    return torch.cat([first, patches], dim=1)

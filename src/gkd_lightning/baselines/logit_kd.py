@@ -37,7 +37,7 @@ def pixel_kl(
 
 
 class LogitKD(DistillationTerm):
-    """``weight * pixel_kl`` on Mask2Former's scores, see `pixel_logits`.
+    """``weight * pixel_kl`` on the heads' scores, see `pixel_logits`.
 
     Args:
         weight: factor.

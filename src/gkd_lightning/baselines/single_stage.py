@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gkd_lightning.baselines.feature_mse import FeatureMSE
 from gkd_lightning.baselines.term import DistillationTerm, View, pixel_logits
 from gkd_lightning.distill import resize_tokens
-from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, build_encoder, prepare_encoders
+from gkd_lightning.encoders import Encoder, EncoderSpec, Frozen, TransformerEncoder, build_encoder, prepare_encoders
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment import Segmenter, StudentPass, TaskLearning, load_segmenter, unfrozen
 
@@ -57,7 +57,7 @@ class SingleStageDistillation(TaskLearning):
     def on_fit_start(self) -> None:
         """Bring both encoders into the shape in which they run fastest."""
         bf16 = str(self.trainer.precision).startswith("bf16")
-        compile = None if self.teacher_encoder.hierarchical else self.hparams.compile
+        compile = self.hparams.compile if isinstance(self.teacher_encoder, TransformerEncoder) else None
         prepare_encoders(self.teacher_encoder, device=self.device, bf16=bf16, compile=compile)
         super().on_fit_start()
 
@@ -78,11 +78,10 @@ class SingleStageDistillation(TaskLearning):
 
     def distillation_loss(self, batch: dict[str, Tensor], student: StudentPass) -> dict[str, Tensor]:
         """The method's terms, weighted; arguments as in `TaskLearning.distillation_loss`."""
-        classes, masks = student.output.classes[-1], student.output.masks(-1)
-        size = (masks.shape[-2], masks.shape[-1])
-        logits = pixel_logits(classes, masks, size) if self.term.wants_logits else None
+        head = self.segmenter.head
+        logits = pixel_logits(head.scores(student.output, student.size)) if self.term.wants_logits else None
         with torch.no_grad():
-            teacher = self._teacher(batch["image"], student.tokens.grid, size)
+            teacher = self._teacher(batch["image"], student.tokens.grid, student.size)
         terms: dict[str, Tensor] = self.term(
             View(student.tokens, student.maps, logits), teacher, batch["label"], batch["key"]
         )
@@ -95,7 +94,7 @@ class SingleStageDistillation(TaskLearning):
         logits = None
         if self.term.wants_logits:
             output = segmenter.head(segmenter.pyramid(maps[: len(maps) - len(self.term.blocks)]))
-            logits = pixel_logits(output.classes[-1], output.masks(-1), size)
+            logits = pixel_logits(segmenter.head.scores(output, size))
         blocks = maps[len(maps) - len(self.term.blocks) :]
         return View(resize_tokens(tokens, grid), tuple(_resized(block, grid) for block in blocks), logits)
 

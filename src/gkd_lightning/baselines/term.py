@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from gkd_lightning.encoders import Tokens
 from gkd_lightning.errors import UserError
-from gkd_lightning.segment import semantic_scores
 
 Variant = Literal["official", "paper"]
 """``official`` repeats a mistake of a method's released code that changes numbers, ``paper`` does what is written."""
@@ -88,18 +87,13 @@ def token_map(tokens: Tokens) -> Tensor:
     return tokens.patches.transpose(1, 2).reshape(batch, width, *tokens.grid)
 
 
-def pixel_logits(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits of every pixel from what a Mask2Former layer says: ``log(sum over queries of p(class) p(mask) + 1e-6)``.
+def pixel_logits(scores: Tensor) -> Tensor:
+    """Logits of every pixel from a head's scores: ``log(scores + 1e-6)``.
 
     Their softmax is the score, normalised; with a temperature it is a real tempering, which a softmax of the scores
-    themselves is not (they lie in [0, 1], so 19 classes would never be told apart).
+    themselves is not (Mask2Former's lie in [0, 1] as a rule, so 19 classes would never be told apart).
 
     Args:
-        classes: (B, Q, K + 1) logits, the last class is `no object`.
-        masks: (B, Q, h, w) logits.
-        size: (height, width) of the answer.
-
-    Returns:
-        (B, K, *size) float32.
+        scores: (B, K, h, w), see `SegmentationHead.scores`.
     """
-    return torch.log(semantic_scores(classes, masks, size) + 1e-6)
+    return torch.log(scores + 1e-6)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.precision import full_precision
 
 
 class Aligned(NamedTuple):
@@ -61,7 +61,7 @@ class QuerySoftDistillation(nn.Module):
         query, value = self._heads(self.proj_q(student)), self._heads(self.proj_v(student))
         key = self._heads(teacher)
         # Unscaled logits reach hundreds: bf16 would round them to whole numbers and fp16 overflow, so fp32.
-        with _full_precision(student.device.type):
+        with full_precision(student.device.type):
             # The scale belongs to the (N, D) query: on the (N, N) logits it would be one more pass, kept backwards.
             query = query.float() if self.scale == 1.0 else query.float() * self.scale
             attention = torch.softmax(query @ key.float().transpose(-2, -1), dim=-1)
@@ -71,13 +71,6 @@ class QuerySoftDistillation(nn.Module):
     def _heads(self, tokens: torch.Tensor) -> torch.Tensor:
         batch, count, _ = tokens.shape
         return tokens.view(batch, count, self.num_heads, -1).transpose(1, 2)
-
-
-def _full_precision(device_type: str) -> AbstractContextManager[Any]:
-    """No autocast inside; the meta device, on which costs are counted, has none to begin with."""
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
 
 
 class Projection(nn.Module):

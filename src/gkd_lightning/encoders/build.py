@@ -17,6 +17,7 @@ from gkd_lightning import __version__
 from gkd_lightning.encoders.attention import unfuse_attention_on_cpu
 from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
 from gkd_lightning.encoders.files import STUDENT_WEIGHTS, one_line, read_weights, weights_path
+from gkd_lightning.encoders.own_class import of_class
 from gkd_lightning.encoders.spelling import LoadReport
 from gkd_lightning.encoders.state import load_exactly, load_transformer
 from gkd_lightning.encoders.types import EncoderSpec
@@ -28,15 +29,25 @@ _TRANSFORMERS = ["vision_transformer", "eva", "deit"]
 
 
 def build_encoder(spec: EncoderSpec) -> Encoder:
-    """Build the timm model that `spec` names, in its geometry, with its weights.
+    """Build the timm model or the class that `spec` names, in its geometry, with its weights.
 
     Raises:
         UserError: unknown model name, options it does not take, missing or unfit weights.
     """
-    if not timm.is_model(spec.name.split(".")[0]):
-        near = timm.list_models(f"*{spec.name.split('.')[0][:8]}*")[:3]
+    if timm.is_model(spec.name.split(".")[0]):
+        encoder = _of_timm(spec)
+    elif "." in spec.name:
+        encoder = of_class(spec)
+    else:
+        near = timm.list_models(f"*{spec.name[:8]}*")[:3]
         hint = f"; near are {', '.join(near)}" if near else ""
         raise UserError(f"{spec.name}: timm has no such model{hint} (`gkd list students` shows tried ones)")
+    if spec.weights is not None and encoder.loaded is None:
+        _load(encoder, spec)
+    return encoder
+
+
+def _of_timm(spec: EncoderSpec) -> Encoder:
     transformer = timm.models.is_model_in_modules(spec.name, _TRANSFORMERS)
     arguments: dict[str, Any] = {"num_classes": 0, **spec.options}
     if transformer:
@@ -66,16 +77,15 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
         raise UserError(f"{spec.name}: these options leave the model without a final norm, its tokens would be raw")
     if not transformer:
         unfuse_attention_on_cpu(model)  # a transformer chooses at every pass
-    encoder: Encoder = (TransformerEncoder if transformer else FeatureMapEncoder)(spec, model, mean, std)
-    if spec.weights is not None:
-        _load(encoder, spec)
-    return encoder
+    return (TransformerEncoder if transformer else FeatureMapEncoder)(spec, model, mean, std)
 
 
 def _load(encoder: Encoder, spec: EncoderSpec) -> None:
     assert spec.weights is not None
     grid = None
     if spec.weights == "pretrained" or spec.weights.startswith("timm:"):
+        if spec.weights == "pretrained" and type(encoder) not in (TransformerEncoder, FeatureMapEncoder):
+            raise UserError(f"{spec.name}: weights: pretrained means timm's file; give the path of a file")
         name = spec.name if spec.weights == "pretrained" else spec.weights.removeprefix("timm:")
         where = f"timm:{name}"
         try:
@@ -95,15 +105,15 @@ def _load(encoder: Encoder, spec: EncoderSpec) -> None:
     if isinstance(encoder, TransformerEncoder):
         report = load_transformer(encoder, state, spec.resize, where, grid, spec.tolerate)
     else:
-        assert isinstance(encoder, FeatureMapEncoder)
-        report = LoadReport(ignored=sorted(key for key in state if key in encoder.pruned))
-        kept = {key: value for key, value in state.items() if key not in encoder.pruned}
+        pruned = encoder.pruned if isinstance(encoder, FeatureMapEncoder) else set()
+        report = LoadReport(ignored=sorted(key for key in state if key in pruned))
+        kept = {key: value for key, value in state.items() if key not in pruned}
         load_exactly(encoder.model, kept, where, report, spec.tolerate)
     encoder.loaded = str(report)
 
 
 def encoder_state(encoder: Encoder) -> dict[str, torch.Tensor]:
-    """The encoder's weights under timm's own key names, with the mask token beside them."""
+    """The weights of the encoder's model under its own key names (timm's), with the mask token beside them."""
     state: dict[str, torch.Tensor] = {key: value.detach() for key, value in encoder.model.state_dict().items()}
     if isinstance(encoder, TransformerEncoder):
         state["mask_token"] = encoder.mask_token.detach()
@@ -113,7 +123,7 @@ def encoder_state(encoder: Encoder) -> dict[str, torch.Tensor]:
 def spec_of(encoder: Encoder) -> EncoderSpec:
     """The specification that rebuilds this encoder's architecture and geometry, without weights."""
     size = encoder.image_size
-    patch = encoder.patch_size if isinstance(encoder, TransformerEncoder) else None
+    patch = None if isinstance(encoder, FeatureMapEncoder) else encoder.patch_size
     return replace(encoder.spec, weights=None, tolerate=[], image_size=list(size), patch_size=patch)
 
 

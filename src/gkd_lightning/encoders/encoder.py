@@ -1,4 +1,4 @@
-"""What a teacher or a student is: a timm backbone that gives tokens and feature maps."""
+"""What a teacher or a student is: a backbone, of timm or of one's own, that gives tokens and feature maps."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from gkd_lightning.encoders.attention import suit_attention
@@ -18,11 +19,19 @@ from gkd_lightning.errors import UserError
 class Encoder(nn.Module, ABC):
     """Images in, tokens and feature maps out; normalises its input with its own statistics.
 
+    To bring an encoder that timm does not have, derive from this class: take the specification (its `options` come as
+    keyword arguments), build a network, hand it to this constructor, set the four attributes below that have no
+    default, and write `forward`. A specification whose `name` is the class path then means it, wherever encoders are
+    named. All that has weights belongs into `model`: these are what a file of weights is loaded into, strictly, and
+    what an artefact holds. A class that reads `spec.weights` itself says so in `loaded`.
+
     Attributes:
+        model: the network.
         embed_dim: width D of the tokens.
         patch_size: pixels per token and side.
         depth: number of blocks (stages of a hierarchical backbone).
         image_size: (height, width) that the weights are laid out for.
+        fixed_size: True if it takes images of `image_size` only.
         hierarchical: True if `features` gives its own maps of stride 4 to 32 instead of block outputs.
         feature_dims: channels of each map that `features` gives, for `blocks` of any choice.
         spec: the specification it was built from.
@@ -34,11 +43,18 @@ class Encoder(nn.Module, ABC):
     patch_size: int
     depth: int
     image_size: tuple[int, int]
+    fixed_size: bool = False
     hierarchical: bool = False
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, spec: EncoderSpec, model: Any, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        model: Any,
+        mean: Sequence[float] = IMAGENET_DEFAULT_MEAN,
+        std: Sequence[float] = IMAGENET_DEFAULT_STD,
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.loaded: str | None = None
@@ -68,9 +84,9 @@ class Encoder(nn.Module, ABC):
         return height // self.patch_size, width // self.patch_size
 
     @property
-    @abstractmethod
     def feature_dims(self) -> list[int]:
-        """Channels of the maps that `features` returns (one entry per block or stage)."""
+        """Channels of the maps that `features` returns (one entry per block or stage): the same for every block."""
+        return [self.embed_dim] * self.depth
 
     @abstractmethod
     def forward(
@@ -108,14 +124,15 @@ class TransformerEncoder(Encoder):
         self.patch_size = model.patch_embed.patch_size[0]
         height, width = model.patch_embed.img_size
         self.image_size = (height, width)
+        self.fixed_size = not model.dynamic_img_size  # EVA02 with its rotary table
         self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dim))
         self._mask: torch.Tensor | None = None
         model.patch_embed.register_forward_hook(self._replace_masked)
 
     @property
-    def feature_dims(self) -> list[int]:
-        """The same width for every block."""
-        return [self.embed_dim] * self.depth
+    def has_class_token(self) -> bool:
+        """Whether the first of timm's prefix tokens is one: there are models with registers alone."""
+        return getattr(self.model, "cls_token", None) is not None
 
     def _replace_masked(self, module: nn.Module, inputs: Any, tokens: torch.Tensor) -> torch.Tensor:
         # A hook on the patch embedding reaches the one place between embedding and positions without a copy of
@@ -130,7 +147,7 @@ class TransformerEncoder(Encoder):
     ) -> tuple[Tokens, list[torch.Tensor]]:
         """See `Encoder.forward`."""
         grid = self.grid((images.shape[-2], images.shape[-1]))
-        if not self.model.dynamic_img_size and tuple(images.shape[-2:]) != self.image_size:
+        if self.fixed_size and tuple(images.shape[-2:]) != self.image_size:
             raise UserError(
                 f"{self.spec.name} is laid out for {self.image_size[0]}x{self.image_size[1]} images and got "
                 f"{images.shape[-2]}x{images.shape[-1]}; set its image_size"
@@ -154,7 +171,7 @@ class TransformerEncoder(Encoder):
             self._mask = None
         prefix = self.model.num_prefix_tokens
         patches = tokens[:, prefix:]
-        cls = tokens[:, 0] if prefix else patches.mean(dim=1)
+        cls = tokens[:, 0] if self.has_class_token else patches.mean(dim=1)
         by_block = dict(zip(wanted, maps, strict=False))
         return Tokens(cls, patches, grid), [by_block[block] for block in blocks]
 
@@ -167,7 +184,6 @@ class FeatureMapEncoder(Encoder):
     Attributes:
         pruned: keys of the full timm model that come after the last stage and were cut off (they would be unused
             parameters under DDP); a weights file may hold them.
-        fixed_size: True if it takes images of `image_size` only (Swin).
     """
 
     hierarchical = True

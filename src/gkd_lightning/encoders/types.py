@@ -26,7 +26,8 @@ class EncoderSpec:
     """Everything that a configuration states about a teacher or a student, in plain types.
 
     Attributes:
-        name: timm model name, such as ``vit_base_patch14_dinov2``.
+        name: timm model name, such as ``vit_base_patch14_dinov2``, or the class path of an `Encoder`, such as
+            ``my_teacher.MyTeacher``, which is called with this specification and `options`.
         weights: ``None`` for random weights, ``"pretrained"`` for timm's own file, ``"timm:MODEL"`` for timm's file
             of another model (the distilled DeiT in a plain one), ``"asset:NAME"`` for a file
             that travels with the package, or the path of a ``.safetensors`` file or of a published ``.pth`` file
@@ -41,7 +42,8 @@ class EncoderSpec:
             (which the official code feeds to every network, EVA02 included).
         tolerate: regular expressions; keys that one of them matches whole may be missing in the weights file or
             unknown to the model. Loading is strict otherwise.
-        options: further arguments of ``timm.create_model``, such as ``{embed_dim: 96, depth: 4, num_heads: 3}``.
+        options: further arguments of ``timm.create_model``, such as ``{embed_dim: 96, depth: 4, num_heads: 3}``, or of
+            the class.
     """
 
     name: str

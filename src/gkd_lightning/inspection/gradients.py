@@ -35,11 +35,11 @@ from gkd_lightning.inspection.images import Domains, labelled, stacked
 from gkd_lightning.inspection.output import write_findings
 from gkd_lightning.inspection.sources import Source, find_sources, find_teacher, on_device
 from gkd_lightning.report import parts_png
-from gkd_lightning.segment import KeyedPoints, Mask2FormerCriterion, Segmenter, load_segmenter, unfrozen
+from gkd_lightning.segment import Segmenter, load_segmenter, unfrozen
 
 BATCH = 8
 TaskLoss = Literal["head", "readout"]
-"""``head``: the segmenter's own, Mask2Former's losses; ``readout``: squared error of a linear probe of patch tokens."""
+"""``head``: that of the segmenter's own head; ``readout``: squared error of a linear probe of patch tokens."""
 
 
 class Images(NamedTuple):
@@ -150,9 +150,7 @@ def checkpoint_conflict(
 
 
 def _head_loss(segmenter: Segmenter, maps: list[Tensor], labels: Tensor, indices: list[int]) -> Tensor:
-    criterion = Mask2FormerCriterion(segmenter.head.num_classes, segmenter.head.config).to(labels.device)
-    total: Tensor = criterion(segmenter.head(segmenter.pyramid(maps)), labels, KeyedPoints(indices)).total
-    return total
+    return segmenter.head.loss(segmenter.head(segmenter.pyramid(maps)), labels, torch.tensor(indices)).total
 
 
 def _readout_loss(readout: Readout, tokens: Tokens, labels: Tensor, dataset: SegmentationDataset) -> Tensor:

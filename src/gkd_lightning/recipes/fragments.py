@@ -26,12 +26,13 @@ def merge(base: Config, overlay: Mapping[str, Any]) -> Config:
     """`base` with `overlay` on top: mappings merge, anything else replaces.
 
     A changed ``class_path`` drops the arguments that belonged to the old class. (Setting ``model.class_path`` keeps
-    them: for a subclass that takes them too.)
+    them: for a subclass that takes them too.) So does one in the place of the default's bare arguments, such as
+    another head's in the place of Mask2Former's.
     """
     result = copy.deepcopy(base)
-    if "class_path" in overlay and base.get("class_path", overlay["class_path"]) != overlay["class_path"]:
-        for key in _CLASS_KEYS:
-            result.pop(key, None)
+    if "class_path" in overlay:
+        other = base.get("class_path", overlay["class_path"]) != overlay["class_path"]
+        result = {key: value for key, value in result.items() if key in _CLASS_KEYS and not other}
     for key, value in overlay.items():
         if isinstance(value, Mapping) and isinstance(result.get(key), dict):
             result[key] = merge(result[key], value)

@@ -19,7 +19,10 @@ _OPTION = re.compile(r"^Option '(?P<key>[^']+)' is not accepted")
 _UNRECOGNIZED = re.compile(r"^unrecognized arguments: (?P<keys>.+)$")
 _EXPECTED = re.compile(r"^Expected an? (?P<type>.+?)\. Got value: (?P<value>.*)$")
 _REQUIRED = re.compile(r"""^(?:the following arguments are required: |(?:Option|Key) ["'])(?P<key>[\w.,]+)""")
+_ABSTRACT = re.compile(r"^Expected an instantiatable class, but (?P<name>\S+) is abstract")
 _GIVEN = re.compile(r"^Given value: (?P<value>.{1,80})$")
+
+_BESIDE = "expected class_path and init_args, nothing beside them"
 
 
 def explain(message: str, roots: dict[str, type]) -> str:
@@ -71,6 +74,9 @@ def _enter(outer: _Place, text: str, roots: dict[str, type]) -> _Place | None:
         return _Place((*outer.path, match["key"].split(",")[0]), None, "is required")
     if match := _GIVEN.match(text):
         return _Place(outer.path, None, f"cannot be {match['value']}") if outer.path else None
+    if match := _ABSTRACT.match(text):
+        missing = ", ".join(sorted(getattr(_import(match["name"]), "__abstractmethods__", ())))
+        return _Place((*outer.path, "class_path"), None, f"{match['name']} does not define {missing}")
     if match := _EXPECTED.match(text):
         kind = match["type"].replace("<class '", "").replace("'>", "").replace("typing.", "")
         return _Place(outer.path, None, f"expected {kind}, got {match['value'] or 'nothing'}")
@@ -89,7 +95,7 @@ def _enter(outer: _Place, text: str, roots: dict[str, type]) -> _Place | None:
         path = (*outer.path, *name.split("."))
         return _Place(path, _step(outer.owner, name, roots), rest)
     if text.startswith("Not a valid subclass of"):
-        return _Place(outer.path, None, "expected class_path and init_args, nothing beside them")
+        return _Place(outer.path, None, _BESIDE)
     if re.search(r"has no attribute|No module named|not a subclass|is not a class|Import path", text):
         return _Place((*outer.path, "class_path"), None, text.rstrip("."))
     return None
@@ -105,6 +111,8 @@ def _unknown(outer: _Place, option: str, roots: dict[str, type]) -> _Place:
             break
         owner = step
         path.append(parts.pop(0))
+    if parts[0] == "class_path":  # beside other keys, so it was taken for an argument of the default's class
+        return _Place(tuple(path), None, _BESIDE)
     candidates = _names(owner, roots, not path)
     hint = nearest(parts[0], candidates)
     return _Place((*path, *parts) if not dashes else (dashes + ".".join([*path, *parts]),), None, f"unknown key{hint}")

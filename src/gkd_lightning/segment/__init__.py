@@ -1,22 +1,28 @@
-"""Stage 2: pyramid, Mask2Former head, criterion, sliding window, and the module that trains them."""
+"""Stage 2: pyramid, heads behind one interface, sliding window, and the module that trains them."""
 
 from gkd_lightning.segment.artefact import SEGMENTER_WEIGHTS, LoadedSegmenter, load_segmenter, save_segmenter
-from gkd_lightning.segment.criterion import Mask2FormerCriterion
-from gkd_lightning.segment.head import Mask2FormerConfig, Mask2FormerHead
+from gkd_lightning.segment.head import Mask2FormerHead
+from gkd_lightning.segment.linear_head import LinearHead
+from gkd_lightning.segment.mask2former import Mask2FormerConfig
+from gkd_lightning.segment.mask_scores import semantic_scores
 from gkd_lightning.segment.module import StudentPass, TaskLearning
-from gkd_lightning.segment.points import KeyedPoints
-from gkd_lightning.segment.segmenter import Segmenter, semantic_scores, unfrozen
+from gkd_lightning.segment.pyramid import Level
+from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHead, TaskLosses
+from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 
 __all__ = [
-    "KeyedPoints",
+    "HeadSettings",
+    "Level",
+    "LinearHead",
     "LoadedSegmenter",
     "Mask2FormerConfig",
-    "Mask2FormerCriterion",
     "Mask2FormerHead",
     "SEGMENTER_WEIGHTS",
+    "SegmentationHead",
     "Segmenter",
     "StudentPass",
     "TaskLearning",
+    "TaskLosses",
     "load_segmenter",
     "save_segmenter",
     "semantic_scores",

@@ -16,7 +16,7 @@ from gkd_lightning.data import LabelSpace
 from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder, merged, read_safetensors, spec_of, versions
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write, file_sha256, write_json
-from gkd_lightning.segment.head import Mask2FormerConfig
+from gkd_lightning.segment.head_choice import settings_of
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 
 SEGMENTER_WEIGHTS = "segmenter.safetensors"
@@ -62,7 +62,7 @@ def save_segmenter(
         {
             "kind": KIND,
             "encoder": asdict(spec_of(unfrozen(segmenter.encoder))),
-            "head": asdict(segmenter.head.config),
+            "head": segmenter.head.record,
             "blocks": segmenter.blocks,
             "window": segmenter.window,
             "stride": segmenter.stride,
@@ -97,7 +97,7 @@ def load_segmenter(path: str | Path) -> LoadedSegmenter:
         if record["kind"] != KIND:
             raise ValueError(f"kind is {record['kind']!r}")
         encoder = EncoderSpec(**record["encoder"])
-        head = Mask2FormerConfig(**record["head"])
+        head = settings_of(record["head"])
         label_space = LabelSpace(tuple(record["classes"]), tuple((r, g, b) for r, g, b in record["palette"]))
         plan = {key: record[key] for key in ("blocks", "window", "stride", "scales")}
     except (ValueError, KeyError, TypeError) as error:

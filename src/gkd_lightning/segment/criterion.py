@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gkd_lightning.ranks import mean_over_ranks
-from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig
+from gkd_lightning.segment.mask2former import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.matcher import Matching, match
 from gkd_lightning.segment.points import PointSource, sample_points, uncertain_points
 from gkd_lightning.segment.targets import class_masks, semantic_targets

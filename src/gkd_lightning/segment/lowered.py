@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 def precision_in_force(module: nn.Module, device: torch.device) -> torch.dtype:
     """That of autocast where it is on, else that of the module's parameters."""
-    if torch.is_autocast_enabled(device.type):
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
         return torch.get_autocast_dtype(device.type)
     return next(module.parameters()).dtype
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.chunks import chunks
-from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig
+from gkd_lightning.segment.mask2former import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.points import PointSource, sample_points
 from gkd_lightning.segment.targets import Targets, class_shares
 

@@ -1,4 +1,4 @@
-"""Stage 2: a Mask2Former head learns the task on the source domain; the distilled encoder stays (nearly) as it is."""
+"""Stage 2: a head learns the task on the source domain; the distilled encoder stays (nearly) as it is."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gkd_lightning.encoders import (
     Frozen,
     LowRank,
     Tokens,
+    TransformerEncoder,
     adamw,
     build_encoder,
     compiles,
@@ -25,14 +26,13 @@ from gkd_lightning.encoders import (
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, from_confusion
 from gkd_lightning.segment.artefact import save_segmenter
-from gkd_lightning.segment.criterion import HeadLosses, Mask2FormerCriterion
 from gkd_lightning.segment.digest import weights_digest
 from gkd_lightning.segment.encoder_training import prepared_encoder
-from gkd_lightning.segment.head import OFFICIAL_HEAD, HeadOutput, Mask2FormerConfig
+from gkd_lightning.segment.mask2former import OFFICIAL_HEAD
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
-from gkd_lightning.segment.points import KeyedPoints
 from gkd_lightning.segment.pyramid import SCALES
 from gkd_lightning.segment.reach import freeze_unreached
+from gkd_lightning.segment.segmentation_head import HeadSettings, TaskLosses
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 from gkd_lightning.step_logging import StepLogging
 
@@ -43,13 +43,16 @@ class StudentPass(NamedTuple):
     tokens: Tokens
     maps: tuple[Tensor, ...]
     """Raw outputs (B, D, h, w) of `TaskLearning.further_blocks`."""
-    output: HeadOutput
+    output: Any
+    """The head's."""
+    size: tuple[int, int]
+    """(height, width) of the pyramid's finest level, at which class scores are compared."""
 
 
 class StepLosses(NamedTuple):
     """What a training step minimises: the sum of both."""
 
-    task: HeadLosses
+    task: TaskLosses
     distillation: dict[str, Tensor]
     """Weighted terms by name; empty without a teacher."""
 
@@ -60,7 +63,7 @@ class TaskLearning(StepLogging):
     Args:
         encoder: the distilled student (its `weights` are stage 1's artefact), or any other encoder.
         num_classes: K; the official base configuration says 11 for 19 classes, so it is checked against the data.
-        head: size and loss of the Mask2Former head.
+        head: size and loss of the Mask2Former head, or another `SegmentationHead` by class_path and init_args.
         freeze_encoder: False trains the encoder too (baselines without decoupling).
         last_blocks: of a frozen encoder this many blocks at the end learn all the same, and the final norm where the
             loss depends on it.
@@ -83,7 +86,7 @@ class TaskLearning(StepLogging):
         self,
         encoder: EncoderSpec,
         num_classes: int,
-        head: Mask2FormerConfig = OFFICIAL_HEAD,
+        head: HeadSettings = OFFICIAL_HEAD,
         freeze_encoder: bool = True,
         last_blocks: int = 0,
         low_rank: LowRank | None = None,
@@ -100,11 +103,10 @@ class TaskLearning(StepLogging):
         self.save_hyperparameters(
             ignore=["encoder", "head", "low_rank", "scales", "teacher", "term"]
         )  # plain types, of subclasses too
-        self.save_hyperparameters({"encoder": asdict(encoder), "head": asdict(head), "scales": list(scales)})
+        self.save_hyperparameters({"encoder": asdict(encoder), "head": head.record, "scales": list(scales)})
         self.save_hyperparameters({"low_rank": None if low_rank is None else asdict(low_rank)})
         network = prepared_encoder(build_encoder(encoder), freeze_encoder, last_blocks, low_rank)
         self.segmenter = Segmenter.for_encoder(network, num_classes, head, blocks, window, stride, scales)
-        self.criterion = Mask2FormerCriterion(num_classes, head)
         self.domain_metrics = nn.ModuleList()
         self.domain_scores: dict[str, DomainScore] = {}
 
@@ -121,17 +123,17 @@ class TaskLearning(StepLogging):
         """One step: frozen features, pyramid, head, matching, losses."""
         task, distillation = self.step_losses(batch)
         loss: Tensor = task.total + sum(distillation.values())
-        self.log_step({f"train/{name}": value for name, value in {"loss": loss, **task.sums(), **distillation}.items()})
+        self.log_step({f"train/{name}": value for name, value in {"loss": loss, **task.terms, **distillation}.items()})
         return loss
 
     def step_losses(self, batch: dict[str, Tensor]) -> StepLosses:
         """The losses of a training step, logged nowhere; arguments as in `distillation_loss`."""
         student = self.student_pass(batch["image"])
-        task = self.criterion(student.output, batch["label"], KeyedPoints(batch["key"].tolist()))
+        task = self.segmenter.head.loss(student.output, batch["label"], batch["key"])
         return StepLosses(task, self.distillation_loss(batch, student))
 
     def dry_step(self, images: Tensor) -> Tensor:
-        """A scalar that depends on all that a training step computes but the matching and the task's losses.
+        """A scalar that depends on all that a training step computes, see `SegmentationHead.dry_loss`.
 
         Args:
             images: (B, 3, H, W) without content: this counts what a step takes.
@@ -140,11 +142,8 @@ class TaskLearning(StepLogging):
         labels = images.new_zeros((len(images), *images.shape[-2:]), dtype=torch.uint8)
         keys = torch.zeros(len(images), dtype=torch.int64, device="cpu")
         distillation = self.distillation_loss({"image": images, "label": labels, "key": keys}, student)
-        output = student.output
-        # With a gradient for every mask, of which a step takes the matched ones only: a twentieth too much.
-        masks = [output.masks(layer) for layer in range(len(output.classes))]
-        scores = [output.classes, *masks, *distillation.values()]
-        return torch.stack([score.float().mean() for score in scores]).sum()
+        task = self.segmenter.head.dry_loss(student.output, labels, keys)
+        return torch.stack([task, *(term.float().mean() for term in distillation.values())]).sum()
 
     @property
     def further_blocks(self) -> tuple[int, ...]:
@@ -160,7 +159,8 @@ class TaskLearning(StepLogging):
         """Encoder and head on (B, 3, H, W) images."""
         tokens, maps = self.segmenter.encoder(images, [*self.segmenter.blocks, *self.further_blocks])
         own = len(maps) - len(self.further_blocks)
-        return StudentPass(tokens, tuple(maps[own:]), self.segmenter.head(self.segmenter.pyramid(maps[:own])))
+        pyramid = self.segmenter.pyramid(maps[:own])
+        return StudentPass(tokens, tuple(maps[own:]), self.segmenter.head(pyramid), pyramid[0].size)
 
     def distillation_loss(self, batch: dict[str, Tensor], student: StudentPass) -> dict[str, Tensor]:
         """Further loss terms by name, added to the task's; single-stage distillation overrides this.
@@ -226,7 +226,7 @@ class TaskLearning(StepLogging):
         """
         frozen = self.hparams.freeze_encoder
         compile = compiles(self.device, self.hparams.compile if frozen else bool(self.hparams.compile))
-        blocks = compile and not self.encoder.hierarchical
+        blocks = compile and isinstance(self.encoder, TransformerEncoder)
         prepare_encoders(self.encoder, device=self.device, bf16=frozen and bf16, compile=blocks, written=True)
         if compile:
             self.segmenter.head.compile_parts()

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gkd_lightning.encoders import Encoder, FeatureMapEncoder, Frozen
+from gkd_lightning.encoders import Encoder, Frozen
 from gkd_lightning.errors import UserError
-from gkd_lightning.segment.chunks import chunks
-from gkd_lightning.segment.head import HeadOutput, Mask2FormerConfig, Mask2FormerHead
+from gkd_lightning.segment.head_choice import build_head
 from gkd_lightning.segment.pyramid import SCALES, Level, default_blocks, feature_pyramid
+from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHead
 from gkd_lightning.segment.sliding import sliding_scores
 
-MASK_VALUES_AT_ONCE = 2**28
-"""Full-size mask values (queries x pixels) of one forward pass: 1 GiB, ten windows of the official size."""
-
-CACHED_MASK_VALUES = 2**22
-"""Of them, what a CPU enlarges, squashes and sums at once, 16 MiB: small enough for memory that is used again."""
+SCORE_VALUES_AT_ONCE = 2**28
+"""What a head makes of all pixels of one forward pass: 1 GiB, ten windows of the official size and head."""
 
 
 class Segmenter(nn.Module):
@@ -38,7 +36,7 @@ class Segmenter(nn.Module):
     def __init__(
         self,
         encoder: Encoder | Frozen[Encoder],
-        head: Mask2FormerHead,
+        head: SegmentationHead,
         blocks: Sequence[int],
         window: int = 512,
         stride: int = 341,
@@ -61,7 +59,7 @@ class Segmenter(nn.Module):
         cls,
         encoder: Encoder | Frozen[Encoder],
         num_classes: int,
-        head: Mask2FormerConfig,
+        head: HeadSettings,
         blocks: Sequence[int] | None = None,
         window: int = 512,
         stride: int = 341,
@@ -70,27 +68,31 @@ class Segmenter(nn.Module):
         """A segmenter with a fresh head; `blocks` defaults to the official choice for the encoder's depth."""
         bare = unfrozen(encoder)
         if bare.hierarchical:
-            return cls(encoder, Mask2FormerHead(bare.feature_dims, num_classes, head), [], window, stride, scales)
+            built = build_head(head, bare.feature_dims, num_classes)
+            return cls(encoder, built, [], window, stride, scales)
         chosen = list(blocks) if blocks is not None else default_blocks(bare.depth)
         if len(chosen) != 4 or not all(0 <= block < bare.depth for block in chosen):
             raise UserError(f"blocks: {chosen} must be four of the encoder's blocks 0 to {bare.depth - 1}")
-        return cls(encoder, Mask2FormerHead([bare.embed_dim] * 4, num_classes, head), chosen, window, stride, scales)
+        built = build_head(head, [bare.feature_dims[block] for block in chosen], num_classes)
+        return cls(encoder, built, chosen, window, stride, scales)
 
     def pyramid(self, maps: Sequence[Tensor]) -> list[Level]:
         """Levels of stride 4, 8, 16 and 32 from what the encoder gave for `blocks`."""
         scales = [1.0] * len(maps) if unfrozen(self.encoder).hierarchical else self.scales
         return feature_pyramid(maps, scales)
 
-    def forward(self, images: Tensor) -> HeadOutput:
-        """Predictions of every layer for (B, 3, H, W) images that fit the encoder."""
+    def forward(self, images: Tensor) -> Any:
+        """The head's output for (B, 3, H, W) images that fit the encoder."""
         _, maps = self.encoder(images, self.blocks)
-        output: HeadOutput = self.head(self.pyramid(maps))
-        return output
+        return self.head(self.pyramid(maps))
 
     def scores(self, images: Tensor) -> Tensor:
-        """Class scores (B, K, H, W) float32 in [0, Q] of (B, 3, H, W) images of any size, uint8 or in [0, 1]."""
+        """Class scores (B, K, H, W) float32 of (B, 3, H, W) images of any size, uint8 or in [0, 1].
+
+        What they mean: `SegmentationHead.scores`.
+        """
         pixels = min(self.window, images.shape[-2]) * min(self.window, images.shape[-1])
-        batch = max(1, MASK_VALUES_AT_ONCE // (self.head.config.queries * pixels))
+        batch = max(1, SCORE_VALUES_AT_ONCE // (self.head.values_per_pixel * pixels))
         return sliding_scores(images, self._window_scores, self.window, self.stride, batch)
 
     def predict(self, images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -104,10 +106,10 @@ class Segmenter(nn.Module):
         # The official code stops at windows that are no multiple of the patch. Here they are enlarged a little: to
         # whole patches, and to as many as the coarsest level needs.
         encoder = unfrozen(self.encoder)
-        if isinstance(encoder, FeatureMapEncoder):
-            return encoder.image_size if encoder.fixed_size else size
-        if not getattr(encoder.model, "dynamic_img_size", True):
-            return encoder.image_size  # EVA02 takes its own size only
+        if encoder.fixed_size:
+            return encoder.image_size
+        if encoder.hierarchical:
+            return size
         least = math.ceil(1 / self.scales[-1])
         height, width = (max(least, math.ceil(side / encoder.patch_size)) * encoder.patch_size for side in size)
         return (height, width)
@@ -118,38 +120,7 @@ class Segmenter(nn.Module):
         if fitting != size:
             crops = crops / 255 if crops.dtype == torch.uint8 else crops
             crops = F.interpolate(crops, size=fitting, mode="bilinear", align_corners=False)
-        output = self(crops)
-        return semantic_scores(output.classes[-1], output.masks(-1), size)
-
-
-def semantic_scores(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Sum over queries of class probability (without `no object`) times mask probability.
-
-    Args:
-        classes: (B, Q, K + 1) logits.
-        masks: (B, Q, h, w) logits; they are enlarged before the sigmoid.
-        size: (height, width) of the scores.
-
-    Returns:
-        (B, K, *size) float32. Source: mmseg 1.2.2 ``mask2former_head.py``, lines 153-163.
-    """
-    pixels = size[0] * size[1]
-    with torch.autocast(masks.device.type, enabled=False):
-        named = classes.float().softmax(-1)[..., :-1].transpose(1, 2)
-        parts = chunks(len(masks), masks.shape[1] * pixels, masks.device, CACHED_MASK_VALUES)
-        return torch.cat([_summed(named[images], masks[images].float(), size) for images in parts])
-
-
-def _summed(named: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
-    total: Tensor | None = None
-    values = len(masks) * size[0] * size[1]
-    for queries in chunks(masks.shape[1], values, masks.device, CACHED_MASK_VALUES):
-        enlarged = F.interpolate(masks[:, queries], size=size, mode="bilinear", align_corners=False)
-        probability, weight = enlarged.sigmoid_().flatten(2), named[:, :, queries]
-        total = weight @ probability if total is None else torch.baddbmm(total, weight, probability)
-    assert total is not None
-    scores: Tensor = total.unflatten(2, size)
-    return scores
+        return self.head.scores(self(crops), size)
 
 
 def unfrozen(encoder: Encoder | Frozen[Encoder]) -> Encoder:

@@ -1,0 +1,124 @@
+"""What stage 2 asks of a head, whatever its architecture: from a pyramid of maps to losses and to class scores."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+from torch import Tensor, nn
+
+from gkd_lightning.class_paths import class_path
+from gkd_lightning.segment.pyramid import Level
+
+
+class TaskLosses(NamedTuple):
+    """What a head says about its output on a batch."""
+
+    total: Tensor
+    """Scalar that is minimised."""
+    terms: dict[str, Tensor]
+    """Its weighted terms by the names under which they are logged, such as ``loss_masks``."""
+
+
+class HeadSettings(ABC):
+    """What `model.head` may name: the settings of a Mask2Former head, or a `SegmentationHead` of any kind."""
+
+    @property
+    @abstractmethod
+    def record(self) -> dict[str, Any]:
+        """Plain values from which the head is rebuilt, see `head_choice.settings_of`."""
+
+
+class SegmentationHead(HeadSettings, nn.Module):
+    """Levels of an encoder's pyramid in, class scores of every pixel out, and the loss that trains it.
+
+    To add a head, derive from this class: take settings in the constructor (plain values, they become the head's
+    record), make the layers in `attach`, and write `forward`, `loss` and `scores`. All else asks for nothing more:
+    training, single-stage distillation, evaluation, artefacts, prediction, costs.
+    """
+
+    num_classes: int
+    """K, set before `attach`."""
+    _arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep what the constructor is called with, so that no head needs to write its own record."""
+        head = super().__new__(cls)
+        head.__dict__["_arguments"] = _named(inspect.signature(cls.__init__), (head, *args), kwargs)
+        return head
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Class and arguments."""
+        return {"class_path": class_path(type(self)), "init_args": dict(self._arguments)}
+
+    @property
+    def values_per_pixel(self) -> int:
+        """Values that `scores` makes for every pixel of its answer: decides how many windows are seen at once."""
+        return self.num_classes
+
+    @abstractmethod
+    def attach(self, feature_dims: Sequence[int], num_classes: int) -> None:
+        """Make the layers; called once.
+
+        Args:
+            feature_dims: channels of the levels, finest first.
+            num_classes: K.
+        """
+
+    @abstractmethod
+    def forward(self, pyramid: Sequence[Level]) -> Any:
+        """Anything that `loss` and `scores` understand.
+
+        Args:
+            pyramid: four levels, finest first; `Level.enlarged` gives their maps (B, D, h, w).
+        """
+
+    @abstractmethod
+    def loss(self, output: Any, labels: Tensor, keys: Tensor) -> TaskLosses:
+        """Losses of a batch.
+
+        Two ranks have to give the loss of one process with the whole batch: divide sums by the mean count of all ranks,
+        see `mean_over_ranks`.
+
+        Args:
+            output: what `forward` gave.
+            labels: (B, H, W) uint8 train ids, 255 without truth.
+            keys: (B,) int64 on the host: whatever is random about a sample is drawn from its key.
+        """
+
+    @abstractmethod
+    def scores(self, output: Any, size: tuple[int, int]) -> Tensor:
+        """Class scores (B, K, *size) float32, not negative: probabilities of the classes up to a factor.
+
+        They are averaged over overlapping windows, and the logits of logit distillation are their logarithm.
+
+        Args:
+            output: what `forward` gave.
+            size: (height, width).
+        """
+
+    def dry_loss(self, output: Any, labels: Tensor, keys: Tensor) -> Tensor:
+        """A scalar that costs what `loss` costs, on tensors without content; for a loss that looks at values."""
+        return self.loss(output, labels, keys).total
+
+    def compile_parts(self) -> None:
+        """Let `torch.compile` fuse what is worth it, in place, at the first use; no key changes. Here: nothing."""
+
+
+def _named(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a call by name, defaults included; nothing for a call that fails."""
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:  # a copy is made without arguments; a wrong call fails in the constructor, which says why
+        return {}
+    bound.apply_defaults()
+    (_, *parameters), named = signature.parameters.values(), {}
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named.update(bound.arguments[parameter.name])
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            named[parameter.name] = bound.arguments[parameter.name]
+    return named
