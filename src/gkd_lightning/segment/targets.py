@@ -26,7 +26,7 @@ def semantic_targets(label: Tensor, num_classes: int, ignore: int = 255) -> Targ
     """
     ids = label.flatten(1).long()
     found = torch.zeros(len(label), 256, dtype=torch.bool, device=label.device).scatter_(1, ids, True)
-    found[:, ignore] = False
+    found[:, ignore].fill_(False)  # an assignment would make a tensor on the host
     highest = (found * torch.arange(256, device=label.device)).max()
     return Targets(label, found[:, :num_classes], highest)
 
