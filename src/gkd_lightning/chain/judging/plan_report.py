@@ -34,7 +34,7 @@ def evaluation_config(plan: Plan, segmenter: str) -> Config:
     set_value(config, "trainer.num_nodes", 1)
     set_value(config, "trainer.strategy", "auto")
     config["model"] = {
-        "class_path": "gkd_lightning.chain.judging.evaluation.Evaluation",
+        "class_path": "gkd_lightning.chain.judging.Evaluation",
         "init_args": {"segmenter": segmenter},
     }
     return config
