@@ -176,7 +176,7 @@ def test_two_processes_measure_what_one_does(tmp_path: Path) -> None:
 
 def test_every_rank_takes_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The reduction is called whatever the rank: a rank that stays away would leave the others waiting."""
-    from gkd_lightning.chain.callbacks import conflict as module
+    from gkd_lightning.chain.callbacks import gradient_conflict as module
 
     calls: list[int] = []
     monkeypatch.setattr(module, "mean_over_ranks", lambda values: calls.append(values.numel()) or values)
