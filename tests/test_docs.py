@@ -196,8 +196,9 @@ def test_what_is_to_be_run_can_be_planned(
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setattr(cost, "stage_cost", lambda stage: None)  # counted in tests/chain/test_cost.py
     words = shlex.split(line, comments=True)[1:]
-    if "--probe" in words:  # trains, and plans the same
-        del words[words.index("--probe") : words.index("--probe") + 2]
+    for option, count in (("--probe", 2), ("--fit-batch", 1), ("--memory", 2)):  # these train, and plan the same
+        if option in words:
+            del words[words.index(option) : words.index(option) + count]
     status = main([*words, *["--dry-run"] * ("--dry-run" not in words), "--out", str(tmp_path / "out")])
     printed = capsys.readouterr()
     assert status == 0, printed.err

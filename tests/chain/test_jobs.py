@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from gkd_lightning.chain.execution import run_stages
 from gkd_lightning.chain.jobs import _share, run_jobs
 from gkd_lightning.chain.plan import Plan, PlannedStage, make_plan
 from gkd_lightning.cli import main
+from gkd_lightning.cores import SHARE, cores
 from gkd_lightning.errors import OURS, UserError
 from gkd_lightning.recipes.recipe_reader import load_recipe
 from tests.chain.terminal import press_ctrl_c
@@ -102,11 +102,12 @@ def test_several_devices_are_one_job_alone(folder: Path) -> None:
 
 
 def test_cores_and_gpus_are_shared_out() -> None:
-    cores = len(os.sched_getaffinity(0))
-    assert _share({}, 0, 2, []) == {"OMP_NUM_THREADS": str(max(cores // 2, 1))}
-    assert _share({"OMP_NUM_THREADS": "3"}, 2, 4, ["0", "5"]) == {"CUDA_VISIBLE_DEVICES": "0"}
-    assert _share({"OMP_NUM_THREADS": "3"}, 1, 4, ["0", "5"]) == {"CUDA_VISIBLE_DEVICES": "5"}
-    assert _share({"OMP_NUM_THREADS": "3"}, 1, 4, ["0"]) == {}
+    half, quarter = (str(max(cores({}) // jobs, 1)) for jobs in (2, 4))
+    assert _share({}, 0, 2, []) == {SHARE: half, "OMP_NUM_THREADS": half}
+    assert _share({"OMP_NUM_THREADS": "3"}, 2, 4, ["0", "5"]) == {SHARE: quarter, "CUDA_VISIBLE_DEVICES": "0"}
+    assert _share({"OMP_NUM_THREADS": "3"}, 1, 4, ["0", "5"]) == {SHARE: quarter, "CUDA_VISIBLE_DEVICES": "5"}
+    assert _share({"OMP_NUM_THREADS": "3"}, 1, 4, ["0"]) == {SHARE: quarter}
+    assert _share({SHARE: "1"}, 0, 2, []) == {SHARE: "1", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.slow
