@@ -53,7 +53,7 @@ test: setup ## run all tests, two at a time, one thread each
 test-fast: setup ## run the tests that take less than about ten seconds each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not slow"
 
-test-gpu: setup ## run the tests that need a CUDA device, under three minutes on one card
+test-gpu: setup ## run the tests that need a CUDA device
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m gpu --durations 10
 
 test-docs: setup ## run what the documents, the notebooks, this file and the workflows say

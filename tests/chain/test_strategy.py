@@ -51,7 +51,7 @@ def test_the_memories_of_two_ranks_are_equal_without_being_sent(tmp_path: Path) 
     before = {name: buffer.clone() for name, buffer in made.model.named_buffers() if "_bank" in name}
     made.trainer.callbacks.insert(0, Ranks(tmp_path))
     made.run()
-    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
     assert len(before) == 2
     for name, start in before.items():
         assert first["buffers"][name].equal(second["buffers"][name]), name

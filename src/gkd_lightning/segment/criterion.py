@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gkd_lightning.precision import full_precision
 from gkd_lightning.ranks import mean_over_ranks
 from gkd_lightning.segment.mask2former import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.matcher import Matching, match
@@ -55,7 +56,7 @@ class Mask2FormerCriterion(nn.Module):
         """Losses of a batch against its (B, H, W) uint8 label maps (255 = ignored)."""
         matching = match(output, semantic_targets(label, self.num_classes), source, self.config)
         logits = output.chosen_masks(matching.image, matching.query, matching.counts).float()
-        with torch.autocast(label.device.type, enabled=False):
+        with full_precision(label.device.type):
             masks, total_weight = self._normalizers(output, matching)
             classes = self._class_loss(output.classes.float(), matching) / total_weight
             entropy, dice = self._mask_losses(logits, label, matching, source)

@@ -112,7 +112,7 @@ def _backward_kernel(
     named = channel < DIM
     wanted = tl.load(gradient + row[:, None] * DIM + channel, mask=live[:, None] & named, other=0.0).to(tl.float32)
     by_share = tl.zeros([ROWS, COLUMNS], dtype=tl.float32)
-    for level in tl.static_range(LEVELS):
+    for level in range(LEVELS):
         height = tl.load(table + level * 3)
         width = tl.load(table + level * 3 + 1)
         first = tl.load(table + level * 3 + 2)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.precision import full_precision
 from gkd_lightning.segment.chunks import chunks
 from gkd_lightning.segment.mask2former import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.points import PointSource, sample_points
@@ -54,7 +55,7 @@ def matching_cost(output: HeadOutput, targets: Targets, source: PointSource, con
 
 def _cost(output: HeadOutput, layers: slice, targets: Targets, points: Tensor, config: Mask2FormerConfig) -> Tensor:
     """(B, l, Q, K) of the chosen layers, at (B, l, P, 2) points."""
-    with torch.autocast(points.device.type, enabled=False):
+    with full_precision(points.device.type):
         named = output.classes[layers].transpose(0, 1).float().softmax(-1)[..., :-1]
         shares = class_shares(targets.label, points.flatten(1, 2), named.shape[-1])
         truth = shares.view(*points.shape[:3], -1)
