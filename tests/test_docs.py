@@ -16,6 +16,7 @@ from gkd_lightning.chain import cost
 from gkd_lightning.chain.execution import check_plan
 from gkd_lightning.chain.plan import make_plan
 from gkd_lightning.cli import main
+from gkd_lightning.distill import QuerySoftDistillation, load_heads
 from gkd_lightning.evaluate import Results
 from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
 
@@ -65,7 +66,10 @@ def code_lines(content: str) -> int:
 @pytest.mark.slow
 def test_a_method_of_thirty_lines_trains_and_hands_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = written("new_method.md", tmp_path, monkeypatch)
-    assert list(blocks) == ["my_methods.py", "attention_transfer.yaml", "relations.yaml", "mine.yaml"]
+    assert list(blocks) == [
+        "my_methods.py", "attention_transfer.yaml", "relations.yaml", "mine.yaml", "my_parts.py", "my_parts.yaml",
+        "parts.yaml",
+    ]  # fmt: skip
     options = two_steps("task_agnostic", "task", "joint")
     assert main(["run", "mine.yaml", "--methods", "attention_transfer,relations", *options]) == 0
     for stage, term in (("joint", "attention"), ("task_agnostic", "relations")):
@@ -73,6 +77,21 @@ def test_a_method_of_thirty_lines_trains_and_hands_on(tmp_path: Path, monkeypatc
         assert f'"train/{term}"' in log.read_text(encoding="utf-8")
     results = Results.load(tmp_path / "runs/mine/results.json")
     assert [run.method for run in results.runs] == ["attention_transfer", "relations"]
+
+
+@pytest.mark.slow
+def test_parts_of_gkd_of_ten_lines_train_and_leave_their_heads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = written("new_method.md", tmp_path, monkeypatch)
+    for part in blocks["my_parts.py"].split("class ")[1:]:
+        assert code_lines(part) <= 10
+    command = ["run", "parts.yaml", "--methods", "parts,cosine", *two_steps("task_agnostic", "domain_agnostic", "task")]
+    assert main(command) == 0
+    students = tmp_path.glob("runs/parts/stages/task_agnostic-*/student.safetensors")
+    mine, qsd = sorted((load_heads(student) for student in students), key=lambda heads: type(heads["fea"]).__name__)
+    assert set(mine) == {"fea", "patch", "token"}
+    for head in mine.values():
+        assert head.record == {"class_path": "my_parts.Bottleneck", "init_args": {"width": 32}}
+    assert isinstance(qsd["fea"], QuerySoftDistillation)
 
 
 @pytest.mark.slow

@@ -97,10 +97,7 @@ class Stage1Step:
         module = self.module
         images = self.images.to(self.device, non_blocking=True)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
-            teacher = module.teacher_tokens(images)
-            student, masked, mask = module.student_tokens(images, module.draw_mask(images, self.keys))
-            terms, _ = module.objective(student, teacher, masked, mask)
-            loss: torch.Tensor = module.objective.total(terms)
+            loss: torch.Tensor = module.objective.total(module.objective(module.passes(images, self.keys)))
         return loss
 
     def step(self) -> int:

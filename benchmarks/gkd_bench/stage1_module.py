@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from gkd_lightning.distill import DomainGeneralDistillation
-from gkd_lightning.encoders import EncoderSpec, Tokens, encoder_state
+from gkd_lightning.distill import DomainGeneralDistillation, Passes
+from gkd_lightning.encoders import EncoderSpec, encoder_state
 from gkd_lightning.memory import reset_peak_memory
 
 
@@ -70,14 +70,21 @@ class OfficialPasses(DomainGeneralDistillation):
 
     two_full_passes = False
 
-    def student_tokens(
-        self, images: torch.Tensor, mask: torch.Tensor | None
-    ) -> tuple[Tokens, torch.Tensor | None, torch.Tensor | None]:
-        """See `DomainGeneralDistillation.student_tokens`."""
-        if mask is None or not self.two_full_passes:
-            return super().student_tokens(images, mask)
-        full = torch.cat([mask, mask.new_zeros(len(images) - len(mask), mask.shape[1])])
-        return self.student.tokens(images), self.student.tokens(images, full).patches, full
+    def passes(self, images: torch.Tensor, keys: torch.Tensor, hidden: torch.Tensor | None = None) -> Passes:
+        """See `Distillation.passes`."""
+        passes = super().passes(images, keys, hidden)
+        return _FullPasses(passes) if self.two_full_passes and self.objective.masking is not None else passes
+
+
+class _FullPasses(Passes):
+    """Every image is masked, most of them with nothing hidden."""
+
+    def __init__(self, passes: Passes) -> None:
+        hidden = passes.hidden
+        rest = hidden.new_zeros(len(passes.images) - len(hidden), hidden.shape[1])
+        super().__init__(
+            passes.student_encoder, passes.teacher_encoder, passes.images, passes.keys, torch.cat([hidden, rest])
+        )
 
 
 def forget_building() -> None:

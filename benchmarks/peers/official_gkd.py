@@ -103,7 +103,7 @@ def stage1(device: str, batch: int = 8, precision: str = "own", **geometry: Any)
 
 def _inputs(ours: Any, batch: int) -> dict[str, Any]:
     images, keys = images_and_keys(ours, batch)
-    half = ours.draw_mask(images, keys)
+    half = ours.passes(images, keys).hidden
     masks = torch.cat([half, half.new_zeros(batch - len(half), half.shape[1])])
     return {
         "collated_global_crops": ours.student.normalize(images),

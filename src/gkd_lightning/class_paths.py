@@ -1,9 +1,11 @@
-"""From the name of a class, as configurations and records hold it, to the class."""
+"""From the name of a class, as configurations and records hold it, to the class, and back."""
 
 from __future__ import annotations
 
 import importlib
-from typing import TypeVar
+import inspect
+import json
+from typing import Any, Self, TypeVar
 
 from gkd_lightning.errors import UserError
 
@@ -37,3 +39,51 @@ def imported(name: str, expected: type[T], where: str) -> type[T]:
     if not (isinstance(found, type) and issubclass(found, expected)):
         raise UserError(f"{where}: {name} is not derived from {class_path(expected)}")
     return found
+
+
+class Recorded:
+    """A part that is rebuilt from its class and the arguments of its constructor, which are plain values."""
+
+    _arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep what the constructor is called with, so that no part needs to write its own record."""
+        part = super().__new__(cls)
+        part.__dict__["_arguments"] = _named(inspect.signature(cls.__init__), (part, *args), kwargs)
+        return part
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """``class_path`` and ``init_args``."""
+        return {"class_path": class_path(type(self)), "init_args": dict(self._arguments)}
+
+    def check_record(self, where: str) -> None:
+        """Refuse arguments that no record can hold.
+
+        Args:
+            where: key of the configuration, for the message.
+
+        Raises:
+            UserError: one is no plain value.
+        """
+        try:
+            json.dumps(self.record)
+        except TypeError as error:
+            told = f"arguments of {type(self).__name__} must be plain values, they are written down ({error})"
+            raise UserError(f"{where}: {told}") from error
+
+
+def _named(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a call by name, defaults included; nothing for a call that fails."""
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:  # a copy is made without arguments; a wrong call fails in the constructor, which says why
+        return {}
+    bound.apply_defaults()
+    (_, *parameters), named = signature.parameters.values(), {}
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named.update(bound.arguments[parameter.name])
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            named[parameter.name] = bound.arguments[parameter.name]
+    return named

@@ -16,7 +16,6 @@ from gkd_lightning.baselines import (
     DistillationTerm,
     FeatureMSE,
     LogitKD,
-    PreDistillation,
     Proteus,
     SingleStageDistillation,
     View,
@@ -25,6 +24,7 @@ from gkd_lightning.baselines import (
 from gkd_lightning.baselines.g2sd import visible_tokens
 from gkd_lightning.baselines.logit_kd import pixel_kl
 from gkd_lightning.data import MiniCity, SegmentAugmentation, SourceDataModule
+from gkd_lightning.distill import Distillation
 from gkd_lightning.encoders import EncoderSpec, Tokens, TransformerEncoder, build_encoder, encoder_state, load_student
 from gkd_lightning.segment import (
     HeadSettings,
@@ -143,8 +143,8 @@ def test_g2sd_takes_no_register_for_a_class_token(name: str) -> None:
     torch.testing.assert_close(found, torch.cat([whole.cls[:, None], whole.patches], 1), atol=1e-5, rtol=1e-4)
 
 
-def pre_distillation() -> PreDistillation:
-    return PreDistillation(TEACHER, STUDENT, Proteus(), schedule="step", reference_batch_size=None)
+def pre_distillation() -> Distillation:
+    return Distillation(TEACHER, STUDENT, Proteus(), schedule="step", reference_batch_size=None)
 
 
 @pytest.mark.parametrize("build", [lambda: single_stage(term=ViTKD()), pre_distillation], ids=["single", "pre"])

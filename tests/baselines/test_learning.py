@@ -19,15 +19,13 @@ from gkd_lightning.baselines import (
     DistillationTerm,
     FeatureMSE,
     LogitKD,
-    Objective,
-    PreDistillation,
     Proteus,
     SingleStageDistillation,
     TinyMIM,
     ViTKD,
 )
 from gkd_lightning.data import DistillAugmentation, MiniCity, SegmentAugmentation, SourceDataModule
-from gkd_lightning.distill import DomainGeneralDistillation
+from gkd_lightning.distill import Distillation, DomainGeneralDistillation, Objective
 from gkd_lightning.encoders import EncoderSpec
 from gkd_lightning.segment import Mask2FormerConfig, TaskLearning
 
@@ -143,7 +141,7 @@ PRE_DISTILLATION: dict[str, tuple[Callable[[], Objective], tuple[str, ...], floa
 def test_a_pre_distillation_learns_from_the_teacher(method: str, tmp_path: Path) -> None:
     build, names, factor = PRE_DISTILLATION[method]
     L.seed_everything(0)
-    module = PreDistillation(TEACHER, STUDENT, build(), lr=2e-3, schedule="step", reference_batch_size=None)
+    module = Distillation(TEACHER, STUDENT, build(), lr=2e-3, schedule="step", reference_batch_size=None)
     check(learn(module, names, tmp_path, "distillation"), factor)
 
 

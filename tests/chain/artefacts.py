@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gkd_lightning.data import MiniCity
-from gkd_lightning.distill import DistillationObjective, save_heads
+from gkd_lightning.distill import chosen_head, save_heads
 from gkd_lightning.encoders import EncoderSpec, build_encoder, export_encoder
 from gkd_lightning.files import file_sha256, write_json
 from gkd_lightning.segment import HeadSettings, Mask2FormerConfig, Segmenter, save_segmenter
@@ -47,8 +47,8 @@ def student(
         provenance = {"config": {"model": model}}
     weights = export_encoder(build_encoder(spec(width)), folder, stage="made", provenance=provenance)
     if alignment is not None:
-        objective = DistillationObjective(width, teacher_width, 1, 0, 0, "official", alignment)  # type: ignore[arg-type]
-        save_heads(objective.heads, weights)
+        head = chosen_head(alignment)  # type: ignore[arg-type]
+        save_heads({"fea": head.attached(width, teacher_width)}, weights)
     return folder
 
 

@@ -7,10 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from gkd_lightning.distill import HEADS, DomainGeneralDistillation, Projection, QuerySoftDistillation, load_heads
-from gkd_lightning.distill.base import Distillation
+from gkd_lightning.distill import (
+    HEADS,
+    Aligned,
+    AlignmentHead,
+    Distance,
+    Distillation,
+    DomainGeneralDistillation,
+    Objective,
+    Passes,
+    Projection,
+    QuerySoftDistillation,
+    load_heads,
+)
 from gkd_lightning.encoders import EncoderSpec
 from gkd_lightning.errors import UserError
 
@@ -43,16 +55,52 @@ def test_projections_come_back(tmp_path: Path) -> None:
     assert isinstance(heads["fea"], Projection)
 
 
-def test_the_students_files_are_what_they_are_without_heads(tmp_path: Path) -> None:
-    module, student = exported(tmp_path / "with")
-    plain = Distillation.export(module, tmp_path / "without", {})
-    ours, theirs = load_file(student), load_file(plain)
-    assert list(ours) == list(theirs)
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    records = [json.loads(path.with_name("student.json").read_text()) for path in (student, plain)]
-    for record in records:
-        record.pop("sha256")  # the order of a safetensors file's metadata is drawn anew for every file
-    assert records[0] == records[1]
+def test_heads_of_earlier_versions_come_back(tmp_path: Path) -> None:
+    module, student = exported(tmp_path, num_heads=2, attention_scale=0.3)
+    path = student.with_name(HEADS)
+    with safe_open(path, "pt") as handle:
+        metadata = handle.metadata()
+    plan = {"head": "qsd", "student_dim": 32, "teacher_dim": 48, "num_heads": 2, "attention_scale": 0.3}
+    metadata["heads"] = json.dumps(dict.fromkeys(("fea", "patch", "token"), plan))
+    save_file(load_file(path), path, metadata=metadata)
+    tokens, keys = torch.randn(2, 16, 32), torch.randn(2, 16, 48)
+    ours, theirs = (heads["fea"](tokens, keys).tokens for heads in (module.objective.heads, load_heads(student)))
+    assert torch.equal(ours, theirs)
+
+
+class Square(Distance):
+    def per_token(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output - target).square().sum(-1)
+
+
+class Lift(AlignmentHead):
+    def __init__(self, bias: bool = True) -> None:
+        super().__init__()
+        self.bias = bias
+
+    def attach(self, student_dim: int, teacher_dim: int) -> None:
+        self.layer = torch.nn.Linear(student_dim, teacher_dim, self.bias)
+
+    def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> Aligned:
+        return Aligned(self.layer(student))
+
+
+def test_a_head_of_ones_own_comes_back(tmp_path: Path) -> None:
+    module, student = exported(tmp_path, alignment=Lift(bias=False), distance=Square())
+    head = load_heads(student)["token"]
+    assert isinstance(head, Lift)
+    assert torch.equal(head.layer.weight, module.objective.heads["token"].layer.weight)
+    assert head.layer.bias is None
+
+
+def test_an_objective_without_heads_writes_the_student_alone(tmp_path: Path) -> None:
+    class Together(Objective):
+        def forward(self, passes: Passes) -> dict[str, torch.Tensor]:
+            return {"together": passes.student.patches.square().mean()}
+
+    plain = Distillation(TEACHER, SPEC, Together()).export(tmp_path / "without", {})
+    _, student = exported(tmp_path / "with")
+    assert list(load_file(plain)) == list(load_file(student))
     assert not plain.with_name(HEADS).exists()
 
 

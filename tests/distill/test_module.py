@@ -125,9 +125,9 @@ def test_epoch_schedule_needs_epochs(tmp_path: Path) -> None:
 
 def test_without_a_masked_term_nothing_is_masked(tmp_path: Path) -> None:
     module = DomainGeneralDistillation(TEACHER, STUDENT, beta=0)
-    assert module.draw_mask(torch.rand(4, 3, 32, 32), torch.arange(4)) is None
-    assert not module.student.mask_token.requires_grad
+    assert module.masks((32, 32)) is None
     fit(module, tmp_path, max_epochs=1)
+    assert not module.student.mask_token.requires_grad
 
 
 @pytest.mark.parametrize("weights", [(0, 0, 0), (-1, 1, 1)])
@@ -147,7 +147,7 @@ def test_a_teacher_of_another_grid_is_resized_bilinearly() -> None:
     expected = torch.nn.functional.interpolate(patches.reshape(1, 1, 2, 2), size=(4, 4), mode="bilinear")
     torch.testing.assert_close(resized.patches.reshape(4, 4), expected[0, 0])
     module = DomainGeneralDistillation(CNN, STUDENT)
-    assert module.teacher_tokens(torch.rand(2, 3, 32, 32)).patches.shape == (2, 16, 512)
+    assert module.passes(torch.rand(2, 3, 32, 32), torch.arange(2)).teacher.patches.shape == (2, 16, 512)
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "convnext_atto"])
@@ -156,17 +156,34 @@ def test_a_backbone_as_student_gives_what_two_full_passes_give(name: str) -> Non
     torch.manual_seed(0)
     module = DomainGeneralDistillation(TEACHER, EncoderSpec(name, None, 64))
     images = torch.rand(4, 3, 80, 80)
-    mask = module.draw_mask(images, torch.arange(4))
-    assert mask is not None
-    whole, masked, full = module.student_tokens(images, mask)
-    assert full is not None
-    assert masked is not None
-    expected = module.student.tokens(images)
-    torch.testing.assert_close(whole.patches, expected.patches)
-    torch.testing.assert_close(masked, module.student.tokens(images, full).patches)
+    passes = module.passes(images, torch.arange(4))
+    full = torch.cat([passes.hidden, torch.zeros_like(passes.hidden)])
+    torch.testing.assert_close(passes.student.patches, module.student.tokens(images).patches)
+    torch.testing.assert_close(passes.all_masked, module.student.tokens(images, full).patches)
+    assert torch.equal(passes.masked, passes.all_masked[:2])
+
+
+def test_masked_images_leave_running_statistics_alone() -> None:
+    images, left = torch.rand(4, 3, 64, 64), []
+    for beta in (0, 1):
+        torch.manual_seed(0)
+        module = DomainGeneralDistillation(TEACHER, EncoderSpec("resnet10t", None, 64), beta=beta).train()
+        before = {name: value.clone() for name, value in module.student.named_buffers() if "running" in name}
+        module.objective(module.passes(images, torch.arange(4)))
+        left.append(dict(module.student.named_buffers()))
+        assert all(not torch.equal(left[-1][name], value) for name, value in before.items())
+    assert before
+    for name, value in left[0].items():
+        torch.testing.assert_close(left[1][name], value)
 
 
 def test_a_batch_that_masks_nothing_is_refused() -> None:
     module = DomainGeneralDistillation(TEACHER, STUDENT)
     with pytest.raises(UserError, match=r"mask_probability: 0.5 of a batch of 1 per device is no image"):
-        module.draw_mask(torch.rand(1, 3, 32, 32), torch.arange(1))
+        module.passes(torch.rand(1, 3, 32, 32), torch.arange(1))
+
+
+def test_a_ratio_that_hides_nothing_is_refused() -> None:
+    module = DomainGeneralDistillation(TEACHER, STUDENT, mask_ratio=0.05)
+    with pytest.raises(UserError, match=r"mask_ratio: 0.05 of 16 patch tokens hides none"):
+        module.passes(torch.rand(4, 3, 32, 32), torch.arange(4))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from gkd_lightning.distill import (
+    GKD,
+    Aligned,
+    AlignmentHead,
     BatchMasks,
-    DistillationObjective,
+    Distance,
     Projection,
     QuerySoftDistillation,
     attention_entropy,
@@ -16,6 +23,7 @@ from gkd_lightning.distill import (
     masked_samples,
     random_token_mask,
 )
+from gkd_lightning.distill.distance import chosen_distance
 from gkd_lightning.distill.optim import cosine_factor, parameter_groups, scaled_learning_rate
 from gkd_lightning.encoders import Tokens
 from gkd_lightning.errors import UserError
@@ -28,63 +36,129 @@ def tokens(dim: int, batch: int = 2, count: int = 9, seed: int = 0) -> Tokens:
     )
 
 
+def attached(**settings: Any) -> GKD:
+    objective = GKD(**settings)
+    objective.attach(SimpleNamespace(embed_dim=6), SimpleNamespace(embed_dim=8))  # type: ignore[arg-type]
+    return objective
+
+
+def batch(mask: torch.Tensor | None = None) -> Any:
+    """Two images, of which the first M hide tokens, as an objective sees them."""
+    passes = SimpleNamespace(student=tokens(6), teacher=tokens(8, seed=1), aligned=None, hidden=mask)
+    passes.all_masked = tokens(6, seed=2).patches
+    passes.masked = passes.all_masked[: 0 if mask is None else len(mask)]
+    return passes
+
+
 @pytest.mark.parametrize("weights", [(1, 0, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1)])
-def test_a_term_of_weight_zero_has_no_head(weights: tuple[int, int, int]) -> None:
-    objective = DistillationObjective(6, 8, *weights)
+@pytest.mark.parametrize("variant", ["official", "paper"])
+def test_a_term_of_weight_zero_has_no_head(weights: tuple[int, int, int], variant: str) -> None:
+    objective = attached(**dict(zip(("alpha", "beta", "gamma"), weights, strict=True)), variant=variant)
     expected = {name for name, weight in zip(("fea", "patch", "token"), weights, strict=True) if weight}
     assert set(objective.heads) == expected
-    student, teacher = tokens(6), tokens(8, seed=1)
-    mask = torch.rand(2, 9) > 0.5
-    terms, aligned = objective(student, teacher, tokens(6, seed=2).patches, mask)
+    passes = batch(torch.rand(1, 9) > 0.5)
+    terms = objective(passes)
     assert set(terms) == expected
-    assert (aligned is not None) == bool(weights[0])
+    assert (passes.aligned is not None) == bool(weights[0])
+    assert (objective.masking is not None) == bool(weights[1])
     objective.total(terms).backward()
     for name, parameter in objective.named_parameters():  # nothing is unused, which DDP would refuse
         assert parameter.grad is not None, name
 
 
 def test_weights_scale_the_terms() -> None:
-    objective = DistillationObjective(6, 8, 0.5, 2.0, 3.0)
+    objective = attached(alpha=0.5, beta=2.0, gamma=3.0)
     terms = {"fea": torch.tensor(1.0), "patch": torch.tensor(10.0), "token": torch.tensor(100.0)}
     assert objective.total(terms).item() == pytest.approx(0.5 + 20 + 300)
 
 
 def test_official_feature_term_counts_the_class_token_and_the_papers_does_not() -> None:
-    student, teacher = tokens(6), tokens(8, seed=1)
-    official = DistillationObjective(6, 8, beta=0)
-    paper = DistillationObjective(6, 8, beta=0, variant="paper")
+    official, paper = attached(beta=0), attached(beta=0, variant="paper")
     paper.load_state_dict(official.state_dict())
-    ours, theirs = official(student, teacher, None, None)[0], paper(student, teacher, None, None)[0]
+    ours, theirs = official(batch()), paper(batch())
     torch.testing.assert_close(ours["token"], theirs["token"])
     # 1 + N tokens against N tokens
     torch.testing.assert_close(ours["fea"], (theirs["token"] + 9 * theirs["fea"]) / 10)
 
 
 def test_the_papers_masked_term_sees_masked_tokens_only() -> None:
-    student, teacher, masked = tokens(6), tokens(8, seed=1), tokens(6, seed=2).patches
-    mask = torch.zeros(2, 9, dtype=torch.bool)
+    mask = torch.zeros(1, 9, dtype=torch.bool)
     mask[0, :4] = True
-    official, paper = (DistillationObjective(6, 8, variant=variant) for variant in ("official", "paper"))
+    official, paper = attached(), attached(variant="paper")
     paper.load_state_dict(official.state_dict())
-    output = official.heads["patch"](masked, teacher.patches).tokens
-    error = (output - teacher.patches).square()
-    torch.testing.assert_close(official(student, teacher, masked, mask)[0]["patch"], error.mean())
-    torch.testing.assert_close(paper(student, teacher, masked, mask)[0]["patch"], error[0, :4].mean())
+    passes = batch(mask)
+    output = official.heads["patch"](passes.all_masked, passes.teacher.patches).tokens
+    error = (output - passes.teacher.patches).square()
+    torch.testing.assert_close(official(passes)["patch"], error.mean())
+    torch.testing.assert_close(paper(passes)["patch"], error[0, :4].mean())
 
 
 def test_projection_alignment_is_feature_mse() -> None:
-    objective = DistillationObjective(6, 8, 1, 0, 0, alignment="projection")
-    student, teacher = tokens(6), tokens(8, seed=1)
+    objective, passes = attached(beta=0, gamma=0, alignment="projection"), batch()
     assert isinstance(objective.heads["fea"], Projection)
-    terms, aligned = objective(student, teacher, None, None)
-    expected = (objective.heads["fea"].proj(student.patches) - teacher.patches).square().mean()
+    terms = objective(passes)
+    expected = (objective.heads["fea"].proj(passes.student.patches) - passes.teacher.patches).square().mean()
     torch.testing.assert_close(terms["fea"], expected)
-    assert aligned is not None
-    assert aligned.attention is None
+    assert passes.aligned.attention is None
+
+
+class Bottleneck(AlignmentHead):
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.width = width
+
+    def attach(self, student_dim: int, teacher_dim: int) -> None:
+        self.layers = nn.Sequential(nn.Linear(student_dim, self.width), nn.GELU(), nn.Linear(self.width, teacher_dim))
+
+    def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> Aligned:
+        return Aligned(self.layers(student))
+
+
+class Largest(Distance):
+    def per_token(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (output - target).abs().amax(-1)
+
+
+def test_head_and_distance_of_ones_own() -> None:
+    objective = attached(alignment=Bottleneck(3), distance=Largest())
+    assert [head.layers[0].out_features for head in objective.heads.values()] == [3, 3, 3]
+    weights = [head.layers[0].weight for head in objective.heads.values()]
+    assert not torch.equal(weights[0], weights[1])  # each term has its own
+    passes = batch(torch.rand(1, 9) > 0.5)
+    patch = objective(passes)["patch"]
+    lifted = objective.heads["patch"](passes.all_masked, passes.teacher.patches).tokens
+    torch.testing.assert_close(patch, (lifted - passes.teacher.patches).abs().amax(-1).mean())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mse", lambda a, b: (a - b).square().mean(-1)),
+        ("smooth_l1", lambda a, b: nn.functional.smooth_l1_loss(a, b, reduction="none").mean(-1)),
+        ("cosine", lambda a, b: 1 - (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1))),
+    ],
+)
+def test_distances_of_all_and_of_chosen_tokens(name: Any, expected: Any) -> None:
+    output, target = tokens(8).patches, tokens(8, seed=1).patches
+    chosen = torch.rand(2, 9, generator=torch.Generator().manual_seed(3)) > 0.5
+    each = expected(output, target)
+    distance = chosen_distance(name)
+    torch.testing.assert_close(distance(output, target), each.mean())
+    torch.testing.assert_close(distance(output, target, chosen), each[chosen].mean())
+    assert distance(output.bfloat16(), target.bfloat16()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("settings", [{"num_heads": 2}, {"attention_scale": 0.5}])
+def test_settings_of_another_head_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="settings of alignment=qsd"):
+        GKD(alignment="projection", **settings)
 
 
 def test_attention_scale() -> None:
-    official, scaled = QuerySoftDistillation(6, 64), QuerySoftDistillation(6, 64, attention_scale=None)
+    official, scaled = (
+        QuerySoftDistillation().attached(6, 64),
+        QuerySoftDistillation(attention_scale=None).attached(6, 64),
+    )
     assert official.scale == 1.0
     assert scaled.scale == 1 / 8
     scaled.load_state_dict(official.state_dict())
@@ -99,7 +173,7 @@ def test_entropy_ends() -> None:
 
 
 def test_logits_stay_fp32_under_autocast() -> None:
-    head = QuerySoftDistillation(6, 64)
+    head = QuerySoftDistillation().attached(6, 64)
     with torch.autocast("cpu", torch.bfloat16):
         aligned = head(tokens(6).patches * 50, tokens(64, seed=1).patches * 50)
     assert aligned.attention is not None
@@ -109,14 +183,14 @@ def test_logits_stay_fp32_under_autocast() -> None:
 
 def test_heads_that_do_not_divide_the_width() -> None:
     with pytest.raises(UserError, match=r"num_heads: .* 8 is not divisible by 3"):
-        QuerySoftDistillation(6, 8, num_heads=3)
+        QuerySoftDistillation(num_heads=3).attached(6, 8)
 
 
 @pytest.mark.parametrize("scale", [1.0, None, 0.3])
 @pytest.mark.parametrize("heads", [1, 2])
 def test_the_scale_in_the_query_is_that_on_the_logits(scale: float | None, heads: int) -> None:
     torch.manual_seed(0)
-    head = QuerySoftDistillation(6, 8, heads, scale)
+    head = QuerySoftDistillation(heads, scale).attached(6, 8)
     student, teacher = torch.randn(2, 5, 6), torch.randn(2, 5, 8)
 
     def split(values: torch.Tensor) -> torch.Tensor:

@@ -163,6 +163,6 @@ def test_masks_are_drawn_by_the_workers_as_in_the_step(tmp_path: Path) -> None:
         made, seen = fit(DistillAugmentation(on_device=on_device))
         assert len(seen.batches) == 3
         for batch in seen.batches:
-            assert torch.equal(batch["mask"], made.draw_mask(batch["image"], batch["key"]))  # type: ignore[arg-type]
+            assert torch.equal(batch["mask"], made.passes(batch["image"], batch["key"]).hidden)
     _, unmasked = fit(DistillAugmentation(), beta=0)
     assert "mask" not in unmasked.batches[0]

@@ -5,6 +5,7 @@ Everything is compared at 1e-5 of the expected tensor's largest value.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from gkd_lightning.baselines.logit_kd import Reduction, pixel_kl
 from gkd_lightning.baselines.proteus import HEADS, proteus_terms
 from gkd_lightning.baselines.term import View
 from gkd_lightning.baselines.tinymim import log_relations, relation_kl
-from gkd_lightning.distill import Aligned, DistillationObjective, Projection
+from gkd_lightning.distill import GKD, Aligned, Projection
 from gkd_lightning.encoders import Tokens
 from tests.golden.harness import Golden
 
@@ -77,11 +78,11 @@ def test_feature_mse() -> None:
     student, teacher = golden.input("student_feature").requires_grad_(), golden.input("teacher_feature")
     term = attached(FeatureMSE(alignment="linear"), student, teacher)
     weight = golden.input("weight.conv.weight")
-    term.head.weight.data = weight[:, :, 0, 0]
+    term.head.proj.weight.data = weight[:, :, 0, 0]
     loss = term(view(student), view(teacher), *nothing())["feature"]
     same(golden, "loss", loss)
     gradients(golden, loss, grad_student_feature=student)
-    (gradient,) = torch.autograd.grad(loss, [term.head.weight])
+    (gradient,) = torch.autograd.grad(loss, [term.head.proj.weight])
     same(golden, "grad_weight.conv.weight", gradient[:, :, None, None])
 
 
@@ -318,7 +319,7 @@ def check_three_terms(golden: Golden, tokens: TokensOf, terms: dict[str, Tensor]
 def test_proteus() -> None:
     golden = Golden("proteus")
     tokens = TokensOf(golden)
-    heads = nn.ModuleDict({name: Projection(12, 20) for name in HEADS})
+    heads = nn.ModuleDict({name: Projection().attached(12, 20) for name in HEADS})
     for name, head in heads.items():
         head.load_state_dict({f"proj.{k}": v for k, v in golden.inputs(f"weight.{name}_head.").items()})
     chosen = int(tokens.masks.any(1).sum())
@@ -332,9 +333,13 @@ def test_proteus() -> None:
 def test_gkd_itself() -> None:
     golden = Golden("gkd_qsd")
     tokens = TokensOf(golden)
-    objective = DistillationObjective(12, 20)
+    objective = GKD()
+    objective.attach(SimpleNamespace(embed_dim=12), SimpleNamespace(embed_dim=20))  # type: ignore[arg-type]
     for name, head in objective.heads.items():
         head.load_state_dict(golden.inputs(f"weight.{name}_head."))
-    terms, aligned = objective(tokens.student, tokens.teacher, tokens.masked, tokens.masks)
-    assert isinstance(aligned, Aligned)
+    passes = SimpleNamespace(
+        student=tokens.student, teacher=tokens.teacher, all_masked=tokens.masked, hidden=tokens.masks, aligned=None
+    )
+    terms = objective(passes)
+    assert isinstance(passes.aligned, Aligned)
     check_three_terms(golden, tokens, terms, objective.heads)

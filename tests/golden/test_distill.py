@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -84,9 +85,7 @@ def eva_name(name: str) -> str:
 
 def losses(module: DomainGeneralDistillation, io: Golden) -> dict[str, torch.Tensor]:
     images, masks = io.input("images"), io.input("masks_bool")
-    student, masked, mask = module.student_tokens(images, masks[:2])
-    teacher = module.teacher_tokens(images)
-    terms, _ = module.objective(student, teacher, masked, mask)
+    terms = module.objective(module.passes(images, torch.arange(len(images)), masks[:2]))
     return {**terms, "loss": module.objective.total(terms)}
 
 
@@ -119,7 +118,7 @@ def test_tokens_heads_and_losses(case: str, tmp_path: Path) -> None:
     module, io = build(case, tmp_path), Golden(f"{case}_io")
     images, masks = io.input("images"), io.input("masks_bool")
     io.compare("mask_indices_list", masks.flatten().nonzero().flatten(), atol=0)
-    teacher = module.teacher_tokens(images)
+    teacher = module.passes(images, torch.arange(len(images)), masks[:2]).teacher
     io.compare("teacher.x_norm_clstoken", teacher.cls, atol=1e-5)
     io.compare("teacher.x_norm_patchtokens", teacher.patches, atol=1e-5)
     whole, full = module.student.tokens(images), module.student.tokens(images, masks)
@@ -201,7 +200,7 @@ def test_query_soft_distillation(case: str, heads: int) -> None:
     golden = Golden(case)
     sizes = golden_json("stage1_manifest.json")[case]
     student, teacher = golden.input("in.student").requires_grad_(), golden.input("in.teacher")
-    head = QuerySoftDistillation(sizes["stu_dim"], sizes["tea_dim"], heads)
+    head = QuerySoftDistillation(heads).attached(sizes["stu_dim"], sizes["tea_dim"])
     head.load_state_dict(golden.inputs("w."))
     output = head(student, teacher).tokens
     golden.compare("out", output, atol=1e-5)
@@ -257,7 +256,8 @@ def test_masked_half_equals_two_full_passes(tmp_path: Path) -> None:
     module.zero_grad()
     whole, full = module.student.tokens(images), module.student.tokens(images, masks)
     assert isinstance(whole, Tokens)
-    terms, _ = module.objective(whole, module.teacher_tokens(images), full.patches, masks)
+    teacher = module.teacher(images)[0]
+    terms = module.objective(SimpleNamespace(student=whole, teacher=teacher, all_masked=full.patches, hidden=masks))
     module.objective.total(terms).backward()
     assert len(half) > 40
     for name, parameter in module.named_parameters():

@@ -25,6 +25,8 @@ PROBE = "gkd_lightning.chain.callbacks.ProbeStudent"
         "gkd_lightning.pipeline.callbacks.Progress",
         "gkd_lightning.pipeline.evaluation.Evaluation",
         "gkd_lightning.pipeline.logger.RunLogger",
+        "gkd_lightning.baselines.PreDistillation",
+        "gkd_lightning.distill.module.DomainGeneralDistillation",
     ],
 )
 def test_the_new_name_is_there(old: str) -> None:
@@ -49,3 +51,12 @@ def test_a_configuration_that_holds_one_is_told_the_new_name(tmp_path: Path, pla
     with pytest.raises(UserError) as caught:
         check_config(config)
     assert str(caught.value) == f"trainer.callbacks.class_path: {old} is now {PROBE}"
+
+
+def test_an_old_model_is_told_the_new_name(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("model: {class_path: gkd_lightning.baselines.PreDistillation}\n")
+    with pytest.raises(UserError) as caught:
+        check_config(config)
+    told = "gkd_lightning.baselines.PreDistillation is now gkd_lightning.distill.Distillation"
+    assert str(caught.value) == f"model.class_path: {told}"

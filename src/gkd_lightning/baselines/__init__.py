@@ -7,8 +7,6 @@ from gkd_lightning.baselines.dense_pretraining import DensePretraining
 from gkd_lightning.baselines.feature_mse import FeatureMSE
 from gkd_lightning.baselines.g2sd import G2SD
 from gkd_lightning.baselines.logit_kd import LogitKD
-from gkd_lightning.baselines.objective import Objective, teacher_tokens
-from gkd_lightning.baselines.pre_distillation import PreDistillation
 from gkd_lightning.baselines.proteus import Proteus
 from gkd_lightning.baselines.single_stage import SingleStageDistillation
 from gkd_lightning.baselines.term import DistillationTerm, View
@@ -24,12 +22,9 @@ __all__ = [
     "FeatureMSE",
     "G2SD",
     "LogitKD",
-    "Objective",
-    "PreDistillation",
     "Proteus",
     "SingleStageDistillation",
     "TinyMIM",
     "ViTKD",
     "View",
-    "teacher_tokens",
 ]

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gkd_lightning.baselines.logit_kd import pixel_kl
-from gkd_lightning.baselines.term import DistillationTerm, Variant, View
+from gkd_lightning.baselines.term import DistillationTerm, View
+from gkd_lightning.distill import Variant
+from gkd_lightning.precision import full_precision
 
 Permutation = Callable[[int], Tensor]
 """From n to 0 .. n-1 in random order."""
@@ -32,7 +34,8 @@ def pair_relation(student: Tensor, teacher: Tensor, tau: float = 0.1, pool: int 
         student, teacher = (F.avg_pool2d(x, pool, ceil_mode=True) for x in (student, teacher))
     ours, theirs = (F.normalize(x.float().flatten(2), dim=1) for x in (student, teacher))
     batch, pixels = len(ours), ours.shape[-1]
-    relations = (torch.einsum("icn,jcm->ijnm", x, x) / tau for x in (ours, theirs))
+    with full_precision(ours.device.type):  # autocast would round the cosines to bf16
+        relations = [torch.einsum("icn,jcm->ijnm", x, x) / tau for x in (ours, theirs)]
     return _row_kl(*relations) / (batch * batch * pixels)
 
 
@@ -120,7 +123,9 @@ def memory_relation(student: Tensor, teacher: Tensor, bank: Tensor, tau: float =
     Returns:
         Mean over the M pixels; 0 if there are none.
     """
-    return _row_kl(student.float() @ bank.T / tau, teacher.float() @ bank.T / tau) / max(len(student), 1)
+    with full_precision(student.device.type):
+        relations = [each.float() @ bank.T / tau for each in (student, teacher)]
+    return _row_kl(*relations) / max(len(student), 1)
 
 
 class CIRKD(DistillationTerm):

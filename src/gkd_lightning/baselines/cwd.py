@@ -7,7 +7,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gkd_lightning.baselines.term import DistillationTerm, Variant, View
+from gkd_lightning.baselines.term import DistillationTerm, View
+from gkd_lightning.distill import Variant
 
 
 def channel_wise_kl(

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from gkd_lightning.baselines.term import DistillationTerm, View
-from gkd_lightning.distill import Aligned, Projection, QuerySoftDistillation
-
-Alignment = Literal["projection", "linear", "qsd"]
+from gkd_lightning.distill import Alignment, AlignmentHead, chosen_head
 
 
 class FeatureMSE(DistillationTerm):
@@ -19,31 +15,27 @@ class FeatureMSE(DistillationTerm):
     Args:
         weight: factor on the mean squared error.
         alignment: what P is. ``projection``: LayerNorm + Linear, as in two-stage MSE, so that only the staging differs;
-            ``linear``: a Linear without bias, FitNets' 1x1 convolution; ``qsd``: GKD's query-based soft distillation.
+            ``linear``: a Linear without bias, FitNets' 1x1 convolution; ``qsd``: GKD's query-based soft distillation;
+            or an `AlignmentHead`.
         attention_scale: of ``qsd``, see `QuerySoftDistillation`.
 
     Source: Romero et al., ICLR 2015; the convolution and the mean as in CIRKD's ``losses/fitnet.py``.
     """
 
     def __init__(
-        self, weight: float = 1.0, alignment: Alignment = "projection", attention_scale: float | None = 1.0
+        self,
+        weight: float = 1.0,
+        alignment: Alignment | AlignmentHead = "projection",
+        attention_scale: float | None = 1.0,
     ) -> None:
         super().__init__()
-        self.weight, self.alignment, self.attention_scale = weight, alignment, attention_scale
+        self.weight, self.alignment = weight, chosen_head(alignment, attention_scale=attention_scale)
 
     def attach(self, student_dim: int, teacher_dim: int, num_classes: int) -> None:
         """Make P."""
-        self.head: nn.Module
-        if self.alignment == "linear":
-            self.head = nn.Linear(student_dim, teacher_dim, bias=False)
-        elif self.alignment == "qsd":
-            self.head = QuerySoftDistillation(student_dim, teacher_dim, attention_scale=self.attention_scale)
-        else:
-            self.head = Projection(student_dim, teacher_dim)
+        self.head = self.alignment.attached(student_dim, teacher_dim)
 
     def forward(self, student: View, teacher: View, labels: Tensor, keys: Tensor) -> dict[str, Tensor]:
         """See `DistillationTerm.forward`."""
         ours, theirs = student.tokens.patches, teacher.tokens.patches
-        aligned = self.head(ours) if self.alignment == "linear" else self.head(ours, theirs)
-        tokens = aligned.tokens if isinstance(aligned, Aligned) else aligned
-        return {"feature": self.weight * F.mse_loss(tokens.float(), theirs.float())}
+        return {"feature": self.weight * F.mse_loss(self.head(ours, theirs).tokens.float(), theirs.float())}

@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gkd_lightning.baselines.objective import Objective, teacher_tokens
-from gkd_lightning.encoders import Encoder, Frozen, TransformerEncoder
+from gkd_lightning.distill import Masking, Objective, Passes
+from gkd_lightning.encoders import Encoder, TransformerEncoder
 from gkd_lightning.errors import UserError
 
 
@@ -74,7 +73,7 @@ class Decoder(nn.Module):
 
 
 class G2SD(Objective):
-    """``weight * generic_loss``, over the class token and all patch tokens.
+    """``weight * generic``, see `generic_loss`, over the class token and all patch tokens.
 
     The student sees a random quarter of the patches; a decoder, thrown away later, predicts the teacher's tokens of the
     whole image. The authors' teacher is a masked autoencoder whose own decoder gives the target from the same quarter;
@@ -97,7 +96,8 @@ class G2SD(Objective):
         super().__init__()
         if not 0 < mask_ratio < 1:
             raise UserError(f"mask_ratio: {mask_ratio} must lie between 0 and 1")
-        self.mask_ratio, self.weight = mask_ratio, weight
+        self.mask_ratio, self.masking = mask_ratio, Masking(mask_ratio, 1.0)
+        self.weights = {"generic": weight}
         self.size = {"dim": dim, "depth": depth, "heads": heads}
 
     def attach(self, student: Encoder, teacher: Encoder) -> None:
@@ -115,30 +115,23 @@ class G2SD(Objective):
             raise UserError(f"student: {student.spec.name} cannot be shown a part of the patches, which G2SD does")
         self.decoder = Decoder(student.embed_dim, teacher.embed_dim, **self.size)
 
-    def forward(self, student: Encoder, teacher: Frozen[Encoder], images: Tensor, keys: Tensor) -> dict[str, Tensor]:
+    def forward(self, passes: Passes) -> dict[str, Tensor]:
         """See `Objective.forward`."""
+        student, target = passes.student_encoder, passes.teacher
         assert isinstance(student, TransformerEncoder)  # `attach` has looked
-        target = teacher_tokens(student, teacher, images)
-        rows, columns = target.grid
-        order, restore = shuffles(keys, rows * columns)
-        seen = order[:, : int(rows * columns * (1 - self.mask_ratio))].to(images.device)
-        latent = visible_tokens(student, images, seen)
-        predicted = self.decoder(latent, restore.to(images.device), self._positions(rows, columns, latent))
+        order = passes.hidden.to(torch.uint8).argsort(dim=1, stable=True)  # seen ones first
+        seen = order.shape[1] - int(order.shape[1] * self.mask_ratio)
+        latent = visible_tokens(student, passes.images, order[:, :seen])
+        passes.outputs.append(latent)
+        predicted = self.decoder(latent, order.argsort(dim=1), self._positions(*target.grid, latent))
         whole = torch.cat([target.cls.unsqueeze(1), target.patches], dim=1)
-        return {"generic": self.weight * generic_loss(predicted, whole)}
+        return {"generic": generic_loss(predicted, whole)}
 
     def _positions(self, rows: int, columns: int, like: Tensor) -> Tensor:
         grid = build_sincos2d_pos_embed(
             [rows, columns], self.size["dim"], interleave_sin_cos=False, dtype=torch.float32, device=like.device
         )
         return torch.cat([grid.new_zeros(1, self.size["dim"]), grid]).unsqueeze(0)
-
-
-def shuffles(keys: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """For every key a random order (B, N) of its tokens, and the place of every token in it."""
-    orders = np.stack([np.random.default_rng(key).permutation(count) for key in keys.tolist()])
-    order = torch.from_numpy(orders)
-    return order, order.argsort(dim=1)
 
 
 def visible_tokens(student: TransformerEncoder, images: Tensor, seen: Tensor) -> Tensor:

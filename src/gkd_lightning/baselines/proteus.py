@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gkd_lightning.baselines.objective import Objective, first_masks, teacher_tokens
-from gkd_lightning.distill import Projection
-from gkd_lightning.encoders import Encoder, Frozen, Tokens
+from gkd_lightning.distill import Masking, Objective, Passes, Projection
+from gkd_lightning.encoders import Encoder, Tokens
 
 HEADS = ("token", "fea", "patch")
 
@@ -62,16 +61,14 @@ class Proteus(Objective):
     ) -> None:
         super().__init__()
         self.weights = dict(zip(HEADS, (token_weight, feature_weight, patch_weight), strict=True))
-        self.mask_ratio, self.mask_probability = mask_ratio, mask_probability
+        self.masking = Masking(mask_ratio, mask_probability)
 
     def attach(self, student: Encoder, teacher: Encoder) -> None:
         """Make the heads."""
-        self.heads = nn.ModuleDict({name: Projection(student.embed_dim, teacher.embed_dim) for name in HEADS})
+        self.heads = nn.ModuleDict(
+            {name: Projection().attached(student.embed_dim, teacher.embed_dim) for name in HEADS}
+        )
 
-    def forward(self, student: Encoder, teacher: Frozen[Encoder], images: Tensor, keys: Tensor) -> dict[str, Tensor]:
+    def forward(self, passes: Passes) -> dict[str, Tensor]:
         """See `Objective.forward`."""
-        target, whole = teacher_tokens(student, teacher, images), student.tokens(images)
-        mask = first_masks(images, keys, whole.patches.shape[1], self.mask_ratio, self.mask_probability)
-        masked = student.tokens(images[: len(mask)], mask).patches
-        terms = proteus_terms(dict(self.heads.items()), whole, target, masked, mask)
-        return {name: self.weights[name] * term for name, term in terms.items()}
+        return proteus_terms(dict(self.heads.items()), passes.student, passes.teacher, passes.masked, passes.hidden)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,9 +11,6 @@ from torch import Tensor, nn
 
 from gkd_lightning.encoders import Tokens
 from gkd_lightning.errors import UserError
-
-Variant = Literal["official", "paper"]
-"""``official`` repeats a mistake of a method's released code that changes numbers, ``paper`` does what is written."""
 
 _STREAM = 0x7465726D
 """Keeps these draws apart from the augmentation's, which start from the same key."""

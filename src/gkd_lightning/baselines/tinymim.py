@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gkd_lightning.baselines.objective import Objective
-from gkd_lightning.encoders import Encoder, Frozen, TransformerEncoder
+from gkd_lightning.distill import Objective, Passes
+from gkd_lightning.encoders import Encoder, TransformerEncoder
 from gkd_lightning.errors import UserError
+from gkd_lightning.precision import full_precision
 
 
 def log_relations(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor]:
@@ -25,7 +26,8 @@ def log_relations(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor]:
     batch, tokens, triple = qkv.shape
     query, key, value = qkv.float().reshape(batch, tokens, 3, heads, triple // 3 // heads).permute(2, 0, 3, 1, 4)
     scale = query.shape[-1] ** -0.5
-    return (query @ key.mT * scale).log_softmax(-1), (value @ value.mT * scale).log_softmax(-1)
+    with full_precision(qkv.device.type):  # autocast would round the products back to bf16
+        return (query @ key.mT * scale).log_softmax(-1), (value @ value.mT * scale).log_softmax(-1)
 
 
 def relation_kl(student: Tensor, teacher: Tensor) -> Tensor:
@@ -50,7 +52,7 @@ class TinyMIM(Objective):
 
     def __init__(self, teacher_block: int | None = None, qk_weight: float = 1.0, vv_weight: float = 1.0) -> None:
         super().__init__()
-        self.teacher_block, self.weights = teacher_block, (qk_weight, vv_weight)
+        self.teacher_block, self.weights = teacher_block, {"qk": qk_weight, "vv": vv_weight}
 
     def attach(self, student: Encoder, teacher: Encoder) -> None:
         """Look for the blocks.
@@ -65,25 +67,26 @@ class TinyMIM(Objective):
         self.taken = self.teacher_block or (18 if teacher.depth == 24 else teacher.depth)
         if not 1 <= self.taken <= teacher.depth:
             raise UserError(f"teacher_block: {self.taken} must lie between 1 and the teacher's {teacher.depth} blocks")
-        self.heads = int(_attention(teacher, self.taken - 1).num_heads)
-        if student.embed_dim % self.heads:
+        self.relation_heads = int(_attention(teacher, self.taken - 1).num_heads)
+        if student.embed_dim % self.relation_heads:
             raise UserError(
-                f"student: {student.embed_dim} channels cannot be cut into the teacher's {self.heads} heads"
+                f"student: {student.embed_dim} channels cannot be cut into the teacher's {self.relation_heads} heads"
             )
 
-    def forward(self, student: Encoder, teacher: Frozen[Encoder], images: Tensor, keys: Tensor) -> dict[str, Tensor]:
+    def forward(self, passes: Passes) -> dict[str, Tensor]:
         """See `Objective.forward`."""
+        student, teacher = passes.student_encoder, passes.teacher_encoder
         with kept_qkv(teacher.module, self.taken - 1) as theirs:
-            teacher(images)
+            teacher(passes.images)
         with kept_qkv(student, student.depth - 1) as ours:
-            student.tokens(images)
+            student.tokens(passes.images)
+        passes.outputs += ours
         if ours[0].shape[1] != theirs[0].shape[1]:
             raise UserError(f"TinyMIM needs equal tokens, got {ours[0].shape[1]} and {theirs[0].shape[1]} (registers?)")
-        names = ("qk", "vv")
-        pairs = zip(log_relations(ours[0], self.heads), log_relations(theirs[0], self.heads), strict=True)
-        return {
-            name: weight * relation_kl(*pair) for name, weight, pair in zip(names, self.weights, pairs, strict=True)
-        }
+        pairs = zip(
+            log_relations(ours[0], self.relation_heads), log_relations(theirs[0], self.relation_heads), strict=True
+        )
+        return {name: relation_kl(*pair) for name, pair in zip(self.weights, pairs, strict=True)}
 
 
 def _attention(encoder: Encoder, block: int) -> Any:

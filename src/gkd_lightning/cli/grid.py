@@ -50,11 +50,11 @@ def run_grid(study: Study, found: argparse.Namespace) -> int:
     stages: dict[str, PlannedStage] = {}
     options: dict[str, list[str]] = {}
     for settings in combinations(found.grid):
-        variant = replace(study, settings=(*study.settings, *settings), store=store)
-        trial = trial_of(variant.plan(), settings, stage_name, found.methods)
+        tried = replace(study, settings=(*study.settings, *settings), store=store)
+        trial = trial_of(tried.plan(), settings, stage_name, found.methods)
         for stage in with_parents(trial.stages):
             stages.setdefault(stage.hash, stage)
-            options.setdefault(stage.hash, variant.options())
+            options.setdefault(stage.hash, tried.options())
         trials.append(trial)
     plan = replace(first, stages=tuple(stages.values()), evaluation={})
     check_plan(plan)

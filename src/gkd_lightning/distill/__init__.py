@@ -1,24 +1,48 @@
-"""Stage 1: the module, QSD heads, the objective, patch masking."""
+"""Stage 1: its module, the objective's interface, GKD with its heads and distances, masks, the optimiser."""
 
+from gkd_lightning.distill.alignment import (
+    Aligned,
+    Alignment,
+    AlignmentHead,
+    LinearProjection,
+    Projection,
+    QuerySoftDistillation,
+    attention_entropy,
+    chosen_head,
+)
 from gkd_lightning.distill.artefact import HEADS, load_heads, save_heads
-from gkd_lightning.distill.base import Distillation, resize_tokens
-from gkd_lightning.distill.heads import Aligned, Projection, QuerySoftDistillation, attention_entropy
+from gkd_lightning.distill.distance import Cosine, Distance, MeanSquare, SmoothL1
+from gkd_lightning.distill.distillation import Distillation
+from gkd_lightning.distill.domain_general_distillation import DomainGeneralDistillation
+from gkd_lightning.distill.gkd import GKD
 from gkd_lightning.distill.masking import BatchMasks, batch_masks, masked_samples, random_token_mask
-from gkd_lightning.distill.module import DomainGeneralDistillation
-from gkd_lightning.distill.objective import DistillationObjective
+from gkd_lightning.distill.objective import Masking, Objective, Variant
 from gkd_lightning.distill.optim import cosine_factor, parameter_groups
+from gkd_lightning.distill.passes import Passes, resize_tokens
 
 __all__ = [
     "Aligned",
+    "Alignment",
+    "AlignmentHead",
     "BatchMasks",
+    "Cosine",
+    "Distance",
     "Distillation",
-    "DistillationObjective",
     "DomainGeneralDistillation",
+    "GKD",
     "HEADS",
+    "LinearProjection",
+    "Masking",
+    "MeanSquare",
+    "Objective",
+    "Passes",
     "Projection",
     "QuerySoftDistillation",
+    "SmoothL1",
+    "Variant",
     "attention_entropy",
     "batch_masks",
+    "chosen_head",
     "cosine_factor",
     "load_heads",
     "masked_samples",

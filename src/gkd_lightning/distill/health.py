@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from gkd_lightning.distill.heads import Aligned, attention_entropy
-from gkd_lightning.encoders import Tokens
+from gkd_lightning.distill.alignment import attention_entropy
+from gkd_lightning.distill.passes import Passes
 
 
 class DistillationHealth:
-    """Cosine to the teacher, entropy of QSD's attention, gradient norm of every term at the student's tokens.
+    """Cosine to the teacher, entropy of QSD's attention, gradient norm of every term at the student's outputs.
 
     Args:
         every_n_steps: how often to measure, at most in every step that is logged; 0 never.
@@ -29,32 +29,28 @@ class DistillationHealth:
         before = step - logged_every
         return self.every_n_steps > 0 and before // self.every_n_steps > (before - logged_every) // self.every_n_steps
 
-    def measure(
-        self,
-        terms: dict[str, torch.Tensor],
-        aligned: Aligned | None,
-        student: Tokens,
-        masked: torch.Tensor | None,
-        teacher: Tokens,
-    ) -> dict[str, torch.Tensor]:
+    def measure(self, terms: dict[str, torch.Tensor], passes: Passes) -> dict[str, torch.Tensor]:
         """Values for the log.
 
+        Args:
+            terms: the objective's, unweighted.
+            passes: those it was computed from.
+
         Returns:
-            ``health/cosine`` (mean over patches between aligned student and teacher tokens), ``health/entropy``
-            (first image, 0 = one-hot, 1 = uniform), ``health/grad_<term>`` (norm of the unweighted term's gradient
-            with respect to the student's final tokens).
+            ``health/cosine`` (mean over patches between aligned student and teacher tokens) and ``health/entropy``
+            (first image, 0 = one-hot, 1 = uniform) for an objective that aligns tokens; ``health/grad_<term>``, norm of
+            the unweighted term's gradient with respect to the student's outputs, for a term that starts from them.
         """
         values: dict[str, torch.Tensor] = {}
-        if aligned is not None:
+        if passes.aligned is not None:
             with torch.no_grad():
-                cosine = F.cosine_similarity(aligned.tokens.float(), teacher.patches.float(), dim=-1)
-                values["health/cosine"] = cosine.mean()
-                if aligned.attention is not None:
-                    values["health/entropy"] = attention_entropy(aligned.attention[0])
-        inputs = [student.cls, student.patches] + ([masked] if masked is not None else [])
-        inputs = [tensor for tensor in inputs if tensor.requires_grad]
+                tokens, attention = passes.aligned
+                values["health/cosine"] = F.cosine_similarity(tokens.float(), passes.teacher.patches.float(), -1).mean()
+                if attention is not None:
+                    values["health/entropy"] = attention_entropy(attention[0])
+        outputs = [output for output in passes.outputs if output.requires_grad]
         for name, term in terms.items():
-            gradients = torch.autograd.grad(term, inputs, retain_graph=True, allow_unused=True)
-            norms = [gradient.float().norm() for gradient in gradients if gradient is not None]
-            values[f"health/grad_{name}"] = torch.stack(norms).norm()
+            gradients = torch.autograd.grad(term, outputs, retain_graph=True, allow_unused=True) if outputs else ()
+            if norms := [gradient.float().norm() for gradient in gradients if gradient is not None]:
+                values[f"health/grad_{name}"] = torch.stack(norms).norm()
         return values

@@ -68,13 +68,15 @@ class BatchMasks:
         """``{"mask": (M, N) bool}`` of the batch's first M images, each drawn from its sample's `key`.
 
         Raises:
-            UserError: M is 0.
+            UserError: M is 0, or a mask hides nothing.
         """
         keys = batch["key"]
         chosen = masked_samples(len(keys), self.probability)
         if chosen == 0:
             raise UserError(
                 f"mask_probability: {self.probability} of a batch of {len(keys)} per device is no image; raise "
-                "data.batch_size or set model.beta to 0"
+                "data.batch_size or leave masking out (model.beta: 0)"
             )
+        if int(self.tokens * self.ratio) == 0:
+            raise UserError(f"mask_ratio: {self.ratio} of {self.tokens} patch tokens hides none; raise it")
         return {"mask": batch_masks(keys[:chosen], self.tokens, self.ratio)}

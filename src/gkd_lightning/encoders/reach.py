@@ -23,11 +23,24 @@ def unreached(
         inputs: on the meta device.
         scalar: from the module's output to one number.
     """
-    asked = list(names)
+    asked, step = list(names), _Backwards(module, scalar)
     shadow = {name: value.detach().to("meta") for name, value in module.named_parameters()}
     shadow |= {name: value.detach().to("meta") for name, value in module.named_buffers()}
     for name in asked:
         shadow[name].requires_grad_()
-    total = scalar(functional_call(module, shadow, inputs))
-    gradients = torch.autograd.grad(total, [shadow[name] for name in asked], allow_unused=True)
+    step.asked = [shadow[name] for name in asked]
+    gradients = functional_call(step, {f"module.{name}": value for name, value in shadow.items()}, inputs)
     return [name for name, gradient in zip(asked, gradients, strict=True) if gradient is None]
+
+
+class _Backwards(nn.Module):
+    """Goes backwards while the weights are exchanged: recomputed activations ask for them once more."""
+
+    asked: list[Tensor]
+
+    def __init__(self, module: nn.Module, scalar: Callable[[Any], Tensor]) -> None:
+        super().__init__()
+        self.module, self.scalar = module, scalar
+
+    def forward(self, *inputs: Any) -> tuple[Tensor | None, ...]:
+        return torch.autograd.grad(self.scalar(self.module(*inputs)), self.asked, allow_unused=True)

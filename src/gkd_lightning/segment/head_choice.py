@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,10 +30,7 @@ def build_head(settings: HeadSettings, feature_dims: Sequence[int], num_classes:
         raise UserError(f"head: {name} is neither Mask2FormerConfig nor a SegmentationHead")
     if "num_classes" in vars(settings):
         raise UserError(f"head: this {name} is in use already, make another")
-    try:
-        json.dumps(settings.record)
-    except TypeError as error:
-        raise UserError(f"head: arguments of {name} must be plain values, they are written down ({error})") from error
+    settings.check_record("head")
     settings.num_classes = num_classes
     settings.attach(feature_dims, num_classes)
     return settings

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from gkd_lightning.class_paths import class_path
+from gkd_lightning.class_paths import Recorded
 from gkd_lightning.segment.pyramid import Level
 
 
@@ -31,7 +30,7 @@ class HeadSettings(ABC):
         """Plain values from which the head is rebuilt, see `head_choice.settings_of`."""
 
 
-class SegmentationHead(HeadSettings, nn.Module):
+class SegmentationHead(Recorded, HeadSettings, nn.Module):
     """Levels of an encoder's pyramid in, class scores of every pixel out, and the loss that trains it.
 
     To add a head, derive from this class: take settings in the constructor (plain values, they become the head's
@@ -41,18 +40,6 @@ class SegmentationHead(HeadSettings, nn.Module):
 
     num_classes: int
     """K, set before `attach`."""
-    _arguments: dict[str, Any]
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Keep what the constructor is called with, so that no head needs to write its own record."""
-        head = super().__new__(cls)
-        head.__dict__["_arguments"] = _named(inspect.signature(cls.__init__), (head, *args), kwargs)
-        return head
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """Class and arguments."""
-        return {"class_path": class_path(type(self)), "init_args": dict(self._arguments)}
 
     @property
     def values_per_pixel(self) -> int:
@@ -106,19 +93,3 @@ class SegmentationHead(HeadSettings, nn.Module):
 
     def compile_parts(self) -> None:
         """Let `torch.compile` fuse what is worth it, in place, at the first use; no key changes. Here: nothing."""
-
-
-def _named(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a call by name, defaults included; nothing for a call that fails."""
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError:  # a copy is made without arguments; a wrong call fails in the constructor, which says why
-        return {}
-    bound.apply_defaults()
-    (_, *parameters), named = signature.parameters.values(), {}
-    for parameter in parameters:
-        if parameter.kind is parameter.VAR_KEYWORD:
-            named.update(bound.arguments[parameter.name])
-        elif parameter.kind is not parameter.VAR_POSITIONAL:
-            named[parameter.name] = bound.arguments[parameter.name]
-    return named

@@ -1,0 +1,237 @@
+"""Stage 1: a frozen teacher, a student, an objective, the official optimiser, an artefact at the end."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from gkd_lightning.data import TrainingModule
+from gkd_lightning.distill.alignment import AlignmentHead
+from gkd_lightning.distill.artefact import save_heads
+from gkd_lightning.distill.ema import ExponentialMovingAverage
+from gkd_lightning.distill.health import DistillationHealth
+from gkd_lightning.distill.masking import BatchMasks, masked_samples
+from gkd_lightning.distill.objective import Objective
+from gkd_lightning.distill.optim import cosine_factor, parameter_groups, scaled_learning_rate
+from gkd_lightning.distill.passes import Passes
+from gkd_lightning.encoders import (
+    Encoder,
+    EncoderSpec,
+    Frozen,
+    Tokens,
+    adamw,
+    build_encoder,
+    checkpoint_activations,
+    export_encoder,
+    prepare_encoders,
+    unreached,
+)
+from gkd_lightning.errors import UserError
+from gkd_lightning.step_logging import StepLogging
+
+
+class Distillation(StepLogging):
+    """A teacher's knowledge into a student, without labels: on proxy images (1a) or the source domain's (1b).
+
+    What the objective does not reach in the student (TinyMIM: the tail of its last block) is frozen for this stage.
+
+    Args:
+        teacher: the frozen vision foundation model.
+        student: the encoder that learns; in stage 1b its `weights` are stage 1a's artefact.
+        objective: what is minimised; has no layers yet.
+        lr: learning rate for the reference batch size.
+        reference_batch_size: global batch size that `lr` is meant for (linear rule); null takes `lr` as it is.
+        min_lr: where the cosine ends.
+        weight_decay: AdamW's decay.
+        schedule: ``epoch`` changes the rate between epochs (official), ``step`` after every step.
+        warmup_steps: linear ramp at the start, ``step`` schedule only.
+        ema_decay: keep a moving average of the student (official: 0.99996, saved but never used).
+        hand_on: which weights the next stage gets, ``student`` (official) or ``ema``.
+        stage: name written into the artefact.
+        health_every_n_steps: how often cosine, entropy and gradient norms are measured, in steps that are logged; 0
+            never.
+        compile: let `torch.compile` fuse the transformer blocks of teacher and student, at the first step; null does
+            so on a GPU. Checkpoints and artefacts keep their keys.
+        activation_checkpointing: the student's backward pass computes its blocks again instead of keeping what they
+            made: same numbers, less memory, a third more work in the student.
+    """
+
+    def __init__(
+        self,
+        teacher: EncoderSpec,
+        student: EncoderSpec,
+        objective: Objective,
+        lr: float = 5e-4,
+        reference_batch_size: int | None = 512,
+        min_lr: float = 1e-5,
+        weight_decay: float = 0.05,
+        schedule: Literal["epoch", "step"] = "epoch",
+        warmup_steps: int = 0,
+        ema_decay: float | None = None,
+        hand_on: Literal["student", "ema"] = "student",
+        stage: str = "task_agnostic",
+        health_every_n_steps: int = 50,
+        compile: bool | None = None,
+        activation_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        # plain types only, of subclasses too
+        self.save_hyperparameters(ignore=["teacher", "student", "objective", "alignment", "distance"])
+        self.save_hyperparameters({"teacher": asdict(teacher), "student": asdict(student)})
+        if hand_on == "ema" and ema_decay is None:
+            raise UserError("hand_on=ema needs ema_decay (the official value is 0.99996)")
+        if ema_decay is not None and not 0 <= ema_decay < 1:
+            raise UserError(f"ema_decay: {ema_decay} must be at least 0 and below 1 (the official value is 0.99996)")
+        if lr <= 0:
+            raise UserError(f"lr: {lr} must be above 0")
+        self.teacher = Frozen(build_encoder(teacher))
+        self.student = build_encoder(student)
+        self.ema = ExponentialMovingAverage(self.student, ema_decay) if ema_decay is not None else None
+        if activation_checkpointing:
+            checkpoint_activations(self.student)
+        self.health = DistillationHealth(health_every_n_steps)
+        self.objective = objective
+        self.objective.attach(self.student, self.teacher.module)
+
+    def forward(self, images: torch.Tensor) -> Tokens:
+        """The student's tokens of (B, 3, H, W) images."""
+        return self.student.tokens(images)
+
+    def setup(self, stage: str) -> None:
+        """Freeze what no term reaches; have the masks drawn where the images are loaded. A data module that is not ours
+        leaves them to the step."""
+        if stage != "fit":
+            return
+        freeze_unreached(self)
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, TrainingModule):
+            data.in_workers = self.masks((data.image_size, data.image_size))
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        """One step."""
+        passes = self.passes(batch["image"], batch["key"], batch.get("mask"))
+        terms = self.objective(passes)
+        loss = self.objective.total(terms)
+        health = self.health.measure(terms, passes) if self.measures_health else {}
+        self.log_step({"train/loss": loss, **{f"train/{name}": term for name, term in terms.items()}, **health})
+        return loss
+
+    @property
+    def measures_health(self) -> bool:
+        """Whether this micro-batch measures: the first of a logged step that is due."""
+        wanted = self.health.every_n_steps > 0 and self.logs_this_step and self.begins_step
+        return wanted and self.health.due(self.global_step + 1, self.trainer.log_every_n_steps)
+
+    def dry_step(self, images: torch.Tensor) -> torch.Tensor:
+        """The loss of a training step on (B, 3, H, W) images without content: to count what a step takes."""
+        hidden = None
+        if (masks := self.masks((images.shape[-2], images.shape[-1]))) is not None:
+            rows = max(1, masked_samples(len(images), masks.probability))
+            hidden = torch.zeros(rows, masks.tokens, dtype=torch.bool, device=images.device)
+        keys = torch.zeros(len(images), dtype=torch.int64, device="cpu")
+        return self.objective.total(self.objective(self.passes(images, keys, hidden)))
+
+    def passes(self, images: torch.Tensor, keys: torch.Tensor, hidden: torch.Tensor | None = None) -> Passes:
+        """What the objective looks at.
+
+        Args:
+            images: (B, 3, H, W) uint8.
+            keys: (B,) int64 on the host.
+            hidden: (M, N) bool masks of the first M images; None draws them if the objective wants any.
+        """
+        masks = self.masks((images.shape[-2], images.shape[-1]))
+        if masks is not None and hidden is None:
+            hidden = masks({"key": keys})["mask"].to(images.device, non_blocking=True)
+        return Passes(self.student, self.teacher, images, keys, hidden)
+
+    def masks(self, size: tuple[int, int]) -> BatchMasks | None:
+        """How the masks of images of `size` (height, width) are drawn; None for an objective that hides nothing."""
+        if self.objective.masking is None:
+            return None
+        rows, columns = self.student.grid(size)
+        return BatchMasks(rows * columns, *self.objective.masking)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with the official groups, linear learning-rate rule and cosine schedule."""
+        hparams, official = self.hparams, self.objective.variant == "official"
+        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+        if batch_size is None and hparams.reference_batch_size is not None:
+            raise UserError("reference_batch_size needs a data module that states its global batch_size")
+        base = scaled_learning_rate(hparams.lr, batch_size or 1, hparams.reference_batch_size)
+        groups = parameter_groups(self.named_parameters(), hparams.weight_decay, decay_tokens=official)
+        optimizer = adamw(groups, base, self.trainer)
+        if hparams.schedule == "epoch":
+            total = self.trainer.max_epochs or 1
+            if total < 0:
+                raise UserError("schedule=epoch needs trainer.max_epochs; with max_steps use schedule=step")
+            factor = cosine_factor(total, base, hparams.min_lr, late=int(official))
+        else:
+            total = int(self.trainer.estimated_stepping_batches)
+            factor = cosine_factor(total, base, hparams.min_lr, warmup=hparams.warmup_steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": hparams.schedule},
+        }
+
+    def on_fit_start(self) -> None:
+        """Bring the encoders into the shape in which they run fastest."""
+        self.prepare(bf16=str(self.trainer.precision).startswith("bf16"))
+
+    def prepare(self, bf16: bool) -> None:
+        """See `prepare_encoders`.
+
+        Args:
+            bf16: whether the run is in bf16.
+        """
+        compile = self.hparams.compile
+        prepare_encoders(self.teacher.module, self.student, device=self.device, bf16=bf16, compile=compile)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then move the average."""
+        super().optimizer_step(*args, **kwargs)
+        if self.ema is not None:
+            self.ema.update(self.student)
+
+    def export(self, directory: str | Path, provenance: dict[str, Any]) -> Path:
+        """Write the student's artefact (`student.safetensors`, `student.json`, see `export_encoder`), and beside it the
+        heads it learned with, which no stage reads."""
+        encoder: Encoder = self.student
+        if self.hparams.hand_on == "ema":
+            assert self.ema is not None
+            encoder = self.ema.module  # type: ignore[assignment]
+        provenance = {**provenance, "handed_on": self.hparams.hand_on}
+        path = export_encoder(encoder, directory, stage=self.hparams.stage, provenance=provenance)
+        heads = {name: head for name, head in self.objective.heads.items() if isinstance(head, AlignmentHead)}
+        if heads:
+            save_heads(heads, path)
+        return path
+
+
+class _DryStep(nn.Module):
+    """A step with its networks, but without what a LightningModule is besides."""
+
+    def __init__(self, module: Distillation) -> None:
+        super().__init__()
+        self.student, self.teacher, self.objective = module.student, module.teacher, module.objective
+
+    passes, masks, forward = Distillation.passes, Distillation.masks, Distillation.dry_step
+
+
+def freeze_unreached(module: Distillation, batch: int = 4) -> list[str]:
+    """Freeze the student's parameters that no term reaches: left to learn, they would stop distributed training.
+
+    Returns:
+        Their names in the student.
+    """
+    step = _DryStep(module)
+    learning = [name for name, value in module.student.named_parameters() if value.requires_grad]
+    images = torch.zeros(batch, 3, *module.student.image_size, dtype=torch.uint8, device="meta")
+    found = unreached(step, [f"student.{name}" for name in learning], (images,), lambda loss: loss)
+    for name in found:
+        step.get_parameter(name).requires_grad_(False)
+    return [name.removeprefix("student.") for name in found]

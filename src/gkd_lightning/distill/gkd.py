@@ -1,0 +1,99 @@
+"""GKD's objective: features, masked patches and class token, each through a head of its own."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from gkd_lightning.distill.alignment import Aligned, Alignment, AlignmentHead, chosen_head
+from gkd_lightning.distill.distance import Distance, DistanceName, chosen_distance
+from gkd_lightning.distill.objective import Masking, Objective, Variant
+from gkd_lightning.distill.passes import Passes
+from gkd_lightning.encoders import Encoder
+from gkd_lightning.errors import UserError
+
+
+class GKD(Objective):
+    """``alpha * fea + beta * patch + gamma * token`` (distillation_models_deit.py:217-246 of the official code).
+
+    * ``fea``: tokens of the whole images. ``official`` counts the class token among them (1 + N tokens), as the
+      official code does; ``paper`` takes the N patch tokens.
+    * ``patch``: tokens of the masked pass. ``official`` takes all tokens of all images, of which only half carry
+      a mask; ``paper`` takes the masked tokens.
+    * ``token``: the class token.
+
+    Every term is the mean distance of aligned tokens from the teacher's. A term of weight 0 is neither computed nor
+    given a head (under DDP its parameters would be unused); without the token term, ``fea`` has no class token.
+
+    Args:
+        alpha: weight of ``fea``.
+        beta: weight of ``patch``; 0 leaves out the masked pass.
+        gamma: weight of ``token``.
+        variant: see above.
+        alignment: head that lifts tokens to the teacher's width: ``qsd`` (the method), ``projection`` (two-stage MSE,
+            with beta = gamma = 0), ``linear``, or an `AlignmentHead`.
+        distance: ``mse`` (the method), ``smooth_l1``, ``cosine``, or a `Distance`.
+        num_heads: attention heads of ``qsd``.
+        attention_scale: of ``qsd``, see `QuerySoftDistillation`.
+        mask_ratio: share of masked tokens in a masked image.
+        mask_probability: share of masked images in a batch.
+
+    Raises:
+        UserError: weights, shares or settings of another head that cannot be.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        gamma: float = 1.0,
+        variant: Variant = "official",
+        alignment: Alignment | AlignmentHead = "qsd",
+        distance: DistanceName | Distance = "mse",
+        num_heads: int = 1,
+        attention_scale: float | None = 1.0,
+        mask_ratio: float = 0.5,
+        mask_probability: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if min(alpha, beta, gamma) < 0 or alpha + beta + gamma == 0:
+            raise UserError(f"alpha={alpha}, beta={beta}, gamma={gamma}: weights must be >= 0 and not all 0")
+        for name, share in (("mask_ratio", mask_ratio), ("mask_probability", mask_probability)):
+            if not 0 < share <= 1:
+                raise UserError(f"{name}: {share} must be above 0 and at most 1; beta=0 leaves the masked pass out")
+        self.weights = {"fea": alpha, "patch": beta, "token": gamma}
+        self.variant = variant
+        self.masking = Masking(mask_ratio, mask_probability) if beta > 0 else None
+        self.distance = chosen_distance(distance)
+        self.alignment = chosen_head(alignment, num_heads, attention_scale)
+
+    def attach(self, student: Encoder, teacher: Encoder) -> None:
+        """Make the heads."""
+        names = [name for name, weight in self.weights.items() if weight > 0]
+        heads = {name: self.alignment.attached(student.embed_dim, teacher.embed_dim) for name in names}
+        self.heads = nn.ModuleDict(heads)
+
+    def forward(self, passes: Passes) -> dict[str, Tensor]:
+        """See `Objective.forward`."""
+        student, teacher = passes.student, passes.teacher
+        terms: dict[str, Tensor] = {}
+        if "token" in self.heads:
+            target = teacher.cls.unsqueeze(1)
+            terms["token"] = self.distance(self._aligned("token", student.cls.unsqueeze(1), target).tokens, target)
+        if "fea" in self.heads:
+            passes.aligned = self._aligned("fea", student.patches, teacher.patches)
+            terms["fea"] = self.distance(passes.aligned.tokens, teacher.patches)
+            if "token" in terms and self.variant == "official":
+                # The mean over 1 + N tokens, without a copy of all of them for the sake of one.
+                count = teacher.patches.shape[1]
+                terms["fea"] = (count * terms["fea"] + terms["token"]) / (count + 1)
+        if "patch" in self.heads and self.variant == "official":
+            aligned = self._aligned("patch", passes.all_masked, teacher.patches)
+            terms["patch"] = self.distance(aligned.tokens, teacher.patches)
+        elif "patch" in self.heads:
+            target = teacher.patches[: len(passes.hidden)]
+            terms["patch"] = self.distance(self._aligned("patch", passes.masked, target).tokens, target, passes.hidden)
+        return terms
+
+    def _aligned(self, name: str, student: Tensor, teacher: Tensor) -> Aligned:
+        aligned: Aligned = self.heads[name](student, teacher)
+        return aligned

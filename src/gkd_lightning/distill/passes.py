@@ -1,0 +1,130 @@
+"""A batch of stage 1, and the passes of student and teacher over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gkd_lightning.distill.alignment import Aligned
+from gkd_lightning.encoders import Encoder, Frozen, Tokens
+
+
+class Passes:
+    """Every pass is run when it is first asked for, and once.
+
+    Args:
+        student_encoder: runs with gradients.
+        teacher_encoder: runs without, as ``teacher_encoder(images, blocks)``.
+        images: (B, 3, H, W) uint8.
+        keys: (B,) int64 on the host: whatever is random about a sample is drawn from its key.
+        hidden: (M, N) bool, which patch tokens of the first M images are masked; None for an objective that masks none.
+    """
+
+    def __init__(
+        self,
+        student_encoder: Encoder,
+        teacher_encoder: Frozen[Encoder],
+        images: Tensor,
+        keys: Tensor,
+        hidden: Tensor | None = None,
+    ) -> None:
+        self.student_encoder, self.teacher_encoder = student_encoder, teacher_encoder
+        self.images, self.keys = images, keys
+        self._hidden = hidden
+        self.outputs: list[Tensor] = []
+        """What the student has given so far; the log tells every term's gradient there. An objective that runs the
+        student itself appends its output."""
+        self.aligned: Aligned | None = None
+        """The student's patch tokens in the teacher's place, for the log; left by an objective that lifts them."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the student's patch tokens."""
+        return self.student_encoder.grid((self.images.shape[-2], self.images.shape[-1]))
+
+    @cached_property
+    def teacher(self) -> Tokens:
+        """The teacher's tokens; where its grid is another, its patch map is resized bilinearly to the student's."""
+        tokens: Tokens = self.teacher_encoder(self.images)[0]
+        return resize_tokens(tokens, self.grid)
+
+    @property
+    def student(self) -> Tokens:
+        """The student's tokens of the whole images."""
+        return self._student.whole
+
+    @property
+    def hidden(self) -> Tensor:
+        """(M, N) bool: True where a token of a masked image is hidden."""
+        assert self._hidden is not None, "the objective's masking is None"
+        return self._hidden
+
+    @property
+    def masked(self) -> Tensor:
+        """(M, N, D) patch tokens of the first M images, with the student's mask token in the place of the hidden."""
+        assert self._student.masked is not None, "the objective's masking is None"
+        return self._student.masked
+
+    @property
+    def all_masked(self) -> Tensor:
+        """(B, N, D): `masked`, then the patch tokens of the images that hide none."""
+        assert self._student.others is not None, "the objective's masking is None"
+        return torch.cat([self.masked, self._student.others])
+
+    @cached_property
+    def _student(self) -> _StudentTokens:
+        """Only the masked images run twice: the same loss and gradient as the official two full passes, a quarter of
+        the work saved. Batch normalisation would mix the images, so a student that has it gets two full passes, of
+        which the second leaves the running statistics alone."""
+        images, hidden, run = self.images, self._hidden, self.student_encoder.tokens
+        if hidden is None:
+            whole = run(images)
+            self.outputs += [whole.cls, whole.patches]
+            return _StudentTokens(whole, None, None)
+        batch, chosen = len(images), len(hidden)
+        nothing = hidden.new_zeros(batch, hidden.shape[1])
+        if normalised := [layer for layer in self.student_encoder.modules() if isinstance(layer, _BatchNorm)]:
+            whole = run(images)
+            with _kept_statistics(normalised):
+                second = run(images, torch.cat([hidden, nothing[chosen:]])).patches
+            self.outputs += [whole.cls, whole.patches, second]
+            return _StudentTokens(whole, second[:chosen], second[chosen:])
+        both = run(torch.cat([images, images[:chosen]]), torch.cat([nothing, hidden]))
+        whole, masked = Tokens(both.cls[:batch], both.patches[:batch], both.grid), both.patches[batch:]
+        self.outputs += [whole.cls, whole.patches, masked]
+        return _StudentTokens(whole, masked, whole.patches[chosen:])
+
+
+class _StudentTokens(NamedTuple):
+    whole: Tokens
+    masked: Tensor | None
+    others: Tensor | None
+
+
+@contextmanager
+def _kept_statistics(layers: list[_BatchNorm]) -> Iterator[None]:
+    """Inside, batch normalisation in training mode normalises with the batch and does not count it."""
+    tracked = [layer.track_running_stats for layer in layers]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer, value in zip(layers, tracked, strict=True):
+            layer.track_running_stats = value
+
+
+def resize_tokens(tokens: Tokens, grid: tuple[int, int]) -> Tokens:
+    """Bring a patch map to another grid bilinearly; the class token stays."""
+    if tokens.grid == grid:
+        return tokens
+    maps = tokens.patches.transpose(1, 2).reshape(len(tokens.patches), -1, *tokens.grid)
+    maps = F.interpolate(maps.float(), size=grid, mode="bilinear", align_corners=False)
+    return Tokens(tokens.cls, maps.flatten(2).transpose(1, 2).to(tokens.patches.dtype), grid)
