@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gkd_lightning.chain.devices import check_batch, devices
 from gkd_lightning.chain.execution import check_plan
 from gkd_lightning.chain.plan import make_plan
+from gkd_lightning.chain.stage import Layout
 from gkd_lightning.errors import UserError
 from gkd_lightning.recipes.benchmark import load_benchmark
 from tests.chain.studies import plan_study, write_study
@@ -20,8 +20,8 @@ from tests.chain.studies import plan_study, write_study
 )
 def test_devices(asked: object, found: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert devices({"trainer": {"devices": asked}}) == found
-    assert devices({"trainer": {"devices": "auto", "accelerator": "cpu"}}) == 1
+    assert Layout.read({"trainer": {"devices": asked}}).devices_here == found
+    assert Layout.read({"trainer": {"devices": "auto", "accelerator": "cpu"}}).devices_here == 1
 
 
 def test_a_batch_that_the_last_stage_cannot_share_is_told_before_the_first(tmp_path: Path) -> None:
@@ -39,5 +39,5 @@ def test_benchmarks_run_on_any_usual_number_of_gpus(
     for part in load_benchmark(family):
         plan = make_plan(part.recipe, tmp_path)
         for stage in plan.stages:
-            check_batch(stage.config)
-            assert devices(stage.config) == (1 if stage.name == "task" else count)
+            stage.what.check_batch()
+            assert stage.what.layout.devices_here == (1 if stage.name == "task" else count)

@@ -12,6 +12,7 @@ import pytest
 from gkd_lightning.chain.grid import Trial, check_objective, combinations, ranked, scored
 from gkd_lightning.chain.logger import read_metrics
 from gkd_lightning.chain.plan import PlannedStage
+from gkd_lightning.chain.stage import Stage
 from gkd_lightning.chain.stage_cli import StageCLI
 from gkd_lightning.cli import main
 from gkd_lightning.errors import UserError
@@ -50,7 +51,7 @@ def test_options_that_say_nothing_are_refused(tmp_path: Path, capsys: pytest.Cap
 def fake_stage(folder: Path, seed: int, *rows: dict[str, float]) -> PlannedStage:
     folder.mkdir()
     (folder / "metrics.jsonl").write_text("".join(json.dumps({"step": i, **row}) + "\n" for i, row in enumerate(rows)))
-    return PlannedStage("task_agnostic", seed, {}, str(folder), folder)
+    return PlannedStage("task_agnostic", seed, Stage.read({}), str(folder), folder)
 
 
 def test_the_last_score_of_every_seed_counts(tmp_path: Path) -> None:

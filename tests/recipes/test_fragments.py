@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.fragments import compose, get_value, merge, mount, set_value, stage_hash
+from gkd_lightning.recipes.fragments import compose, get_value, merge, mount, set_value
 from gkd_lightning.recipes.yaml_text import interpolate, parse_yaml, read_yaml
 
 
@@ -56,18 +56,6 @@ def test_fragments_come_from_the_recipes_folder_first(tmp_path: Path) -> None:
 def test_a_missing_fragment_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"teacher/dinovv2_l\.yaml.*did you mean 'teacher/dinov2_l\.yaml'"):
         compose(["teacher/dinovv2_l.yaml"])
-
-
-def test_the_hash_ignores_key_order_and_follows_file_contents(tmp_path: Path) -> None:
-    weights = tmp_path / "w.safetensors"
-    weights.write_bytes(b"one")
-    first = stage_hash({"a": 1, "b": {"weights": str(weights)}})
-    assert first == stage_hash({"b": {"weights": str(weights)}, "a": 1})
-    copy = tmp_path / "copy.safetensors"
-    copy.write_bytes(b"one")
-    assert first == stage_hash({"a": 1, "b": {"weights": str(copy)}})
-    weights.write_bytes(b"another")
-    assert first != stage_hash({"a": 1, "b": {"weights": str(weights)}})
 
 
 def test_yaml_numbers_and_duplicate_keys(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
@@ -17,13 +16,13 @@ import jsonargparse
 import lightning as L
 import torch
 
-from gkd_lightning.chain.devices import processes
 from gkd_lightning.chain.operation_counts import HalfProducts, MetaOperations, SavedActivations
 from gkd_lightning.chain.plan import Plan, PlannedStage
+from gkd_lightning.chain.stage import Stage
 from gkd_lightning.data import steps_per_epoch
 from gkd_lightning.encoders import merged
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes import build_dataset, dataset_specs, explain, get_value, interpolate, set_value
+from gkd_lightning.recipes import build_dataset, explain, interpolate
 
 _BATCH = 4
 """Images of the counted step; half of them are masked in stage 1, as in any even batch."""
@@ -83,31 +82,28 @@ def stage_cost(stage: PlannedStage, at_once: int | None = None) -> StageCost | N
     Raises:
         UserError: arguments that the model does not take.
     """
-    config = interpolate(stage.config)
-    for key, parent in stage.inputs.items():
-        if not key.endswith(".weights"):  # an architecture that is known to its artefact alone
-            if parent.state() != "done":
-                return None
-            set_value(config, key, str(parent.artefact()))
-    size = get_value(config, "data.init_args.image_size")
-    if not isinstance(size, int) or not isinstance(config.get("model"), Mapping):
+    heads = {key: parent for key, parent in stage.inputs.items() if not key.endswith(".weights")}
+    if any(parent.state() != "done" for parent in heads.values()):  # an architecture known to its artefact alone
         return None
-    mixed = str(get_value(config, "trainer.precision")) in _MIXED
-    counted = _counted(json.dumps(_without_weights(config["model"]), sort_keys=True), size, mixed)
+    what = Stage.read(stage.what.config_with({key: str(parent.artefact()) for key, parent in heads.items()}))
+    if what.image_size is None or what.model is None:
+        return None
+    model = json.dumps(_without_weights(interpolate(what.model)), sort_keys=True)
+    counted = _counted(model, what.image_size, what.precision in _MIXED)
     if counted is None:
         return None
-    at_once = at_once or _images_at_once(config)
+    at_once = at_once or what.images_at_once
     resumable = 4 * (counted.parameters + 2 * counted.trainable)
     return StageCost(
         counted.parameters,
         counted.trainable,
         counted.flops,
-        images_of(config),
+        images_of(what),
         artefact_bytes=4 * counted.handed_on,
         checkpoint_bytes=resumable,
         memory_bytes=resumable + 4 * counted.trainable - counted.halved + int(counted.saved_bytes * at_once),
         images_at_once=at_once,
-        devices=_devices(config),
+        devices=None if what.layout.counted_devices is None else what.layout.counted_devices * what.layout.nodes,
     )
 
 
@@ -222,31 +218,28 @@ def _counted(model_config: str, size: int, mixed: bool) -> _Counts | None:
     return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH, halved)
 
 
-def images_of(config: Mapping[str, Any]) -> int | None:
+def images_of(stage: Stage) -> int | None:
     """Images that a stage's training will see; None if nobody knows the size of its data set."""
-    batch = int(get_value(config, "data.init_args.batch_size", 1))
-    trainer = config.get("trainer") or {}
-    if (trainer.get("max_steps") or -1) > 0:
-        return int(trainer["max_steps"]) * batch
-    limit, epochs = trainer.get("limit_train_batches"), trainer.get("max_epochs")
-    if not isinstance(epochs, int) or epochs < 0:
+    batch, limit = stage.batch_size or 1, stage.limit
+    if stage.max_steps is not None:
+        return stage.max_steps * batch
+    if stage.max_epochs is None:
         return None
     if isinstance(limit, int):
-        return epochs * limit * batch
-    length = training_images(config)
+        return stage.max_epochs * limit * batch
+    length = training_images(stage)
     if length is None:
         return None
-    steps = steps_per_epoch(length, batch, int(get_value(config, "data.init_args.repeats", 1)))
-    return epochs * int(steps * (1.0 if limit is None else float(limit))) * batch
+    steps = steps_per_epoch(length, batch, stage.repeats)
+    return stage.max_epochs * int(steps * (1.0 if limit is None else limit)) * batch
 
 
-def training_images(config: Mapping[str, Any]) -> int | None:
+def training_images(stage: Stage) -> int | None:
     """Images of a stage's training data; None if nobody knows."""
-    spec = dataset_specs(config).get("dataset")
-    if spec is None:
+    if "dataset" not in stage.datasets:
         return None
     try:
-        return _length(build_dataset("data", "dataset", spec))
+        return _length(build_dataset("data", "dataset", interpolate(stage.datasets["dataset"])))
     except UserError:  # it does not know where to look: no root, no GKD_DATA
         return None
 
@@ -261,20 +254,3 @@ def _length(dataset: Any) -> int | None:
             return None if None in inner else sum(length or 0 for length in inner)
         expected: int | None = getattr(dataset, "expected", None)
         return expected
-
-
-def _images_at_once(config: Mapping[str, Any]) -> int:
-    batch = int(get_value(config, "data.init_args.batch_size", 1))
-    return math.ceil(batch / (split_over(config) * int(get_value(config, "trainer.accumulate_grad_batches") or 1)))
-
-
-def split_over(config: Mapping[str, Any]) -> int:
-    """Devices that share a stage's batches: over all nodes, and here where all of a machine's are asked for."""
-    return processes(config.get("trainer") or {})
-
-
-def _devices(config: Mapping[str, Any]) -> int | None:
-    devices, nodes = get_value(config, "trainer.devices", "auto"), get_value(config, "trainer.num_nodes", 1)
-    if isinstance(devices, list):
-        return len(devices) * int(nodes)
-    return int(devices) * int(nodes) if str(devices).isdigit() else None

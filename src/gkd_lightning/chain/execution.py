@@ -17,14 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gkd_lightning.chain.devices import check_batch, devices
 from gkd_lightning.chain.lock import locked
 from gkd_lightning.chain.plan import DONE, STARTED, Plan, PlannedStage
 from gkd_lightning.chain.provenance import git_commit, versions
 from gkd_lightning.chain.resume import forget_checkpoints, newest_checkpoint
 from gkd_lightning.errors import OURS, UserError
 from gkd_lightning.files import atomic_write, file_sha256, write_json
-from gkd_lightning.recipes import dump_yaml, get_value
+from gkd_lightning.recipes import dump_yaml
 
 STAGE_CONFIG = "stage.yaml"
 LOG = "stage.log"
@@ -41,13 +40,10 @@ def describe(plan: Plan, again: frozenset[str] = frozenset(), costs: bool = Fals
         if any(parent.hash in again for parent in stage.parents):
             state = "run"
         what = {"done": "finished, skip", "resume": "interrupted, resume", "run": "run"}[state]
-        steps = (
-            get_value(stage.config, "trainer.max_steps") or f"{get_value(stage.config, 'trainer.max_epochs')} epochs"
-        )
         parents = " and ".join(parent.directory.name for parent in stage.parents)
         start = f"after {parents}" if parents else "from the start"
         users = ",".join(stage.users)
-        lines.append(f"{stage.directory.name:<36} {what:<20} steps {steps!s:<8} {start:<40} for {users}")
+        lines.append(f"{stage.directory.name:<36} {what:<20} steps {stage.what.length:<8} {start:<40} for {users}")
         if costs and (cost := stage_cost(stage)) is not None:
             lines.append(f"  {cost}")
         manifest = stage.manifest() if state == "done" else None
@@ -85,7 +81,7 @@ def check_plan(plan: Plan) -> None:
             path.write_text(dump_yaml(stage.config), encoding="utf-8")
             try:
                 check_config(path)
-                check_batch(stage.config)
+                stage.what.check_batch()
             except UserError as error:
                 raise UserError(f"stage {stage.name} of {stage.users[0]}: {error}") from error
         if plan.evaluation:
@@ -185,7 +181,7 @@ def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
         arguments += ["--ckpt_path", str(resume)]
     if launch is not None:
         _fit_in_processes(stage, arguments, launched(launch))
-    elif devices(stage.config) > 1:
+    elif stage.what.layout.devices_here > 1:
         _fit_in_processes(stage, arguments, [sys.executable])
     else:
         _fit_here(stage, arguments)

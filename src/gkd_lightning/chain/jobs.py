@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from gkd_lightning.chain.devices import devices
 from gkd_lightning.chain.execution import LOG, failure, forget
 from gkd_lightning.chain.lock import locked
 from gkd_lightning.chain.plan import Plan, PlannedStage
@@ -37,7 +36,7 @@ def run_jobs(plan: Plan, jobs: int, command: Command, again: frozenset[str] = fr
         UserError: a stage that asks for several devices, or the first failure's last line.
     """
     for stage in plan.stages:
-        if devices(stage.config) > 1:
+        if stage.what.layout.devices_here > 1:
             raise UserError(f"--jobs {jobs}: stage {stage.name} trains on several devices, leave --jobs out")
     waiting = []
     for stage in plan.stages:

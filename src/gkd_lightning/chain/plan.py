@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from gkd_lightning.chain.identity import content_hash, stage_hash
 from gkd_lightning.chain.resume import newest_checkpoint
+from gkd_lightning.chain.stage import Stage
 from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.recipes import (
     EVALUATE,
@@ -18,13 +20,11 @@ from gkd_lightning.recipes import (
     Recipe,
     StageRecipe,
     Swap,
+    changed,
     compose,
-    content_hash,
-    get_value,
     require_used,
     set_value,
     split_scope,
-    stage_hash,
     swapped,
 )
 
@@ -41,8 +41,8 @@ class PlannedStage:
     Attributes:
         name: the stage's name in the recipe.
         seed: its seed.
-        config: composed configuration, without output paths and with `artefact:<hash>` where a parent's goes.
-        hash: SHA-256 of the configuration, the files it names and (through it) the parents.
+        what: its composed configuration, without output paths and with `artefact:<hash>` where a parent's goes.
+        hash: SHA-256 of what it computes, of the files it names and (through it) the parents.
         directory: ``<store>/<name>-<first 12 digits of the hash>``.
         inputs: the stages whose artefacts this one starts from, by the dotted key that receives the path.
         users: ``method`` ids that use this stage.
@@ -50,11 +50,16 @@ class PlannedStage:
 
     name: str
     seed: int
-    config: Config
+    what: Stage
     hash: str
     directory: Path
     inputs: Mapping[str, PlannedStage] = field(default_factory=dict)
     users: list[str] = field(default_factory=list)
+
+    @property
+    def config(self) -> Config:
+        """As composed, for records."""
+        return self.what.config
 
     @property
     def parents(self) -> list[PlannedStage]:
@@ -106,12 +111,8 @@ class PlannedStage:
 
     def final_config(self) -> Config:
         """The configuration with the paths filled in, ready for `gkd fit`."""
-        config = compose([], base=self.config)
-        set_value(config, "trainer.default_root_dir", str(self.directory))
-        config["title"] = self.title
-        for key, parent in self.inputs.items():
-            set_value(config, key, str(parent.artefact()))
-        return config
+        weights = {key: str(parent.artefact()) for key, parent in self.inputs.items()}
+        return self.what.config_with(weights, folder=str(self.directory), title=self.title)
 
 
 def with_parents(stages: Iterable[PlannedStage]) -> list[PlannedStage]:
@@ -239,11 +240,10 @@ def _plan_stage(
     _apply(config, stage.set.items(), stage.name, recipe)
     _apply(config, overrides, stage.name, recipe)
     config["seed_everything"] = seed
-    named = {key or _default_target(config): parent for key, parent in inputs.items()}
-    for key, parent in named.items():
-        set_value(config, key, f"artefact:{parent.hash}")
+    named = {key or Stage.read(config).starts_from: parent for key, parent in inputs.items()}
+    config = changed(config, {key: f"artefact:{parent.hash}" for key, parent in named.items()})
     digest = stage_hash(config)
-    return PlannedStage(stage.name, seed, config, digest, store / f"{stage.name}-{digest[:12]}", named)
+    return PlannedStage(stage.name, seed, Stage.read(config), digest, store / f"{stage.name}-{digest[:12]}", named)
 
 
 def _apply(
@@ -254,9 +254,3 @@ def _apply(
         everywhere = scope is None and not only_scoped
         if everywhere or scope == stage:
             set_value(config, rest, value)
-
-
-def _default_target(config: Mapping[str, Any]) -> str:
-    """The trained encoder's specification: the model's student where it has one, else its encoder."""
-    has_student = isinstance(get_value(config, "model.student"), Mapping)
-    return "model.student.weights" if has_student else "model.encoder.weights"

@@ -16,8 +16,8 @@ def data_needed(plans: Iterable[Plan]) -> dict[str, int | UserError]:
     """Every data set that a stage or an evaluation reads, by a short title: its images, or what is missing of it."""
     specs: dict[str, Any] = {}
     for plan in plans:
-        for config in (*(stage.config for stage in plan.stages), plan.evaluation):
-            for spec in dataset_specs(config).values():
+        for datasets in (*(stage.what.datasets for stage in plan.stages), dataset_specs(plan.evaluation)):
+            for spec in datasets.values():
                 specs.setdefault(json.dumps(spec, sort_keys=True), spec)
     return {_title(spec): _images(spec) for spec in specs.values()}
 

@@ -14,11 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gkd_lightning.chain.plan import Plan, PlannedStage
-from gkd_lightning.cores import AUTO
+from gkd_lightning.chain.plan import Plan
+from gkd_lightning.chain.stage import Layout, alone
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
-from gkd_lightning.recipes import Config, get_value
 
 WARNING_SECONDS = 120
 """Between the signal and the end of a job: enough to write a checkpoint of a ViT-B with its optimiser."""
@@ -60,12 +59,12 @@ def jobs_of(plan: Plan, recipe: str, options: Sequence[str], sbatch: Sequence[st
     for stage in waiting:
         command = ["run", recipe, *options, "--only", stage.directory.name, "--launch", "srun"]
         after = tuple(names[parent.hash] for parent in stage.parents if parent.hash in names)
-        asked = [*_asked(stage.config, *_layout(stage)), *sbatch]
+        asked = [*_asked(stage.what.layout, f"stage {stage.name}"), *sbatch]
         jobs.append(Job(stage.directory.name, _script(plan, stage.directory.name, asked, command), after))
     if plan.evaluation:
         lasts = dict.fromkeys(names[run.stages[-1].hash] for run in plan.runs if run.stages[-1].hash in names)
-        script = _script(plan, JUDGE, [*_asked(plan.evaluation, 1, 1), *sbatch], ["run", recipe, *options])
-        jobs.append(Job(JUDGE, script, tuple(lasts)))
+        asked = [*_asked(Layout.read(alone(plan.evaluation)), JUDGE), *sbatch]
+        jobs.append(Job(JUDGE, _script(plan, JUDGE, asked, ["run", recipe, *options]), tuple(lasts)))
     return jobs
 
 
@@ -94,24 +93,17 @@ def submit(jobs: Sequence[Job], folder: Path, say: Callable[[str], None]) -> Non
         say(f"{job.name}: job {numbers[job.name]}" + (f" after {', '.join(job.after)}" if job.after else ""))
 
 
-def _layout(stage: PlannedStage) -> tuple[int, int]:
-    """Nodes, and devices on each."""
-    devices = get_value(stage.config, "trainer.devices", "auto")
+def _asked(layout: Layout, where: str) -> list[str]:
+    """Nodes, processes and their cores: one to compute and one for each that loads; GPUs unless it says ``cpu``."""
+    devices = layout.devices
     if not isinstance(devices, int) or devices < 1:
         raise UserError(
-            f"--submit slurm: stage {stage.name} has trainer.devices {devices!r}; a job needs their number: "
+            f"--submit slurm: {where} has trainer.devices {devices!r}; a job needs their number: "
             "--set trainer.devices=4, and --set trainer.num_nodes=2 for more than one node"
         )
-    return int(get_value(stage.config, "trainer.num_nodes", 1)), devices
-
-
-def _asked(config: Config, nodes: int, devices: int) -> list[str]:
-    """Nodes, processes and their cores: one to compute and one for each that loads; GPUs unless it says ``cpu``."""
-    workers = get_value(config, "data.num_workers", AUTO)
-    cores = CORES if workers == AUTO else int(workers) + 1
-    asked = [f"--nodes={nodes}", f"--ntasks-per-node={devices}", f"--cpus-per-task={cores}"]
-    on_cpu = get_value(config, "trainer.accelerator") == "cpu"
-    return asked if on_cpu else [*asked, f"--gpus-per-node={devices}"]
+    cores = CORES if layout.workers is None else layout.workers + 1
+    asked = [f"--nodes={layout.nodes}", f"--ntasks-per-node={devices}", f"--cpus-per-task={cores}"]
+    return asked if layout.accelerator == "cpu" else [*asked, f"--gpus-per-node={devices}"]
 
 
 def _script(plan: Plan, name: str, asked: Sequence[str], command: Sequence[str]) -> str:

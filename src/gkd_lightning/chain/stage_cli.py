@@ -26,6 +26,7 @@ from gkd_lightning.chain.callbacks import (
     Float32Products,
     KeyedSteps,
     MatmulPrecision,
+    OtherLayout,
     Progress,
     RunCosts,
     Selection,
@@ -34,18 +35,18 @@ from gkd_lightning.chain.callbacks import (
     resume_checkpoint,
 )
 from gkd_lightning.chain.callbacks.saved_config import SavedConfig
-from gkd_lightning.chain.devices import processes
 from gkd_lightning.chain.logger import RunLogger, finish_wandb
 from gkd_lightning.chain.provenance import git_commit, input_files, versions
 from gkd_lightning.chain.resume import checkpoint_problem
+from gkd_lightning.chain.stage import Layout
 from gkd_lightning.chain.strategy import SyncBatchNorm, check_strategy, strategy
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import canonical_hash, write_json
 from gkd_lightning.recipes import (
+    arguments,
     compose,
     dump_yaml,
     explain,
-    get_value,
     interpolate,
     parse_dumped,
     parse_yaml,
@@ -149,7 +150,7 @@ class StageCLI(LightningCLI):
         """Parse; every mistake becomes one line with the dotted key."""
         files, options = _config_files(args)
         for path in files:
-            if get_value(interpolate(read_yaml(path)), "data.seed") is not None:
+            if arguments(read_yaml(path), "data").get("seed") is not None:
                 raise UserError(f"{path}: data.seed: follows seed_everything, set that instead")
         if any(item.split("=")[0] in ("--data.seed", "--data.init_args.seed") for item in args):
             raise UserError("--data.seed: follows seed_everything, set --seed_everything instead")
@@ -172,7 +173,7 @@ class StageCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add what every run has: keyed steps, costs, progress, metrics on disk, resumable and atomic files."""
         given = self.config_init["trainer"]
-        given["strategy"] = strategy(given["strategy"], processes(given.as_dict()))
+        given["strategy"] = strategy(given["strategy"], Layout.read({"trainer": given.as_dict()}).processes)
         directory = given["default_root_dir"]
         if str(given.get("precision")) in ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16"):
             raise UserError(f"trainer.precision: {given['precision']}: losses and statistics need fp32, use bf16-mixed")
@@ -188,6 +189,7 @@ class StageCLI(LightningCLI):
         callbacks += [
             WaitingForData(title),
             KeyedSteps(int(self.config_init["seed_everything"])),
+            OtherLayout(),
             self.costs,
             self.export,
         ]

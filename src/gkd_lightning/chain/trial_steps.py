@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gkd_lightning.chain.cost import images_of, split_over, stage_cost, time_text, training_images
+from gkd_lightning.chain.cost import images_of, stage_cost, time_text, training_images
 from gkd_lightning.chain.execution import ARTEFACTS, STAGE_CONFIG, alike
 from gkd_lightning.chain.fitting import FittedBatch, accumulated, largest, out_of_memory
 from gkd_lightning.chain.plan import Plan, PlannedStage
+from gkd_lightning.chain.stage import ALONE, Stage
 from gkd_lightning.errors import UserError
 from gkd_lightning.memory import release_memory, resident_memory
-from gkd_lightning.recipes import Config, compose, dump_yaml, get_value, set_value
+from gkd_lightning.recipes import dump_yaml
 
 if TYPE_CHECKING:
     from gkd_lightning.chain.callbacks.stop_watch import StopWatch
@@ -113,24 +114,25 @@ def _tried(
 ) -> tuple[Trial, Path]:
     stage = group[0]
     untrained = tuple(parent.directory.name for parent in stage.parents if parent.state() != "done")
-    config = _config(stage, made)
+    trial = _on_one_device(stage, made)
     if fitted is not None:
-        set_value(config, "trainer.accumulate_grad_batches", fitted.accumulate)
+        trial = Stage.read(trial.config_with(accumulate=fitted.accumulate))
     before = _taken()
     try:
-        watch = _run(config, steps, folder)
+        watch = _run(trial, steps, folder)
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
         raise UserError(
-            f"stage {stage.name}: out of memory with {_at_once(config)} images at once; --fit-batch finds how many fit"
+            f"stage {stage.name}: out of memory with {trial.images_at_once} images at once; "
+            "--fit-batch finds how many fit"
         ) from None
     if not watch.images:
         raise UserError(f"stage {stage.name}: ended before {steps} steps were timed, give a smaller --probe")
-    cost = stage_cost(stage, at_once=_at_once(config))
+    cost = stage_cost(stage, at_once=trial.images_at_once)
     speed = watch.images / watch.seconds
-    images = images_of(stage.config)
-    trial = Trial(
+    images = images_of(stage.what)
+    found = Trial(
         stage=stage,
         stages=len(group),
         left=sum(other.state() != "done" for other in group),
@@ -138,25 +140,23 @@ def _tried(
         waiting=watch.waiting / watch.seconds,
         peak_bytes=watch.peak_bytes,
         estimated_bytes=None if cost is None else before + cost.memory_bytes,
-        seconds=None if images is None else images / speed / split_over(stage.config),
+        seconds=None if images is None else images / speed / stage.what.layout.processes,
         untrained=untrained,
         fitted=fitted,
     )
-    return trial, next(path for path in (folder / name for name in ARTEFACTS) if path.is_file())
+    return found, next(path for path in (folder / name for name in ARTEFACTS) if path.is_file())
 
 
 def _fitted(stage: PlannedStage, folder: Path, made: Mapping[str, Path], memory: float | None) -> FittedBatch:
     """Real steps with ever larger batches, until one does not fit."""
     limit = None if memory is None else int(memory * 2**30)
-    config = _config(stage, made)
-    if limit is None and not _on_gpu(config):
+    trial = _on_one_device(stage, made)
+    if limit is None and not _on_gpu(trial):
         raise UserError("--fit-batch: on a CPU say with --memory GIB how much the process may take")
     peaks = {0: 0}
 
     def fits(images: int) -> bool:
-        asked = compose([], base=config)
-        set_value(asked, "data.batch_size", images)
-        set_value(asked, "trainer.accumulate_grad_batches", 1)
+        asked = Stage.read(trial.config_with(batch_size=images, accumulate=1))
         try:
             peaks[images] = _run(asked, 1, folder / str(images)).peak_bytes
         except RuntimeError as error:
@@ -165,13 +165,13 @@ def _fitted(stage: PlannedStage, folder: Path, made: Mapping[str, Path], memory:
             return False
         return limit is None or peaks[images] <= limit
 
-    most = training_images(stage.config) or 2**16
-    best = largest(fits, min(_at_once(config), most), most)
+    most = training_images(stage.what) or 2**16
+    best = largest(fits, min(trial.images_at_once, most), most)
     if best == 0:
         raise UserError(
             f"stage {stage.name}: not even one image at once fits into the memory; take a smaller model or crop"
         )
-    batch, devices = int(get_value(stage.config, "data.batch_size")), split_over(stage.config)
+    batch, devices = stage.what.batch_size or 1, stage.what.layout.processes
     return FittedBatch(
         stage=stage.name,
         at_once=best,
@@ -180,21 +180,19 @@ def _fitted(stage: PlannedStage, folder: Path, made: Mapping[str, Path], memory:
         batch=batch,
         devices=devices,
         accumulate=accumulated(batch, devices, best),
-        asked=int(get_value(stage.config, "trainer.accumulate_grad_batches") or 1),
+        asked=stage.what.layout.accumulate,
     )
 
 
-def _run(config: Config, steps: int, folder: Path) -> StopWatch:
+def _run(trial: Stage, steps: int, folder: Path) -> StopWatch:
     """Take the steps; what they leave in memory is given back, whether they end or fail."""
     from gkd_lightning.chain.callbacks.stop_watch import StopWatch
     from gkd_lightning.chain.stage_cli import StageCLI
 
     watch = {"class_path": "gkd_lightning.chain.callbacks.stop_watch.StopWatch", "init_args": {"steps": steps}}
-    set_value(config, "trainer.callbacks", [watch])
-    set_value(config, "trainer.default_root_dir", str(folder))
     folder.mkdir(parents=True)
     path = folder / STAGE_CONFIG
-    path.write_text(dump_yaml(config), encoding="utf-8")
+    path.write_text(dump_yaml(trial.config_with(callbacks=[watch], folder=str(folder))), encoding="utf-8")
     try:
         running = StageCLI(["--config", str(path)])
         running.run()
@@ -211,28 +209,15 @@ def _taken() -> int:
     return 0 if torch.cuda.is_available() else resident_memory()
 
 
-def _on_gpu(config: Config) -> bool:
-    return torch.cuda.is_available() and get_value(config, "trainer.accelerator") != "cpu"
+def _on_gpu(trial: Stage) -> bool:
+    return torch.cuda.is_available() and trial.layout.accelerator != "cpu"
 
 
-def _at_once(config: Config) -> int:
-    """Images of a forward pass on the one device of a trial."""
-    return max(
-        int(get_value(config, "data.batch_size")) // int(get_value(config, "trainer.accumulate_grad_batches") or 1), 1
-    )
-
-
-def _config(stage: PlannedStage, made: Mapping[str, Path]) -> Config:
-    """The stage's own configuration on one device, quiet."""
-    config = compose([], base=stage.config)
+def _on_one_device(stage: PlannedStage, made: Mapping[str, Path]) -> Stage:
+    """A stage with one device's share of the batch, quiet."""
+    what, begun = stage.what, {}
     for key, parent in stage.inputs.items():
-        set_value(config, key, str(parent.artefact() if parent.state() == "done" else made[alike(parent)]))
-    batch = get_value(config, "data.batch_size")
-    if isinstance(batch, int):
-        set_value(config, "data.batch_size", batch // split_over(stage.config))
-    for name, value in {"devices": 1, "num_nodes": 1, "strategy": "auto", "limit_val_batches": 0}.items():
-        set_value(config, f"trainer.{name}", value)
-    for name in ("logger", "enable_progress_bar"):
-        set_value(config, f"trainer.{name}", False)
-    config |= {"selection": "last", "resume_every": 10**9, "title": stage.title}
-    return config
+        begun[key] = str(parent.artefact() if parent.state() == "done" else made[alike(parent)])
+    share = {} if what.batch_size is None else {"batch_size": what.batch_size // what.layout.processes}
+    quiet = {"validation_batches": 0, "logger": False, "progress_bar": False, "resume_every": 10**9}
+    return Stage.read(what.config_with(begun, **ALONE, **share, **quiet, selection="last", title=stage.title))

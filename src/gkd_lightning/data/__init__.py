@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.modules import ProxyDataModule, SourceDataModule, TargetDataModule
     from gkd_lightning.data.protocol import Protocol
     from gkd_lightning.data.proxy import ProxyImages
-    from gkd_lightning.data.sampling import split_batch, steps_per_epoch
+    from gkd_lightning.data.sampling import rescaled, split_batch, steps_per_epoch
     from gkd_lightning.data.types import (
         CAMVID_11,
         CITYSCAPES_19,
@@ -79,6 +79,7 @@ __all__ = [
     "manifest",
     "overlay",
     "read_image",
+    "rescaled",
     "sample_key",
     "split_batch",
     "steps_per_epoch",

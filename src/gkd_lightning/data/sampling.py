@@ -119,13 +119,15 @@ class KeyedBatches(Sampler[list[tuple[int, int]]]):
     def state_dict(self) -> dict[str, Any]:
         """What the trainer has consumed (never what workers have prefetched), and what the order depends on."""
         epoch, batches = divmod(self._position(), self._per_epoch)
-        return {"epoch": epoch, "batches": batches, **self._identity()}
+        made = {"accumulate": self.accumulate, "batches_per_epoch": self._per_epoch}
+        return {"epoch": epoch, "batches": batches, **made, **self._identity()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue at `state`.
+        """Continue at `state`, also with other ranks or accumulated micro-batches: they share the same global order.
 
         Raises:
-            UserError: the state belongs to another order, so the rest of the run would not be the same run.
+            UserError: the state belongs to another order, so the rest of the run would not be the same run, or it lies
+                inside a step that is cut otherwise here.
         """
         for name, value in self._identity().items():
             if state.get(name) != value:
@@ -133,7 +135,13 @@ class KeyedBatches(Sampler[list[tuple[int, int]]]):
                     f"the checkpoint was made with {name} = {state.get(name)}, now it is {value}; "
                     "restore it, or start a new run"
                 )
-        self._served = state["epoch"] * self._per_epoch + state["batches"]
+        made = state.get("accumulate", self.accumulate)
+        if state["batches_per_epoch"] * self.accumulate != self._per_epoch * made:
+            raise UserError(
+                f"the checkpoint was made with {state['batches_per_epoch'] / made:g} steps per epoch, now they are "
+                f"{self._per_epoch / self.accumulate:g}; restore it, or start a new run"
+            )
+        self._served = rescaled(state["epoch"] * state["batches_per_epoch"] + state["batches"], made, self.accumulate)
 
     def _identity(self) -> dict[str, int]:
         return {
@@ -141,8 +149,26 @@ class KeyedBatches(Sampler[list[tuple[int, int]]]):
             "batch_size": self.batch_size,
             "seed": self.seed,
             "repeats": self.repeats,
-            "batches_per_epoch": self._per_epoch,
         }
+
+
+def rescaled(batches: int, made: int, accumulate: int) -> int:
+    """As many optimiser steps, counted in micro-batches of another accumulation.
+
+    Args:
+        batches: micro-batches of a rank.
+        made: of them in a step.
+        accumulate: wanted in a step.
+
+    Raises:
+        UserError: they are no whole number of steps.
+    """
+    if batches % made and made != accumulate:
+        raise UserError(
+            f"the checkpoint was made inside a step of {made} accumulated batches: it goes on with "
+            f"trainer.accumulate_grad_batches={made}"
+        )
+    return batches * accumulate // made
 
 
 def split_batch(batch_size: int, world_size: int, accumulate: int) -> int:

@@ -13,7 +13,7 @@ import torch
 from gkd_lightning.chain import DONE
 from gkd_lightning.encoders import STUDENT_WEIGHTS, Encoder, EncoderSpec, build_encoder, load_student
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes import find_fragment, get_value, interpolate, read_yaml
+from gkd_lightning.recipes import arguments, find_fragment, interpolate, read_yaml
 from gkd_lightning.segment import SEGMENTER_WEIGHTS, load_segmenter, unfrozen
 
 ARTEFACTS = (SEGMENTER_WEIGHTS, STUDENT_WEIGHTS)
@@ -152,7 +152,7 @@ def _recorded(stage: Path) -> Iterator[Any]:
     """Teachers that the records of a stage and of its ancestors name; ancestors lie beside it."""
     for name in ("segmenter.json", "student.json"):
         config = _json(stage / name).get("provenance", {}).get("config", {})
-        yield get_value(config, "model.teacher")
+        yield arguments(config, "model").get("teacher")
     begun = {digest for digest in (_json(stage / DONE).get("starts_from") or {}).values() if digest}
     for done in stage.parent.glob(f"*/{DONE}"):
         if _json(done).get("sha256") in begun and done.parent != stage:

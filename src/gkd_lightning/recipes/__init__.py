@@ -9,12 +9,11 @@ if TYPE_CHECKING:
     from gkd_lightning.recipes.datasets import build_dataset, dataset_specs, datasets_of
     from gkd_lightning.recipes.fragments import (
         Config,
+        arguments,
+        changed,
         compose,
-        content_hash,
         find_fragment,
-        get_value,
         set_value,
-        stage_hash,
     )
     from gkd_lightning.recipes.parser_messages import explain
     from gkd_lightning.recipes.recipe import (
@@ -41,15 +40,15 @@ __all__ = [
     "Recipe",
     "StageRecipe",
     "Swap",
+    "arguments",
     "build_dataset",
+    "changed",
     "compose",
-    "content_hash",
     "dataset_specs",
     "datasets_of",
     "dump_yaml",
     "explain",
     "find_fragment",
-    "get_value",
     "interpolate",
     "load_benchmark",
     "load_profile",
@@ -62,7 +61,6 @@ __all__ = [
     "set_value",
     "shipped_recipes",
     "split_scope",
-    "stage_hash",
     "swapped",
 ]
 

@@ -10,7 +10,7 @@ import jsonargparse
 
 from gkd_lightning.data import ImageDataset
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes.fragments import find_fragment, get_value
+from gkd_lightning.recipes.fragments import arguments, find_fragment
 from gkd_lightning.recipes.parser_messages import explain
 from gkd_lightning.recipes.yaml_text import interpolate, read_yaml
 
@@ -30,11 +30,10 @@ def datasets_of(fragment: str) -> dict[str, ImageDataset]:
 
 def dataset_specs(config: Mapping[str, Any]) -> dict[str, Any]:
     """The `class_path` and `init_args` of every data set that a configuration names, by its name there."""
-    found: dict[str, Any] = {}
-    if (dataset := get_value(config, "data.init_args.dataset")) is not None:
-        found["dataset"] = dataset
+    data = arguments(config, "data")
+    found = {"dataset": data["dataset"]} if data.get("dataset") is not None else {}
     for key in ("val", "domains"):
-        found |= get_value(config, f"data.init_args.{key}") or {}
+        found |= data[key] if isinstance(data.get(key), Mapping) else {}
     return found
 
 

@@ -1,4 +1,4 @@
-"""Configuration fragments put together: merged, mounted at a key, changed by ``key=value``, and hashed.
+"""Configuration fragments put together: merged, mounted at a key, changed by ``key=value``.
 
 Nothing here imports torch, so that a plan of a whole study costs no start-up time.
 """
@@ -6,14 +6,13 @@ Nothing here imports torch, so that a plan of a whole study costs no start-up ti
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gkd_lightning.errors import UserError, nearest
-from gkd_lightning.files import asset, canonical_hash, file_sha256, shipped_root
-from gkd_lightning.recipes.yaml_text import interpolate, read_yaml
+from gkd_lightning.files import shipped_root
+from gkd_lightning.recipes.yaml_text import read_yaml
 
 Config = dict[str, Any]
 Fragment = str | Mapping[str, str]
@@ -73,6 +72,14 @@ def set_value(config: Config, key: str, value: Any) -> None:
     node[last] = copy.deepcopy(value)
 
 
+def changed(config: Mapping[str, Any], values: Mapping[str, Any]) -> Config:
+    """A copy of `config` with other values at dotted keys."""
+    copied = copy.deepcopy(dict(config))
+    for key, value in values.items():
+        set_value(copied, key, value)
+    return copied
+
+
 def get_value(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
     """Value at dotted `key`, with the same stepping into ``init_args``."""
     node: Any = config
@@ -83,6 +90,14 @@ def get_value(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
             return default
         node = node[part]
     return node
+
+
+def arguments(config: Mapping[str, Any], section: str) -> Config:
+    """What a section holds: its `init_args` where it names a class. Empty for one that is missing or no mapping."""
+    found = config.get(section)
+    if isinstance(found, Mapping) and "class_path" in found:
+        found = found.get("init_args")
+    return found if isinstance(found, dict) else {}
 
 
 def mount(config: Config, key: str, fragment: Mapping[str, Any]) -> None:
@@ -129,59 +144,3 @@ def _laid_on(config: Config, fragment: Mapping[str, Any]) -> Config:
         if "." in key:
             set_value(config, key, value)
     return config
-
-
-HOW = (
-    "title",
-    "resume_every",
-    "data.num_workers",
-    "trainer.enable_progress_bar",
-    "trainer.logger",
-    "trainer.log_every_n_steps",
-)
-"""Settings that say how a stage is run, not what it computes: they leave its hash as it is."""
-
-
-def stage_hash(config: Config, parent: str | None = None) -> str:
-    """SHA-256 of what a stage computes: its configuration, the files it names, and its parent's hash.
-
-    Files count by their content, so a retrained teacher under the same name is another stage.
-    """
-    counted = copy.deepcopy(config)
-    for key in HOW:
-        *sections, last = key.split(".")
-        section: Any = get_value(counted, ".".join(sections)) if sections else counted
-        if isinstance(section, dict):
-            arguments = section.get("init_args", {}) if "class_path" in section else section
-            arguments.pop(last, None)
-            if arguments == {}:
-                section.pop("init_args", None)
-    return canonical_hash({"config": _with_file_contents(counted), "parent": parent})
-
-
-def _with_file_contents(value: Any, key: str = "") -> Any:
-    if isinstance(value, Mapping):
-        return {
-            str(name): _with_file_contents(item, f"{key}.{name}" if key else str(name)) for name, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_with_file_contents(item, f"{key}[{index}]") for index, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-    if value.startswith("asset:"):
-        return {"sha256": content_hash(asset(value.removeprefix("asset:") + ".safetensors"))}
-    path = interpolate(value, key)
-    if len(path) < 1024 and "\n" not in path and Path(path).expanduser().is_file():
-        return {"sha256": content_hash(Path(path).expanduser())}
-    return value  # with its variables unreplaced: a moved data folder is still the same data
-
-
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file, remembered while its size and time of change stay."""
-    state = path.stat()
-    return _cached_hash(str(path), state.st_mtime_ns, state.st_size)
-
-
-@functools.lru_cache
-def _cached_hash(path: str, modified: int, size: int) -> str:
-    return file_sha256(path)

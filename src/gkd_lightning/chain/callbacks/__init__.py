@@ -11,6 +11,7 @@ from gkd_lightning.chain.callbacks.costs import RunCosts
 from gkd_lightning.chain.callbacks.export import ExportArtefact
 from gkd_lightning.chain.callbacks.interrupt import StopWithCheckpoint
 from gkd_lightning.chain.callbacks.keyed_steps import KeyedSteps
+from gkd_lightning.chain.callbacks.other_layout import OtherLayout
 from gkd_lightning.chain.callbacks.products import Float32Products, MatmulPrecision
 from gkd_lightning.chain.callbacks.progress import Progress
 from gkd_lightning.chain.callbacks.selection import BestOnSource, Selection
@@ -30,6 +31,7 @@ __all__ = [
     "GradientConflict",
     "KeyedSteps",
     "MatmulPrecision",
+    "OtherLayout",
     "ProbeStudent",
     "Progress",
     "RunCosts",

@@ -13,10 +13,11 @@ from gkd_lightning.chain.lock import locked
 from gkd_lightning.chain.logger import METRICS_JSONL, read_metrics
 from gkd_lightning.chain.plan import Plan, PlannedRun
 from gkd_lightning.chain.provenance import git_commit, versions
+from gkd_lightning.chain.stage import Stage, alone
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import PER_IMAGE, Cost, PerImage, Results, RunResult, load_beside, merge, merge_per_image
 from gkd_lightning.files import atomic_write, canonical_hash
-from gkd_lightning.recipes import Config, compose, dump_yaml, get_value, set_value
+from gkd_lightning.recipes import Config, dump_yaml
 from gkd_lightning.report import Gallery, merge_galleries, write_report
 
 SAMPLES_PER_DOMAIN = 2
@@ -29,10 +30,7 @@ def evaluation_config(plan: Plan, segmenter: str) -> Config:
     The chain judges in its own process, on one device, whatever the stages were trained on: several would have to be
     started by calling the chain's command again.
     """
-    config = compose([], base=plan.evaluation)
-    set_value(config, "trainer.devices", 1)
-    set_value(config, "trainer.num_nodes", 1)
-    set_value(config, "trainer.strategy", "auto")
+    config = alone(plan.evaluation)
     config["model"] = {
         "class_path": "gkd_lightning.chain.judging.Evaluation",
         "init_args": {"segmenter": segmenter},
@@ -89,9 +87,8 @@ def _judge(plan: Plan, run: PlannedRun, again: bool) -> Path:
 def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None:
     from gkd_lightning.chain.stage_cli import StageCLI
 
-    config = evaluation_config(plan, str(artefact))
-    set_value(config, "trainer.default_root_dir", str(directory))
-    config["title"] = f"{run.method.id} seed {run.seed}: evaluation"
+    title = f"{run.method.id} seed {run.seed}: evaluation"
+    config = Stage.read(evaluation_config(plan, str(artefact))).config_with(folder=str(directory), title=title)
     path = directory / "test.yaml"
     with atomic_write(path) as temporary:
         temporary.write_text(dump_yaml(config), encoding="utf-8")
@@ -104,7 +101,7 @@ def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None
         seed=run.seed,
         domains=list(module.domain_scores.values()),
         protocol=module.protocol(),
-        selection=get_value(run.stages[-1].config, "selection", "last"),
+        selection=run.stages[-1].what.selection,
         role=run.method.role,
         cost=_cost(run, sum(parameter.numel() for parameter in module.segmenter.parameters())),
         curves=_curves(run),

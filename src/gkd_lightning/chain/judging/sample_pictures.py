@@ -13,7 +13,7 @@ from gkd_lightning.chain.plan import Plan
 from gkd_lightning.data import Image, evenly
 from gkd_lightning.encoders import Encoder, EncoderSpec, build_encoder
 from gkd_lightning.evaluate import patch_maps, pca_pictures
-from gkd_lightning.recipes import get_value, interpolate
+from gkd_lightning.recipes import interpolate
 from gkd_lightning.report import Gallery, Sample
 from gkd_lightning.segment import Segmenter, load_segmenter, unfrozen
 
@@ -60,8 +60,7 @@ def add_features(gallery: Gallery, plan: Plan) -> Gallery:
 
 
 def _encoders(plan: Plan) -> dict[str, Encoder]:
-    specs = (get_value(stage.config, "model.teacher") for stage in plan.stages)
-    teacher = next((spec for spec in specs if spec), None)
+    teacher = next((stage.what.teacher for stage in plan.stages if stage.what.teacher), None)
     found: dict[str, Encoder] = {}
     if teacher is not None:
         found[TEACHER] = build_encoder(EncoderSpec(**interpolate(teacher)))

@@ -1,0 +1,202 @@
+"""A composed configuration, understood once: what a stage computes, on what it starts, and how it is run."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from gkd_lightning.data import split_batch
+from gkd_lightning.errors import UserError
+from gkd_lightning.recipes import Config, arguments, changed, dataset_specs, interpolate
+
+_KEYS = {
+    "batch_size": "data.batch_size",
+    "devices": "trainer.devices",
+    "nodes": "trainer.num_nodes",
+    "strategy": "trainer.strategy",
+    "accumulate": "trainer.accumulate_grad_batches",
+    "callbacks": "trainer.callbacks",
+    "logger": "trainer.logger",
+    "progress_bar": "trainer.enable_progress_bar",
+    "validation_batches": "trainer.limit_val_batches",
+    "folder": "trainer.default_root_dir",
+    "selection": "selection",
+    "resume_every": "resume_every",
+    "title": "title",
+}
+"""What `Stage.config_with` may change -> its key in a configuration."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Over what a stage's global batch is spread. Neither its numbers nor its hash depend on it.
+
+    Attributes:
+        accelerator: Lightning's name, ``auto`` if nothing is said.
+        devices: of each node, as asked: a number, indices, or ``auto`` for all of a machine's.
+        nodes: machines.
+        accumulate: micro-batches of each device in a step.
+        workers: processes that load for each device; None leaves it to the data module.
+    """
+
+    accelerator: str
+    devices: Any
+    nodes: int
+    accumulate: int
+    workers: int | None
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any]) -> Self:
+        """From a configuration's ``trainer`` and ``data`` sections."""
+        trainer, data = arguments(config, "trainer"), arguments(config, "data")
+        return cls(
+            accelerator=str(trainer.get("accelerator") or "auto"),
+            devices=trainer.get("devices", "auto"),
+            nodes=_whole(trainer, "num_nodes") or 1,
+            accumulate=_whole(trainer, "accumulate_grad_batches") or 1,
+            workers=_whole(data, "num_workers"),
+        )
+
+    @property
+    def counted_devices(self) -> int | None:
+        """Devices of each node as far as the configuration tells; None for all of a machine's, or a senseless value."""
+        asked = self.devices
+        if isinstance(asked, str) and "," in asked:  # indices, such as "0,1" or "0,"
+            return len([part for part in asked.split(",") if part.strip()]) or None
+        if isinstance(asked, Sequence) and not isinstance(asked, str):
+            return len(asked) or None
+        count = _whole({"devices": asked}, "devices")
+        return count if count is not None and count > 0 else None
+
+    @property
+    def devices_here(self) -> int:
+        """Devices of each node that a trainer will take on this machine; 1 for a value that Lightning will refuse."""
+        if self.counted_devices is not None:
+            return self.counted_devices
+        unlimited = str(self.devices) in ("auto", "-1", "None") and self.accelerator != "cpu"
+        if not unlimited or importlib.util.find_spec("torch") is None:
+            return 1
+        import torch
+
+        return max(torch.cuda.device_count(), 1)
+
+    @property
+    def processes(self) -> int:
+        """Processes that train together, over all nodes."""
+        return self.devices_here * self.nodes
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training.
+
+    A value of the wrong type counts as absent here: `check_config` tells what is wrong with it.
+
+    Attributes:
+        config: the composed configuration, for `gkd fit` and for records; ``artefact:<hash>`` stands for a parent's.
+        model: `class_path` and `init_args` of its module.
+        teacher: specification of the teacher; None without one.
+        datasets: specifications of its data sets by name: ``dataset``, and those of its validation.
+        batch_size: the global one.
+        image_size: side of its images in pixels.
+        repeats: of repeated augmentation.
+        max_steps: None where `max_epochs` counts.
+        max_epochs: None where `max_steps` counts.
+        limit: of an epoch, in micro-batches (whole) or as a share; None for all of it.
+        precision: Lightning's name.
+        selection: which weights are handed on.
+        layout: how it is run.
+    """
+
+    config: Config
+    model: Mapping[str, Any] | None
+    teacher: Mapping[str, Any] | None
+    datasets: Mapping[str, Any]
+    batch_size: int | None
+    image_size: int | None
+    repeats: int
+    max_steps: int | None
+    max_epochs: int | None
+    limit: int | float | None
+    precision: str
+    selection: Literal["last", "source-val"]
+    layout: Layout
+
+    @classmethod
+    def read(cls, config: Config) -> Self:
+        """From a composed configuration."""
+        model, data, trainer = (arguments(config, section) for section in ("model", "data", "trainer"))
+        steps, epochs = _whole(trainer, "max_steps"), _whole(trainer, "max_epochs")
+        limit = trainer.get("limit_train_batches")
+        return cls(
+            config=config,
+            model=config["model"] if isinstance(config.get("model"), Mapping) else None,
+            teacher=model["teacher"] if isinstance(model.get("teacher"), Mapping) else None,
+            datasets=dataset_specs(config),
+            batch_size=_whole(data, "batch_size"),
+            image_size=_whole(data, "image_size"),
+            repeats=_whole(data, "repeats") or 1,
+            max_steps=steps if steps is not None and steps > 0 else None,
+            max_epochs=epochs if epochs is not None and epochs >= 0 else None,
+            limit=limit if isinstance(limit, int | float) else None,
+            precision=str(trainer.get("precision")),
+            selection=config.get("selection", "last"),
+            layout=Layout.read(config),
+        )
+
+    @property
+    def length(self) -> str:
+        """How long it trains, for a message: a number of steps, or ``3 epochs``."""
+        return str(self.max_steps) if self.max_steps is not None else f"{self.max_epochs} epochs"
+
+    @property
+    def starts_from(self) -> str:
+        """Key of the weights that it learns on from: the student's where the model has one, else the encoder's."""
+        student = arguments(self.config, "model").get("student")
+        return "model.student.weights" if isinstance(student, Mapping) else "model.encoder.weights"
+
+    @property
+    def images_at_once(self) -> int:
+        """Images of one forward pass on one device."""
+        return max(-(-(self.batch_size or 1) // (self.layout.processes * self.layout.accumulate)), 1)
+
+    def check_batch(self) -> None:
+        """See to it that the global batch can be shared, before the stages above it have trained for days.
+
+        Raises:
+            UserError: it cannot.
+        """
+        if self.batch_size is not None:
+            split_batch(self.batch_size, self.layout.processes, self.layout.accumulate)
+
+    def config_with(self, weights: Mapping[str, str] | None = None, **changes: Any) -> Config:
+        """The configuration with other values.
+
+        Args:
+            weights: what it starts from, by the dotted keys that receive it.
+            changes: by the names of `_KEYS`.
+        """
+        return changed(self.config, {**(weights or {}), **{_KEYS[name]: value for name, value in changes.items()}})
+
+
+ALONE = {"devices": 1, "nodes": 1, "strategy": "auto"}
+"""Changes that put a stage on one device of this machine."""
+
+
+def alone(config: Config) -> Config:
+    """A configuration on one device of this machine."""
+    return changed(config, {_KEYS[name]: value for name, value in ALONE.items()})
+
+
+def _whole(section: Mapping[str, Any], key: str) -> int | None:
+    value = section.get(key)
+    if isinstance(value, str):
+        try:
+            value = int(interpolate(value, key))
+        except (ValueError, UserError):
+            return None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
