@@ -39,5 +39,5 @@ def test_benchmarks_run_on_any_usual_number_of_gpus(
     for part in load_benchmark(family):
         plan = make_plan(part.recipe, tmp_path)
         for stage in plan.stages:
-            stage.what.check_batch()
+            stage.what.check()
             assert stage.what.layout.devices_here == (1 if stage.name == "task" else count)

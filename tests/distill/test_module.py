@@ -187,3 +187,40 @@ def test_a_ratio_that_hides_nothing_is_refused() -> None:
     module = DomainGeneralDistillation(TEACHER, STUDENT, mask_ratio=0.05)
     with pytest.raises(UserError, match=r"mask_ratio: 0.05 of 16 patch tokens hides none"):
         module.passes(torch.rand(4, 3, 32, 32), torch.arange(4))
+
+
+def test_stochastic_depth_draws_for_each_view() -> None:
+    torch.manual_seed(0)
+    spec = EncoderSpec("vit_tiny_patch16_224", None, 32, 8, options={**STUDENT.options, "drop_path_rate": 0.5})
+    module = DomainGeneralDistillation(TEACHER, spec).train()
+    passes = module.passes(torch.rand(8, 3, 32, 32), torch.arange(8))
+    assert passes.all_masked.shape == passes.student.patches.shape
+    assert not torch.equal(passes.all_masked[4:], passes.student.patches[4:])
+    module.eval()
+    passes = module.passes(torch.rand(8, 3, 32, 32), torch.arange(8))
+    torch.testing.assert_close(passes.all_masked[4:], passes.student.patches[4:])
+
+
+@pytest.mark.parametrize("reference", [512, None])
+def test_the_rate_never_rises(tmp_path: Path, reference: int | None) -> None:
+    module = DomainGeneralDistillation(TEACHER, STUDENT, lr=5e-4, min_lr=1e-5, reference_batch_size=reference)
+    fit(module, tmp_path, max_epochs=3)
+    optimisation = module.configure_optimizers()
+    base = optimisation["optimizer"].param_groups[0]["initial_lr"]
+    rates = [base * optimisation["lr_scheduler"]["scheduler"].lr_lambdas[0](epoch) for epoch in range(5)]
+    assert base == (5e-4 if reference is None else 5e-4 * 4 / 512)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(base / 50)
+
+
+def test_a_ramp_needs_steps() -> None:
+    with pytest.raises(UserError, match="warmup_steps: 5 needs schedule=step"):
+        DomainGeneralDistillation(TEACHER, STUDENT, warmup_steps=5)
+
+
+def test_a_diverged_student_is_not_handed_on(tmp_path: Path) -> None:
+    module = DomainGeneralDistillation(TEACHER, STUDENT, lr=1e30, reference_batch_size=None)
+    fit(module, tmp_path)
+    with pytest.raises(UserError, match=r"student.safetensors: is not written, for .* the training diverged"):
+        module.export(tmp_path / "artefact", {})
+    assert not (tmp_path / "artefact" / "student.safetensors").exists()

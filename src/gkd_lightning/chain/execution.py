@@ -81,7 +81,7 @@ def check_plan(plan: Plan) -> None:
             path.write_text(dump_yaml(stage.config), encoding="utf-8")
             try:
                 check_config(path)
-                stage.what.check_batch()
+                stage.what.check()
             except UserError as error:
                 raise UserError(f"stage {stage.name} of {stage.users[0]}: {error}") from error
         if plan.evaluation:
@@ -257,6 +257,7 @@ def _finish(stage: PlannedStage, start: Mapping[str, str | None]) -> None:
         "hash": stage.hash,
         "artefact": names[0],
         "sha256": file_sha256(stage.directory / names[0]),
+        "files": sorted(path.name for path in stage.directory.glob(f"{Path(names[0]).stem}.*")),
         "starts_from": dict(start),
         "costs": costs,
         "git_commit": git_commit(),

@@ -79,6 +79,8 @@ class PlannedStage:
             artefact = self.directory / found["artefact"]
             if found["hash"] != self.hash or content_hash(artefact) != found["sha256"]:
                 return None
+            if not all((self.directory / name).is_file() for name in found.get("files", ())):
+                return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return dict(found)
@@ -239,6 +241,8 @@ def _plan_stage(
     _apply(config, recipe.common_set.items(), stage.name, recipe)
     _apply(config, stage.set.items(), stage.name, recipe)
     _apply(config, overrides, stage.name, recipe)
+    if "seed_everything" in config:
+        raise UserError(f"stage {stage.name}: seed_everything: seeds are the recipe's `seeds`, or --seeds")
     config["seed_everything"] = seed
     named = {key or Stage.read(config).starts_from: parent for key, parent in inputs.items()}
     config = changed(config, {key: f"artefact:{parent.hash}" for key, parent in named.items()})

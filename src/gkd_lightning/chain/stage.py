@@ -162,12 +162,16 @@ class Stage:
         """Images of one forward pass on one device."""
         return max(-(-(self.batch_size or 1) // (self.layout.processes * self.layout.accumulate)), 1)
 
-    def check_batch(self) -> None:
-        """See to it that the global batch can be shared, before the stages above it have trained for days.
+    def check(self) -> None:
+        """See to it that it trains at all, and that its batch can be shared, before the stages above it train for days.
 
         Raises:
-            UserError: it cannot.
+            UserError: names the key.
         """
+        trainer = arguments(self.config, "trainer")
+        for key in ("max_steps", "max_epochs", "limit_train_batches"):
+            if isinstance(trainer.get(key), int | float) and trainer[key] == 0:
+                raise UserError(f"trainer.{key}: 0 trains nothing; give 1 or more, or leave the stage out")
         if self.batch_size is not None:
             split_batch(self.batch_size, self.layout.processes, self.layout.accumulate)
 

@@ -38,7 +38,7 @@ from gkd_lightning.chain.callbacks.saved_config import SavedConfig
 from gkd_lightning.chain.logger import RunLogger, finish_wandb
 from gkd_lightning.chain.provenance import git_commit, input_files, versions
 from gkd_lightning.chain.resume import checkpoint_problem
-from gkd_lightning.chain.stage import Layout
+from gkd_lightning.chain.stage import Layout, Stage
 from gkd_lightning.chain.strategy import SyncBatchNorm, check_strategy, strategy
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import canonical_hash, write_json
@@ -164,6 +164,8 @@ class StageCLI(LightningCLI):
             except argparse.ArgumentError as error:
                 raise UserError(explain(str(error), _ROOTS)) from error
         check_strategy(self.config["trainer"]["strategy"])
+        if self.verb == "fit":
+            Stage.read({"trainer": self.config["trainer"].as_dict()}).check()
 
     def instantiate_classes(self) -> None:
         """Build model, data and trainer."""

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from gkd_lightning.class_paths import imported
 from gkd_lightning.distill.alignment import AlignmentHead, Projection, QuerySoftDistillation
 from gkd_lightning.encoders import one_line
 from gkd_lightning.errors import UserError
-from gkd_lightning.files import atomic_write, file_sha256
+from gkd_lightning.files import file_sha256
+from gkd_lightning.tensor_files import write_tensors
 
 HEADS = "heads.safetensors"
 KIND = "gkd-heads"
@@ -31,17 +31,14 @@ def save_heads(heads: Mapping[str, AlignmentHead], student: Path) -> Path:
     Returns:
         Path of the heads.
     """
-    layers = nn.ModuleDict(heads).state_dict()
-    state = {key: value.detach().float().cpu().contiguous() for key, value in layers.items()}
+    state = {key: value.float() for key, value in nn.ModuleDict(heads).state_dict().items()}
     metadata = {
-        "format": "pt",
         "kind": KIND,
         "student_sha256": file_sha256(student),
         "heads": json.dumps({name: {**head.record, "widths": head.widths} for name, head in heads.items()}),
     }
     path = student.with_name(HEADS)
-    with atomic_write(path) as temporary:
-        save_file(state, temporary, metadata=metadata)
+    write_tensors(state, path, metadata)
     return path
 
 

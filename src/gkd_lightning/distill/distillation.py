@@ -45,7 +45,7 @@ class Distillation(StepLogging):
         objective: what is minimised; has no layers yet.
         lr: learning rate for the reference batch size.
         reference_batch_size: global batch size that `lr` is meant for (linear rule); null takes `lr` as it is.
-        min_lr: where the cosine ends.
+        min_lr: where the cosine ends; scaled as `lr` for a batch so small that its rate would lie below.
         weight_decay: AdamW's decay.
         schedule: ``epoch`` changes the rate between epochs (official), ``step`` after every step.
         warmup_steps: linear ramp at the start, ``step`` schedule only.
@@ -86,8 +86,10 @@ class Distillation(StepLogging):
             raise UserError("hand_on=ema needs ema_decay (the official value is 0.99996)")
         if ema_decay is not None and not 0 <= ema_decay < 1:
             raise UserError(f"ema_decay: {ema_decay} must be at least 0 and below 1 (the official value is 0.99996)")
-        if lr <= 0:
-            raise UserError(f"lr: {lr} must be above 0")
+        if warmup_steps and schedule == "epoch":
+            raise UserError(f"warmup_steps: {warmup_steps} needs schedule=step: an epoch's rate does not change in it")
+        if not 0 <= min_lr <= lr or lr == 0:
+            raise UserError(f"lr: {lr} must be above 0, and min_lr: {min_lr} between 0 and lr")
         self.teacher = Frozen(build_encoder(teacher))
         self.student = build_encoder(student)
         self.ema = ExponentialMovingAverage(self.student, ema_decay) if ema_decay is not None else None
@@ -162,16 +164,18 @@ class Distillation(StepLogging):
         if batch_size is None and hparams.reference_batch_size is not None:
             raise UserError("reference_batch_size needs a data module that states its global batch_size")
         base = scaled_learning_rate(hparams.lr, batch_size or 1, hparams.reference_batch_size)
+        # a cosine that ends above its start would rise: for so small a batch the linear rule holds for its end as well
+        minimum = hparams.min_lr if hparams.min_lr <= base else hparams.min_lr * base / hparams.lr
         groups = parameter_groups(self.named_parameters(), hparams.weight_decay, decay_tokens=official)
         optimizer = adamw(groups, base, self.trainer)
         if hparams.schedule == "epoch":
             total = self.trainer.max_epochs or 1
             if total < 0:
                 raise UserError("schedule=epoch needs trainer.max_epochs; with max_steps use schedule=step")
-            factor = cosine_factor(total, base, hparams.min_lr, late=int(official))
+            factor = cosine_factor(total, base, minimum, late=int(official))
         else:
             total = int(self.trainer.estimated_stepping_batches)
-            factor = cosine_factor(total, base, hparams.min_lr, warmup=hparams.warmup_steps)
+            factor = cosine_factor(total, base, minimum, warmup=hparams.warmup_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,

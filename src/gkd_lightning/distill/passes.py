@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from timm.layers import DropPath
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gkd_lightning.distill.alignment import Aligned
@@ -81,8 +82,8 @@ class Passes:
     @cached_property
     def _student(self) -> _StudentTokens:
         """Only the masked images run twice: the same loss and gradient as the official two full passes, a quarter of
-        the work saved. Batch normalisation would mix the images, so a student that has it gets two full passes, of
-        which the second leaves the running statistics alone."""
+        the work saved. Batch normalisation would mix the images, and stochastic depth or dropout would draw once for
+        both views, so a student that has them gets two full passes; the second leaves running statistics alone."""
         images, hidden, run = self.images, self._hidden, self.student_encoder.tokens
         if hidden is None:
             whole = run(images)
@@ -90,9 +91,10 @@ class Passes:
             return _StudentTokens(whole, None, None)
         batch, chosen = len(images), len(hidden)
         nothing = hidden.new_zeros(batch, hidden.shape[1])
-        if normalised := [layer for layer in self.student_encoder.modules() if isinstance(layer, _BatchNorm)]:
+        layers = list(self.student_encoder.modules())
+        if any(isinstance(layer, _BatchNorm) or _draws(layer) for layer in layers):
             whole = run(images)
-            with _kept_statistics(normalised):
+            with _kept_statistics([layer for layer in layers if isinstance(layer, _BatchNorm)]):
                 second = run(images, torch.cat([hidden, nothing[chosen:]])).patches
             self.outputs += [whole.cls, whole.patches, second]
             return _StudentTokens(whole, second[:chosen], second[chosen:])
@@ -106,6 +108,11 @@ class _StudentTokens(NamedTuple):
     whole: Tokens
     masked: Tensor | None
     others: Tensor | None
+
+
+def _draws(layer: nn.Module) -> bool:
+    rate = layer.drop_prob if isinstance(layer, DropPath) else layer.p if isinstance(layer, nn.Dropout) else 0.0
+    return layer.training and bool(rate)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from typing import Any
 import safetensors
 import timm
 import torch
-from safetensors.torch import save_file
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from gkd_lightning import __version__
@@ -22,7 +21,8 @@ from gkd_lightning.encoders.spelling import LoadReport
 from gkd_lightning.encoders.state import load_exactly, load_transformer
 from gkd_lightning.encoders.types import EncoderSpec
 from gkd_lightning.errors import UserError
-from gkd_lightning.files import atomic_write, file_sha256, write_json
+from gkd_lightning.files import write_json
+from gkd_lightning.tensor_files import require_recorded, write_tensors
 
 STUDENT_RECORD = "student.json"
 _TRANSFORMERS = ["vision_transformer", "eva", "deit"]
@@ -149,12 +149,11 @@ def export_encoder(
     """
     directory = Path(directory)
     state = {
-        key: (value.to(dtype) if value.is_floating_point() else value).cpu().contiguous()
-        for key, value in encoder_state(encoder).items()
+        key: value.to(dtype) if value.is_floating_point() else value for key, value in encoder_state(encoder).items()
     }
-    grid = encoder.grid(encoder.image_size)
-    with atomic_write(directory / STUDENT_WEIGHTS) as temporary:
-        save_file(state, temporary, metadata={"format": "pt", "kind": "gkd-encoder", "grid": f"{grid[0]}x{grid[1]}"})
+    rows, columns = encoder.grid(encoder.image_size)
+    metadata = {"kind": "gkd-encoder", "grid": f"{rows}x{columns}"}
+    digest = write_tensors(state, directory / STUDENT_WEIGHTS, metadata)
     write_json(
         directory / STUDENT_RECORD,
         {
@@ -164,7 +163,7 @@ def export_encoder(
             "embed_dim": encoder.embed_dim,
             "patch_size": encoder.patch_size,
             "image_size": list(encoder.image_size),
-            "sha256": file_sha256(directory / STUDENT_WEIGHTS),
+            "sha256": digest,
             "loaded": encoder.loaded,
             "provenance": provenance,
             "versions": versions(),
@@ -184,6 +183,7 @@ def load_student(path: str | Path) -> Encoder:
     if not record_path.is_file():
         raise UserError(f"{record_path}: missing; a student is two files, {STUDENT_WEIGHTS} and {STUDENT_RECORD}")
     record = json.loads(record_path.read_text(encoding="utf-8"))
+    require_recorded(weights, record, record_path)
     return build_encoder(replace(EncoderSpec(**record["encoder"]), weights=str(weights)))
 
 

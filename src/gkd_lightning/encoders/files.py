@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import asset
+from gkd_lightning.tensor_files import require_finite
 
 STUDENT_WEIGHTS = "student.safetensors"
 
@@ -50,7 +51,7 @@ def read_weights(path: Path) -> Weights:
         UserError: not such a file, or one that holds more than plain tensors and settings.
     """
     if path.suffix in (".pth", ".pt", ".bin"):
-        return _floats(_read_torch(path)), None
+        return _floats(_read_torch(path), path), None
     return read_safetensors(path)
 
 
@@ -68,9 +69,9 @@ def read_safetensors(path: Path) -> Weights:
         raise UserError(f"{path}: not a readable safetensors file ({one_line(error)})") from error
     grid = metadata.get("grid")
     if grid is None:
-        return _floats(state), None
+        return _floats(state, path), None
     rows, columns = grid.split("x")
-    return _floats(state), (int(rows), int(columns))
+    return _floats(state, path), (int(rows), int(columns))
 
 
 def one_line(error: BaseException) -> str:
@@ -78,7 +79,8 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _floats(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _floats(state: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    require_finite(state, f"{path}:", "they would turn every output into NaN; take another checkpoint")
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import transformers
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gkd_lightning.data import LabelSpace
 from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder, merged, read_safetensors, spec_of, versions
 from gkd_lightning.errors import UserError
-from gkd_lightning.files import atomic_write, file_sha256, write_json
+from gkd_lightning.files import write_json
 from gkd_lightning.segment.head_choice import settings_of
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
+from gkd_lightning.tensor_files import require_recorded, write_tensors
 
 SEGMENTER_WEIGHTS = "segmenter.safetensors"
 SEGMENTER_RECORD = "segmenter.json"
@@ -54,9 +54,7 @@ def save_segmenter(
         Path of the weights file.
     """
     weights = Path(directory) / SEGMENTER_WEIGHTS
-    state = {key: value.detach().cpu().contiguous() for key, value in _state(segmenter).items()}
-    with atomic_write(weights) as temporary:
-        save_file(state, temporary, metadata={"format": "pt", "kind": KIND})
+    digest = write_tensors(_state(segmenter), weights, {"kind": KIND})
     write_json(
         weights.with_name(SEGMENTER_RECORD),
         {
@@ -71,7 +69,7 @@ def save_segmenter(
             "palette": [list(colour) for colour in label_space.palette],
             "protocol": dict(protocol),
             "provenance": dict(provenance),
-            "sha256": file_sha256(weights),
+            "sha256": digest,
             "versions": {**versions(), "transformers": transformers.__version__},
         },
     )
@@ -102,6 +100,7 @@ def load_segmenter(path: str | Path) -> LoadedSegmenter:
         plan = {key: record[key] for key in ("blocks", "window", "stride", "scales")}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{record_path}: not the record of a segmenter ({error!r}), export it again") from error
+    require_recorded(weights, record, record_path)
     network = Frozen(build_encoder(encoder))
     segmenter = Segmenter.for_encoder(network, len(label_space), head, **{**plan, "blocks": plan["blocks"] or None})
     _load_exactly(_state(segmenter), state, weights)

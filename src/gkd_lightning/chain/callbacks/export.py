@@ -9,6 +9,7 @@ import lightning as L
 import torch
 
 from gkd_lightning.chain.callbacks.selection import BestOnSource
+from gkd_lightning.errors import UserError
 
 
 class ExportArtefact(L.Callback):
@@ -31,6 +32,8 @@ class ExportArtefact(L.Callback):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lightning calls this only when no exception ended the run."""
+        if trainer.global_step == 0:
+            raise UserError("no training step was taken, so there is nothing to hand on; check trainer and data")
         export = getattr(pl_module, "export", None)
         if self.best is not None:
             self.best.restore(pl_module)

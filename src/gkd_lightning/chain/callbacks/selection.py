@@ -7,8 +7,8 @@ from typing import Literal
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 
+from gkd_lightning.chain.callbacks.checkpoint import PortableCheckpoint
 from gkd_lightning.errors import UserError
 
 Selection = Literal["last", "source-val"]
@@ -17,7 +17,7 @@ Selection = Literal["last", "source-val"]
 BEST_CHECKPOINT = "best.ckpt"
 
 
-class BestOnSource(ModelCheckpoint):
+class BestOnSource(PortableCheckpoint):
     """Keep the weights of the best ``val/<domain>/miou``; its state travels in the resuming checkpoint.
 
     Args:
