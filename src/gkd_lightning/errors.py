@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, or a terminal that is gone: as Ctrl-C, but child processes were not told by the terminal."""
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str:
     """The tail of a message: ``, did you mean 'alpha'?`` or the empty string."""
     import difflib  # for mistakes alone

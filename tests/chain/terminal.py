@@ -1,4 +1,4 @@
-"""The command as a terminal runs it, and a Ctrl-C in the middle."""
+"""The command as a terminal runs it, and a signal in the middle."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def press_ctrl_c(arguments: list[str], ready: Callable[[], bool]) -> tuple[int, list[str]]:
-    """Run `gkd`, interrupt it once `ready`; its exit status and the lines on its stderr."""
+def press_ctrl_c(
+    arguments: list[str], ready: Callable[[], bool], number: signal.Signals = signal.SIGINT
+) -> tuple[int, list[str]]:
+    """Run `gkd`, send it a signal once `ready`; its exit status and the lines on its stderr."""
     with subprocess.Popen(
         [sys.executable, "-m", "gkd_lightning.cli", *arguments],
         cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -23,6 +25,6 @@ def press_ctrl_c(arguments: list[str], ready: Callable[[], bool]) -> tuple[int, 
             assert running.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         _, errors = running.communicate(timeout=60)
     return running.returncode, errors.splitlines()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ import pytest
 import torch
 
 from gkd_lightning.chain.execution import check_plan, run_stages
+from gkd_lightning.chain.grid import combinations
+from gkd_lightning.chain.lock import locked
 from gkd_lightning.chain.plan import Plan, make_plan
 from gkd_lightning.chain.stage_cli import StageCLI
 from gkd_lightning.errors import UserError
@@ -101,3 +106,58 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"resume.ckpt: damaged since it was written .* --from"):
         StageCLI([*arguments(tmp_path, "begun"), "--ckpt_path", str(path)]).run()
+
+
+def test_two_trainings_in_one_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy.yaml").write_text(CONFIG)
+    holding = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'a+'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True)"
+    )
+    holding += "; time.sleep(99)"
+    (tmp_path / "out").mkdir()
+    with subprocess.Popen([sys.executable, "-c", holding, str(tmp_path / "out/lock")], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(UserError, match=r"out: another process is running this stage"):
+            StageCLI(arguments(tmp_path, "out")).run()
+        other.kill()
+    StageCLI(arguments(tmp_path, "out")).run()
+    assert (tmp_path / "out/student.safetensors").is_file()
+
+
+def test_a_file_system_without_locks_is_no_other_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none(handle: Any, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", none)
+    with locked(tmp_path / "a"):
+        (tmp_path / "a/file").touch()
+    assert "this file system has no locks (No locks available)" in capsys.readouterr().out
+
+
+def test_a_finished_stage_needs_no_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(tmp_path)
+    run_stages(plan)
+
+    def forbidden(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("gkd_lightning.chain.execution.locked", forbidden)
+    run_stages(plan)
+
+
+def test_several_nodes_need_a_launcher(tmp_path: Path) -> None:
+    told = r"trainer.num_nodes: 2 machines need somebody who starts"
+    with pytest.raises(UserError, match=told):
+        run_stages(plan_of(tmp_path, ("trainer.num_nodes", 2)))
+    with pytest.raises(UserError, match=told):
+        StageCLI([*arguments(tmp_path, "out"), "--trainer.num_nodes", "2"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_grid_of_thousands_is_refused_at_once() -> None:
+    axes = [f"task:model.a{axis}=" + ",".join(map(str, range(12))) for axis in range(8)]
+    with pytest.raises(UserError, match="--grid: 429,981,696 combinations"):
+        combinations(axes)

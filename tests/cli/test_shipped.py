@@ -147,7 +147,7 @@ def test_diagnostics_fit_single_stage_training(name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("name", fragments("method"))
 def test_methods_fit_the_stages(name: str, tmp_path: Path) -> None:
     kind = read_yaml(CONFIGS / name).get("model.class_path", "")
-    if ("Distillation" in kind and "Pre" not in kind) or "TaskLearning" in kind:
+    if "SingleStage" in kind or "TaskLearning" in kind:
         base: list[str | dict[str, str]] = ["stage/task.yaml", "stage/joint.yaml"]
         base += [{"model.encoder": "student/deit_s.yaml"}, "data/segmentation_view.yaml"]
         base += [] if "none" in name else [{"model.teacher": "teacher/dinov2_b.yaml"}]

@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gkd_lightning.chain.lock import locked
+from gkd_lightning.chain.lock import HELD, locked
 from gkd_lightning.chain.plan import DONE, STARTED, Plan, PlannedStage
 from gkd_lightning.chain.provenance import git_commit, versions
 from gkd_lightning.chain.resume import forget_checkpoints, newest_checkpoint
-from gkd_lightning.errors import OURS, UserError
+from gkd_lightning.errors import OURS, Terminated, UserError
 from gkd_lightning.files import atomic_write, file_sha256, write_json
 from gkd_lightning.recipes import dump_yaml
 
@@ -101,6 +101,8 @@ def alike(stage: PlannedStage) -> str:
 def run_stages(plan: Plan, again: frozenset[str] = frozenset(), launch: str | None = None) -> None:
     """Bring every stage of the plan to its end, parents first; `launch` as in `run_stage`."""
     for stage in plan.stages:
+        stage.what.layout.check_launcher(launch)
+    for stage in plan.stages:
         run_stage(stage, again=stage.hash in again, launch=launch)
 
 
@@ -134,6 +136,9 @@ def run_stage(stage: PlannedStage, again: bool = False, launch: str | None = Non
     """
     for parent in stage.parents:
         parent.artefact()  # or a complaint, before anything is touched
+    if not again and stage.state() == "done":  # also where nothing can be written, such as a shared store
+        print(f"{stage.title}: finished before, skipped ({stage.directory})", flush=True)
+        return
     fresh = not stage.directory.exists()
     with locked(stage.directory):
         try:
@@ -212,7 +217,8 @@ def _fit_in_processes(stage: PlannedStage, arguments: list[str], begin: list[str
     command = [*begin, "-m", "gkd_lightning.cli", "fit", *arguments]
     with log.open("w", encoding="utf-8") as handle:
         try:
-            status = _ended(subprocess.Popen(command, stderr=handle))
+            held = {**os.environ, HELD: str(stage.directory.resolve())}
+            status = _ended(subprocess.Popen(command, stderr=handle, env=held))
         except FileNotFoundError as error:
             raise UserError(f"--launch {begin[0]}: no such command") from error
     if status == 130:
@@ -222,10 +228,12 @@ def _fit_in_processes(stage: PlannedStage, arguments: list[str], begin: list[str
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:
-    """Wait; after a terminal's Ctrl-C, which the process has received too, give it time to end by itself."""
+    """Wait; when interrupted give it time to end by itself. A terminal's Ctrl-C it has received, too."""
     try:
         return process.wait()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        if isinstance(interrupt, Terminated):
+            process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
             process.wait(timeout=60)
         process.terminate()

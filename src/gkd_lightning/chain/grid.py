@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ from gkd_lightning.report import grid
 
 OBJECTIVE = PROBE
 """What trials are ranked by unless the user names another number."""
+
+
+MOST = 1000
+"""Combinations of a grid."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,9 @@ def combinations(axes: Sequence[str]) -> list[tuple[str, ...]]:
         for value in found:
             parse_setting(f"{key}={value}")
         choices[key] = [f"{key}={value}" for value in found]
+    count = math.prod(len(values) for values in choices.values())
+    if count > MOST:
+        raise UserError(f"--grid: {count:,} combinations; more than {MOST:,} are no sweep, try fewer values")
     return list(itertools.product(*choices.values()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -27,6 +28,10 @@ _KEYS = {
     "title": "title",
 }
 """What `Stage.config_with` may change -> its key in a configuration."""
+
+
+_LAUNCHERS = ("SLURM_PROCID", "TORCHELASTIC_RUN_ID", "GROUP_RANK", "NODE_RANK", "LSB_JOBID", "KUBERNETES_PORT")
+"""Environment variables by which Lightning knows that somebody else starts the processes of other nodes."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,21 @@ class Layout:
     def processes(self) -> int:
         """Processes that train together, over all nodes."""
         return self.devices_here * self.nodes
+
+    def check_launcher(self, launch: str | None = None) -> None:
+        """Refuse several nodes that nobody brings together: the first would wait for the others without an end.
+
+        Args:
+            launch: command that starts the processes of a stage.
+
+        Raises:
+            UserError: there are several, and no launcher.
+        """
+        if self.nodes > 1 and launch is None and not any(name in os.environ for name in _LAUNCHERS):
+            raise UserError(
+                f"trainer.num_nodes: {self.nodes} machines need somebody who starts the processes on each: --launch "
+                "srun or torchrun, or --submit slurm; alone on this machine give 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import pickle
 import signal
 import tempfile
-import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import torch
 import yaml
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from gkd_lightning.chain.callbacks import (
@@ -35,8 +36,10 @@ from gkd_lightning.chain.callbacks import (
     resume_checkpoint,
 )
 from gkd_lightning.chain.callbacks.saved_config import SavedConfig
+from gkd_lightning.chain.lock import locked
 from gkd_lightning.chain.logger import RunLogger, finish_wandb
 from gkd_lightning.chain.provenance import git_commit, input_files, versions
+from gkd_lightning.chain.quiet import quiet
 from gkd_lightning.chain.resume import checkpoint_problem
 from gkd_lightning.chain.stage import Layout, Stage
 from gkd_lightning.chain.strategy import SyncBatchNorm, check_strategy, strategy
@@ -175,7 +178,9 @@ class StageCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add what every run has: keyed steps, costs, progress, metrics on disk, resumable and atomic files."""
         given = self.config_init["trainer"]
-        given["strategy"] = strategy(given["strategy"], Layout.read({"trainer": given.as_dict()}).processes)
+        layout = Layout.read({"trainer": given.as_dict()})
+        layout.check_launcher()
+        given["strategy"] = strategy(given["strategy"], layout.processes)
         directory = given["default_root_dir"]
         if str(given.get("precision")) in ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16"):
             raise UserError(f"trainer.precision: {given['precision']}: losses and statistics need fp32, use bf16-mixed")
@@ -243,7 +248,12 @@ class StageCLI(LightningCLI):
         checkpoint = self.config["ckpt_path"]
         if checkpoint is not None and not Path(checkpoint).is_file():
             raise UserError(f"ckpt_path: {checkpoint}: no such checkpoint")
-        method = getattr(self.trainer, self.verb)
+        method, folder = getattr(self.trainer, self.verb), Path(self.trainer.default_root_dir)
+        alone = locked(folder) if self.verb == "fit" and rank_zero_only.rank == 0 else nullcontext()
+        with alone:
+            self._run(method, checkpoint)
+
+    def _run(self, method: Callable[..., Any], checkpoint: str | None) -> None:
         try:
             options = {} if self.verb == "fit" else {"verbose": False}
             method(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True, **options)
@@ -263,14 +273,6 @@ class StageCLI(LightningCLI):
             raise UserError(f"ckpt_path: {checkpoint}: {problem}") from error
         finally:
             finish_wandb(self.trainer.loggers)
-
-
-def quiet() -> None:
-    """Keep the libraries' advice off the terminal: one line there means that something is wrong."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(lightning|torch|timm|transformers|albumentations|jsonargparse)(\..*)?")
-    warnings.filterwarnings("ignore", message=r".*LeafSpec.*|.*`isinstance\(treespec.*")
 
 
 def _config_files(args: list[str]) -> tuple[list[str], list[str]]:

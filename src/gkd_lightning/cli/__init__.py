@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gkd_lightning import __version__
+from gkd_lightning.cli.terminal import steady_terminal
 from gkd_lightning.errors import UserError
 
 VERBS = {
@@ -66,11 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where users keep their own classes; installed packages come first
     try:
-        with _for_children(traceback):
+        with steady_terminal(), _for_children(traceback):
             return _dispatch(arguments)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains while it ends
-        return 0
     except KeyboardInterrupt as interrupt:
         return _say(f"interrupted, resume with: {_resume_command(arguments, str(interrupt))}", 130)
     except Exception as error:

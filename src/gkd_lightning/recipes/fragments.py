@@ -95,7 +95,7 @@ def get_value(config: Mapping[str, Any], key: str, default: Any = None) -> Any:
 def arguments(config: Mapping[str, Any], section: str) -> Config:
     """What a section holds: its `init_args` where it names a class. Empty for one that is missing or no mapping."""
     found = config.get(section)
-    if isinstance(found, Mapping) and "class_path" in found:
+    if isinstance(found, Mapping) and ("class_path" in found or "init_args" in found):
         found = found.get("init_args")
     return found if isinstance(found, dict) else {}
 
