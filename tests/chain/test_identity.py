@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,33 @@ def test_an_acting_callback_counts_alone() -> None:
     stopping = {"class_path": "lightning.pytorch.callbacks.EarlyStopping", "init_args": {"monitor": "a"}}
     alone = stage_hash(changed(CONFIG, {"trainer.callbacks": [stopping]}))
     assert alone == stage_hash(changed(CONFIG, {"trainer.callbacks": [*MEASURES, stopping]}))
+
+
+def test_a_word_is_no_file_and_a_folder_of_an_artefact_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = {"data": {"classes": ["car", "road"]}, "model": {"weights": "made"}}
+    before = stage_hash(config)
+    (tmp_path / "car").touch()
+    assert stage_hash(config) == before
+    (tmp_path / "made").mkdir()
+    folder = {"model": {"weights": str(tmp_path / "made")}}
+    (tmp_path / "made/student.safetensors").write_bytes(b"one")
+    one = stage_hash(folder)
+    (tmp_path / "made/student.safetensors").write_bytes(b"another")
+    assert stage_hash(folder) != one
+
+
+def test_the_record_beside_weights_counts_but_not_how_it_was_made(tmp_path: Path) -> None:
+    weights, record = tmp_path / "w.safetensors", tmp_path / "w.json"
+    weights.write_bytes(b"one")
+    config = {"model": {"weights": str(weights)}}
+
+    def hashed(**content: object) -> str:
+        record.write_text(json.dumps(content))
+        return stage_hash(config)
+
+    first = hashed(blocks=[1, 2], provenance={"seed": 0})
+    assert hashed(blocks=[1, 2], provenance={"seed": 1}, versions={"torch": "3"}) == first
+    assert hashed(blocks=[1, 3], provenance={"seed": 0}) != first
+    record.write_text("{")
+    assert stage_hash(config) != first

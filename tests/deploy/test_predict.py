@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 from gkd_lightning.cli import main
+from gkd_lightning.data import MiniCity, Protocol, TargetDataModule
+from gkd_lightning.data.loading import EvaluationView
+from gkd_lightning.segment import load_segmenter, record_protocols
 from tests.chain.artefacts import segmenter
 
 
@@ -35,3 +40,37 @@ def test_a_segmenter_is_all_that_prediction_needs(tmp_path: Path) -> None:
     (images / "bad.png").write_bytes(b"x")
     assert main(["predict", "--ckpt", str(weights), "--images", str(images), "--out", str(tmp_path / "again")]) == 2
     assert len(list((tmp_path / "again/ids").rglob("*.png"))) == 4
+
+
+def test_predictions_are_those_of_the_judge(tmp_path: Path) -> None:
+    """Each domain by its own rule, from the recipe's evaluation to single images."""
+    weights = segmenter(tmp_path / "made") / "segmenter.safetensors"
+    loaded = load_segmenter(weights)
+    domains = {"day": MiniCity("day", 3), "night": MiniCity("night", 3)}
+    rules = {"day": Protocol("fit", (64, 40)), "night": Protocol("exact", (70, 50))}
+    data = TargetDataModule(domains, protocols=rules)
+    for name, dataset in domains.items():
+        (tmp_path / name).mkdir()
+        for index in range(len(dataset)):
+            Image.fromarray(dataset.image(index)).save(tmp_path / name / f"{index}.png")
+    ckpt = ["predict", "--ckpt", str(weights)]
+    record_protocols(weights, {"day": data.protocol_of("day").asdict()})
+    assert main([*ckpt, "--images", str(tmp_path / "day"), "--out", str(tmp_path / "out/day")]) == 0
+    record_protocols(weights, {"night": data.protocol_of("night").asdict()})
+    night = [*ckpt, "--images", str(tmp_path / "night"), "--out", str(tmp_path / "out/night")]
+    assert main(night) == 2
+    assert main([*night, "--domain", "fog"]) == 2
+    assert main([*night, "--domain", "night"]) == 0
+    for name, dataset in domains.items():
+        for index, sample in enumerate(EvaluationView(dataset, data.protocol_of(name))[i] for i in range(len(dataset))):
+            height, width = dataset.label(index).shape
+            with torch.inference_mode():
+                expected = loaded.segmenter.predict(sample["image"][None], (height, width))[0].numpy()
+            assert np.array_equal(np.asarray(Image.open(tmp_path / f"out/{name}/ids/{index}.png")), expected)
+
+
+def test_out_is_not_among_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for out in ("images", "images/deep/out", "images/../images/x"):
+        command = ["predict", "--ckpt", "none", "--images", str(tmp_path / "images"), "--out", str(tmp_path / out)]
+        assert main(command) == 2
+        assert "where the next call would take predictions for images" in capsys.readouterr().err

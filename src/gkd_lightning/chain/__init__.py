@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gkd_lightning.chain.jobs import run_jobs, stage_command
     from gkd_lightning.chain.logger import METRICS_JSONL, RunLogger, read_metrics
     from gkd_lightning.chain.plan import DONE, Plan, PlannedStage, make_plan, with_parents
+    from gkd_lightning.chain.rehearsal import rehearse
     from gkd_lightning.chain.required_data import data_needed, require_data
     from gkd_lightning.chain.slurm import jobs_of, submit
     from gkd_lightning.chain.stage_cli import StageCLI
@@ -46,6 +47,7 @@ __all__ = [
     "make_plan",
     "ranked",
     "read_metrics",
+    "rehearse",
     "require_data",
     "run_jobs",
     "run_stage",

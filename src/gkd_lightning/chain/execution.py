@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gkd_lightning.chain.identity import ARTEFACTS
 from gkd_lightning.chain.lock import HELD, locked
 from gkd_lightning.chain.plan import DONE, STARTED, Plan, PlannedStage
 from gkd_lightning.chain.provenance import git_commit, versions
@@ -27,7 +28,6 @@ from gkd_lightning.recipes import dump_yaml
 
 STAGE_CONFIG = "stage.yaml"
 LOG = "stage.log"
-ARTEFACTS = ("segmenter.safetensors", "student.safetensors")
 
 
 def describe(plan: Plan, again: frozenset[str] = frozenset(), costs: bool = False) -> list[str]:

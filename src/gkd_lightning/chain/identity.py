@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from gkd_lightning.files import asset, canonical_hash, file_sha256
 from gkd_lightning.recipes import Config, arguments, interpolate
 
+ARTEFACTS = ("segmenter.safetensors", "student.safetensors")
+"""What stages hand on."""
 _HOW: Mapping[str, frozenset[str]] = {
     "trainer": frozenset(
         {
@@ -94,10 +97,37 @@ def _with_file_contents(value: Any, key: str = "") -> Any:
         return value
     if value.startswith("asset:"):
         return {"sha256": content_hash(asset(value.removeprefix("asset:") + ".safetensors"))}
-    path = interpolate(value, key)
-    if len(path) < 1024 and "\n" not in path and Path(path).expanduser().is_file():
-        return {"sha256": content_hash(Path(path).expanduser())}
-    return value  # with its variables unreplaced: a moved data folder is still the same data
+    named = named_file(interpolate(value, key))
+    if named is None:
+        return value  # with its variables unreplaced: a moved data folder is still the same data
+    record = named.with_suffix(".json")
+    if named.suffix != ".safetensors" or not record.is_file():
+        return {"sha256": content_hash(named)}
+    return {"sha256": content_hash(named), "record": _described(record)}
+
+
+def named_file(text: str) -> Path | None:
+    """The file that a value of a configuration names; None for any other text, such as a class that is called like one.
+
+    A folder of an artefact names its weights.
+    """
+    if len(text) >= 1024 or "\n" in text or not ("/" in text or Path(text).suffix):
+        return None
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return next((path / name for name in ARTEFACTS if (path / name).is_file()), None)
+    return path if path.is_file() else None
+
+
+def _described(record: Path) -> Any:
+    """What a record says beside how it came to be; its text if it is not one."""
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError:
+        return content_hash(record)
+    if isinstance(found, dict):
+        return {key: value for key, value in found.items() if key not in ("provenance", "versions", "loaded", "judged")}
+    return found
 
 
 def content_hash(path: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gkd_lightning import __version__
+from gkd_lightning.chain.identity import named_file
 from gkd_lightning.files import asset, file_sha256
 
 _LIBRARIES = ("torch", "torchvision", "lightning", "timm", "transformers", "albumentations", "numpy")
@@ -47,7 +48,7 @@ def versions() -> dict[str, str]:
 
 
 def input_files(config: Mapping[str, Any], key: str = "") -> dict[str, str]:
-    """Dotted key -> sha256 of every weights file that a configuration names."""
+    """Dotted key -> sha256 of every file that a configuration names."""
     found: dict[str, str] = {}
     for name, value in config.items():
         dotted = f"{key}.{name}" if key else str(name)
@@ -55,6 +56,6 @@ def input_files(config: Mapping[str, Any], key: str = "") -> dict[str, str]:
             found |= input_files(value, dotted)
         elif isinstance(value, str) and value.startswith("asset:"):
             found[dotted] = file_sha256(asset(value.removeprefix("asset:") + ".safetensors"))
-        elif isinstance(value, str) and value.endswith(".safetensors") and Path(value).expanduser().is_file():
-            found[dotted] = file_sha256(Path(value).expanduser())
+        elif isinstance(value, str) and (named := named_file(value)) is not None:
+            found[dotted] = file_sha256(named)
     return found

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from gkd_lightning.chain.cost import images_of, stage_cost, time_text, training_images
-from gkd_lightning.chain.execution import ARTEFACTS, STAGE_CONFIG, alike
+from gkd_lightning.chain.execution import STAGE_CONFIG, alike
 from gkd_lightning.chain.fitting import FittedBatch, accumulated, largest, out_of_memory
+from gkd_lightning.chain.identity import ARTEFACTS
 from gkd_lightning.chain.plan import Plan, PlannedStage
 from gkd_lightning.chain.stage import ALONE, Stage
 from gkd_lightning.errors import UserError

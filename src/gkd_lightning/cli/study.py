@@ -70,7 +70,16 @@ def execute(
         launch: see `run_stage`.
         seek_data: look for all data sets before the first stage.
     """
-    from gkd_lightning.chain import check_plan, describe, link_stages, require_data, run_stage, run_stages, stages_from
+    from gkd_lightning.chain import (
+        check_plan,
+        describe,
+        link_stages,
+        rehearse,
+        require_data,
+        run_stage,
+        run_stages,
+        stages_from,
+    )
     from gkd_lightning.errors import nearest
     from gkd_lightning.recipes import EVALUATE
 
@@ -90,6 +99,8 @@ def execute(
     again = stages_from(plan, start)
     print(f"{recipe.title}: {len(plan.stages)} stages for {len(plan.runs)} runs, in {plan.out}")
     print("\n".join(describe(plan, again, costs=dry_run)), flush=True)
+    if built := rehearse(plan):
+        print(f"built without values, and their classes compared: {built} different models", flush=True)
     if dry_run:
         return 0
     if seek_data:

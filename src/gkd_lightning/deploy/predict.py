@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from gkd_lightning.data import Image, Protocol, list_images, overlay, read_image
+from gkd_lightning.data import Image, list_images, overlay, read_image
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
 from gkd_lightning.report import colourize
-from gkd_lightning.segment import load_segmenter
+from gkd_lightning.segment import load_segmenter, protocol_for
 
 
-def predict_folder(checkpoint: str, images: str, out: str, device: str = "auto") -> Iterator[Path]:
+def predict_folder(
+    checkpoint: str, images: str, out: str, device: str = "auto", domain: str | None = None
+) -> Iterator[Path]:
     """Write ``ids/NAME.png``, ``colour/NAME.png`` and ``overlay/NAME.png`` for every image below a folder.
 
     Args:
@@ -26,14 +27,17 @@ def predict_folder(checkpoint: str, images: str, out: str, device: str = "auto")
         images: folder; sub-folders are kept. EXIF rotation, grey, alpha and 16 bit are handled.
         out: where the three folders go.
         device: `auto`, `cpu`, `cuda` ...
+        domain: images are resized as this one's were when the segmenter was judged, see `protocol_for`.
 
     Yields:
         The path of each id map when its three files are written.
 
     Raises:
-        UserError: no segmenter, no images, or two images that would share a name; at the end, if images were
-            unreadable (all others are done).
+        UserError: no segmenter, no images, `out` among them, or two images that would share a name; at the end, if
+            images were unreadable (all others are done).
     """
+    if Path(out).resolve().is_relative_to(Path(images).resolve()):
+        raise UserError(f"--out {out}: lies in {images}, where the next call would take predictions for images")
     names = list_images(images)
     if not names:
         raise UserError(f"{images}: no image in this folder")
@@ -47,7 +51,7 @@ def predict_folder(checkpoint: str, images: str, out: str, device: str = "auto")
         segmenter.to(place)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device: {device}: {str(error).splitlines()[0]}") from error
-    protocol = _protocol(record)
+    protocol = protocol_for(record, domain)
     unreadable: list[str] = []
     for name, target in zip(names, targets, strict=True):
         try:
@@ -65,12 +69,6 @@ def predict_folder(checkpoint: str, images: str, out: str, device: str = "auto")
         yield Path(out) / "ids" / target
     if unreadable:
         raise UserError(f"{len(unreadable)} of {len(names)} images left out, first {unreadable[0]}")
-
-
-def _protocol(record: dict[str, Any]) -> Protocol:
-    """How the segmenter's images were resized when it was judged."""
-    known = record.get("protocol", {})
-    return Protocol(resize=known.get("resize", "none"), size=known.get("size"))
 
 
 def _write_png(path: Path, picture: Image | NDArray[np.uint8]) -> None:

@@ -1,6 +1,13 @@
 """Stage 2: pyramid, heads behind one interface, sliding window, and the module that trains them."""
 
-from gkd_lightning.segment.artefact import SEGMENTER_WEIGHTS, LoadedSegmenter, load_segmenter, save_segmenter
+from gkd_lightning.segment.artefact import (
+    SEGMENTER_WEIGHTS,
+    LoadedSegmenter,
+    load_segmenter,
+    protocol_for,
+    record_protocols,
+    save_segmenter,
+)
 from gkd_lightning.segment.head import Mask2FormerHead
 from gkd_lightning.segment.linear_head import LinearHead
 from gkd_lightning.segment.mask2former import Mask2FormerConfig
@@ -24,6 +31,8 @@ __all__ = [
     "TaskLearning",
     "TaskLosses",
     "load_segmenter",
+    "protocol_for",
+    "record_protocols",
     "save_segmenter",
     "semantic_scores",
     "unfrozen",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from gkd_lightning.evaluate import PER_IMAGE, Cost, PerImage, Results, RunResult
 from gkd_lightning.files import atomic_write, canonical_hash
 from gkd_lightning.recipes import Config, dump_yaml
 from gkd_lightning.report import Gallery, merge_galleries, write_report
+from gkd_lightning.segment import record_protocols
 
 SAMPLES_PER_DOMAIN = 2
 POINTS_PER_CURVE = 200
@@ -51,7 +53,7 @@ def report_plan(plan: Plan, again: bool = False) -> Path:
     parts, galleries, counts = [], [], []
     for run in plan.runs:
         directory = _judge(plan, run, again)
-        parts.append(Results.load(directory / "results.json"))
+        parts.append(_as_named_now(Results.load(directory / "results.json"), run))
         counts.append(load_beside(directory / "results.json") or PerImage())  # older evaluations have none
         if run.seed == plan.runs[0].seed:
             galleries.append(Gallery.load(directory / "gallery.npz"))
@@ -67,6 +69,12 @@ def report_plan(plan: Plan, again: bool = False) -> Path:
     report = write_report(results, plan.out, gallery, merge_per_image(counts))
     print(f"report: {report}", flush=True)
     return report
+
+
+def _as_named_now(found: Results, run: PlannedRun) -> Results:
+    """What was judged before may have got another title or role since."""
+    runs = [replace(each, title=run.method.title, role=run.method.role) for each in found.runs]
+    return replace(found, runs=runs)
 
 
 def _judge(plan: Plan, run: PlannedRun, again: bool) -> Path:
@@ -95,6 +103,8 @@ def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None
     stage = StageCLI(["--config", str(path)], verb="test")
     stage.run()
     module, data = stage.model, stage.datamodule
+    with contextlib.suppress(OSError):  # of a store that cannot be written; predictions then ask for the domain
+        record_protocols(artefact, {name: data.protocol_of(name).asdict() for name in data.domain_names})
     result = RunResult(
         method=run.method.id,
         title=run.method.title,
