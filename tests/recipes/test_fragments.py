@@ -53,6 +53,20 @@ def test_fragments_come_from_the_recipes_folder_first(tmp_path: Path) -> None:
     assert mounted["model"]["init_args"]["teacher"] == {"trainer": {"max_steps": 1000.0}}
 
 
+def test_the_working_folder_is_for_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that happens to lie there does not take the place of one beside the recipe, or of a shipped one."""
+    here, recipe = tmp_path / "here", tmp_path / "recipe"
+    for folder, steps in ((here, 1), (recipe, 2)):
+        (folder / "trainer").mkdir(parents=True)
+        (folder / "own.yaml").write_text(f"trainer: {{max_steps: {steps}}}\n")
+    (here / "trainer/cpu.yaml").write_text("trainer: {accelerator: mine}\n")
+    monkeypatch.chdir(here)
+    assert compose(["own.yaml"], beside=recipe)["trainer"]["max_steps"] == 2
+    assert compose(["own.yaml"])["trainer"]["max_steps"] == 1
+    assert compose(["trainer/cpu.yaml"], beside=recipe)["trainer"]["accelerator"] == "cpu"
+    assert compose(["trainer/cpu.yaml"])["trainer"]["accelerator"] == "mine"
+
+
 def test_a_missing_fragment_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"teacher/dinovv2_l\.yaml.*did you mean 'teacher/dinov2_l\.yaml'"):
         compose(["teacher/dinovv2_l.yaml"])

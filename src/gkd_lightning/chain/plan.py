@@ -191,7 +191,7 @@ def make_plan(
             raise UserError(f"{recipe.path}: no method '{name}'{nearest(name, known)} (methods: {', '.join(known)})")
     wanted = [method for method in recipe.methods if methods is None or method.id in methods]
     store = store or out / "stages"
-    swaps = _swaps(dict(settings), recipe)
+    swaps = _swaps(_in_working_folder(settings), recipe)
     overrides = [*recipe.overrides.items(), *(item for item in settings if not item[0].endswith(FRAGMENT))]
     for key, _ in overrides:
         split_scope(key, recipe.stage_names)
@@ -224,6 +224,14 @@ def _swaps(settings: Mapping[str, Any], recipe: Recipe, where: str = "--set ") -
         for key, value in settings.items()
         if key.endswith(FRAGMENT)
     ]
+
+
+def _in_working_folder(settings: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Settings of the command line, whose fragments lie in the working folder before they lie among the shipped."""
+    return {
+        key: str(Path(value).resolve()) if key.endswith(FRAGMENT) and Path(str(value)).is_file() else value
+        for key, value in settings
+    }
 
 
 def _plan_stage(

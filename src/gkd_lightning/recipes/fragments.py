@@ -108,13 +108,17 @@ def mount(config: Config, key: str, fragment: Mapping[str, Any]) -> None:
 
 
 def find_fragment(name: str, beside: Path | None = None) -> Path:
-    """A fragment's file: as given, beside the recipe, or below the shipped ``configs/``.
+    """A fragment's file, or the one of that name below the shipped ``configs/``.
+
+    Args:
+        name: as a recipe or the command line has it.
+        beside: folder of the recipe that names it; None for the command line, which means the working folder.
 
     Raises:
         UserError: if it is nowhere; the message names the nearest shipped fragment.
     """
     configs = shipped_root() / "configs"
-    candidates = [Path(name).expanduser(), *([beside / name] if beside else []), configs / name]
+    candidates = [(beside or Path()) / Path(name).expanduser(), configs / name]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
