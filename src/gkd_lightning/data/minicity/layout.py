@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gkd_lightning.data.minicity import cars, objects, plants
-from gkd_lightning.data.minicity.canvas import SIZE
+from gkd_lightning.data.minicity import cars, objects
 from gkd_lightning.data.minicity.draws import Draws
 from gkd_lightning.data.minicity.facades import wall
 from gkd_lightning.data.minicity.parts import PART
-from gkd_lightning.data.minicity.scene import CAST_SHADOW, Layout, Scene, View
+from gkd_lightning.data.minicity.scene import CAST_SHADOW, SIZE, Layout, Scene, View
 
 _END = 80
 """Scale at which a street ends: five pixels below the horizon."""
@@ -154,11 +153,11 @@ def _side(scene: Scene, road: _Street, side: int) -> None:
             width = draws.between(700, 1100)
             objects.house(scene, walk + setback if side > 0 else walk - setback - width, width, distance)
         else:
-            plants.tree(scene, walk + side * draws.between(200, 500), scene.view.scale(distance))
+            objects.tree(scene, walk + side * draws.between(200, 500), scene.view.scale(distance))
     if draws.chance(45):
         start, thick = draws.between(420, 900), draws.between(70, 120)
         aside = walk + side * 30 - (thick if side < 0 else 0)
-        plants.hedge(scene, aside, thick, start, draws.between(500, 1500), draws.between(70, 130))
+        objects.hedge(scene, aside, thick, start, draws.between(500, 1500), draws.between(70, 130))
 
 
 def _wall_shadow(scene: Scene, walk: int, side: int) -> None:
@@ -206,7 +205,7 @@ def _populate(scene: Scene, road: _Street, traits: Traits) -> None:
         x = walk - side * draws.between(40, 90) if closed else walk + side * draws.between(40, 420)
         scale = 16 * draws.between(10, 30)
         if visible(x, scale, -8):
-            grow = plants.bush if not closed and draws.chance(40) else plants.tree
+            grow = objects.bush if not closed and draws.chance(40) else objects.tree
             queue.append((scale, lambda at=(x, scale), put=grow: put(scene, *at)))  # type: ignore[misc]
     for _ in range(draws.between(*traits.poles)):
         for _ in range(5):

@@ -7,7 +7,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from gkd_lightning.data.minicity.canvas import SIZE
 from gkd_lightning.data.minicity.draws import Draws
 from gkd_lightning.data.minicity.parts import (
     FACING_OF,
@@ -23,7 +22,7 @@ from gkd_lightning.data.minicity.parts import (
     Facing,
     Material,
 )
-from gkd_lightning.data.minicity.scene import CAST_SHADOW, CONTACT_SHADOW, Layout
+from gkd_lightning.data.minicity.scene import CAST_SHADOW, CONTACT_SHADOW, SIZE, Layout
 from gkd_lightning.data.minicity.styles import PARAMETERS, Style
 from gkd_lightning.data.minicity.textures import TEXELS, bank
 
