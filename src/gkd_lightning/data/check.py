@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from gkd_lightning.data.augment.segment import class_counts
-from gkd_lightning.data.benchmarks.published import LabelledFiles, PublishedSegmentation
+from gkd_lightning.data.benchmarks.published import PublishedSegmentation
+from gkd_lightning.data.benchmarks.tiles import Tiles
+from gkd_lightning.data.folder import FolderSegmentation
 from gkd_lightning.data.labels import same_frame
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
@@ -124,7 +126,7 @@ def check_dataset(dataset: ImageDataset) -> tuple[DataCheck, ImageDataset]:
     result.expected = getattr(dataset, "expected", 0)
     if isinstance(dataset, PublishedSegmentation):
         dataset = dataset.files
-    if isinstance(dataset, LabelledFiles):
+    if isinstance(dataset, FolderSegmentation | Tiles):
         result.without_label = dataset.pairs.without_label
         result.without_image = dataset.pairs.without_image
         dataset = dataset.labelled_only()

@@ -7,11 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gkd_lightning.data.images import list_images, read_image, read_list
-from gkd_lightning.data.labels import LabelMapping, label_space, read_stored_label
+from gkd_lightning.data.labels import LabelMapping, StoredLabel, label_space, read_stored_label
 from gkd_lightning.data.types import Image, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
@@ -164,7 +161,7 @@ class FolderSegmentation:
     def _stored_image(self, path: Path) -> Image:
         return read_image(path)
 
-    def _stored_label(self, path: Path) -> NDArray[np.integer]:
+    def _stored_label(self, path: Path) -> StoredLabel:
         return read_stored_label(path)
 
     def name(self, index: int) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.benchmarks.published import default_folder
+from gkd_lightning.data.benchmarks.published import Card, default_folder
 from gkd_lightning.data.proxy import ProxyImages
 from gkd_lightning.errors import UserError
 

@@ -7,21 +7,48 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.folder import FolderSegmentation, Pairs
+from gkd_lightning.data.benchmarks.tiles import Tiles
+from gkd_lightning.data.folder import FolderSegmentation
 from gkd_lightning.data.images import list_images, read_image
-from gkd_lightning.data.labels import read_stored_label
-from gkd_lightning.data.types import Image, Label, LabelSpace, SegmentationDataset
+from gkd_lightning.data.labels import StoredLabel, read_stored_label
+from gkd_lightning.data.types import CITYSCAPES_19, Image, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
-StoredLabel = NDArray[np.integer]
 FAST_SUFFIXES = (".bmp", ".jpg")
 """Of re-encoded images: without loss, and smaller with some."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Facts about a published data set, from its authors' pages.
+
+    Attributes:
+        name: short name, as in ``gkd data fake NAME``; also the default folder below ``$GKD_DATA``.
+        title: the authors' own name.
+        homepage: where to register and download.
+        licence: terms of use in a few words; the homepage has the binding text.
+        counts: labelled images of each split as published.
+        size: width and height of most images.
+        official_size: (width, height) within which the official evaluation fits images before they are segmented; None
+            where it has no rule.
+        tree: the folders and files that are read, as text.
+        other_folders: further names below ``$GKD_DATA`` under which people keep it (those of the official
+            repository's configurations).
+        notes: what to know, one sentence each.
+    """
+
+    name: str
+    title: str
+    homepage: str
+    licence: str
+    counts: Mapping[str, int]
+    size: tuple[int, int]
+    tree: str
+    official_size: tuple[int, int] | None = None
+    other_folders: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,28 +117,6 @@ class LaidOut(FolderSegmentation):
         return self.layout.read_label(path)
 
 
-@runtime_checkable
-class LabelledFiles(SegmentationDataset, Protocol):
-    """Files on disk, paired."""
-
-    @property
-    def pairs(self) -> Pairs:
-        """What is paired and what is not."""
-        ...
-
-    def labelled_only(self) -> SegmentationDataset:
-        """The same without images that have no label."""
-        ...
-
-    def image_path(self, index: int) -> Path:
-        """The image's file."""
-        ...
-
-    def label_path(self, index: int) -> Path:
-        """The label's file."""
-        ...
-
-
 class PublishedSegmentation:
     """Base of the published data sets. Nothing is looked at before the first use.
 
@@ -125,7 +130,7 @@ class PublishedSegmentation:
     """
 
     card: ClassVar[Card]
-    label_space: LabelSpace
+    label_space: LabelSpace = CITYSCAPES_19
     id_map: str = "cityscapes-19"
     """Name of the mapping from stored to train ids, for the record of an evaluation."""
     reduced: bool = False
@@ -152,7 +157,7 @@ class PublishedSegmentation:
         raise NotImplementedError
 
     @cached_property
-    def files(self) -> LabelledFiles:
+    def files(self) -> LaidOut | Tiles:
         """The first layout of which the root holds at least one labelled image.
 
         Raises:

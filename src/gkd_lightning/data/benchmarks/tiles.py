@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
-from gkd_lightning.data.benchmarks.published import StoredLabel
 from gkd_lightning.data.benchmarks.tiff import tiff_shape, tiff_window
 from gkd_lightning.data.folder import Pairs
+from gkd_lightning.data.labels import StoredLabel
 from gkd_lightning.data.types import Image, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
@@ -30,8 +29,7 @@ def tile_boxes(width: int, height: int, size: int = 512) -> list[Box]:
     return [(x, y, min(x + size, width), min(y + size, height)) for y in tops for x in lefts]
 
 
-@dataclass(frozen=True)
-class Area:
+class Area(NamedTuple):
     """One large image: its name, such as ``2_10``, its file and that of its label (colours in three bands)."""
 
     name: str

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gkd_lightning.data.benchmarks import acdc, cityscapes_ids, mapillary, synthia
+from gkd_lightning.data.benchmarks.driving import ACDC, CONDITIONS, SYNTHIA_TRAIN_IDS, TRAIN_IDS
+from gkd_lightning.data.benchmarks.mapillary import class_map
 from gkd_lightning.data.fakes.mapillary_names import VISTAS_1_2, VISTAS_2_0
 from gkd_lightning.data.fakes.scenes import Scene, Streets
 from gkd_lightning.data.fakes.writing import save, save_16_bit_rgb, stored
@@ -17,12 +18,12 @@ from gkd_lightning.data.types import CITYSCAPES_19, Label
 Size = tuple[int, int]
 
 _PALETTE = np.zeros((256, 3), dtype=np.uint8)
-for _label_id, _train_id in cityscapes_ids.TRAIN_IDS.items():
+for _label_id, _train_id in TRAIN_IDS.items():
     _PALETTE[_label_id] = CITYSCAPES_19.palette[_train_id]
 
 
 def _label_ids(label: Label) -> Label:
-    return stored(label, cityscapes_ids.TRAIN_IDS, void=0)
+    return stored(label, TRAIN_IDS, void=0)
 
 
 def _coloured(label: Label) -> Label:
@@ -68,8 +69,8 @@ def bdd100k(root: Path, images: int, size: Size) -> None:
 
 def acdc_conditions(root: Path, images: int, size: Size) -> None:
     """Four conditions, each with its own sequence folders."""
-    for condition in acdc.CONDITIONS:
-        for split in acdc.ACDC.card.counts:
+    for condition in CONDITIONS:
+        for split in ACDC.card.counts:
             streets = Streets(condition, seed=16 + (split == "val"), size=size)
             for number in range(images):
                 sequence = f"GOPR{474 + number % 2:04d}"
@@ -97,7 +98,7 @@ def synthia_rand(root: Path, images: int, size: Size) -> None:
     for number in range(images):
         scene = streets.draw()
         truth = np.zeros((*scene.label.shape, 3), dtype=np.uint16)
-        truth[..., 0] = stored(scene.label, synthia.TRAIN_IDS, void=0)
+        truth[..., 0] = stored(scene.label, SYNTHIA_TRAIN_IDS, void=0)
         truth[..., 1] = (scene.label == 13) * (number + 1)
         save(root / f"RGB/{number:07d}.png", scene.image)
         save_16_bit_rgb(root / f"GT/LABELS/{number:07d}.png", truth)
@@ -124,7 +125,7 @@ def vistas(root: Path, images: int, size: Size) -> None:
 
 def _save_vistas_label(path: Path, scene: Scene, names: tuple[str, ...]) -> None:
     ids: dict[int, int] = {}
-    for class_id, train_id in mapillary.class_map(names).items():
+    for class_id, train_id in class_map(names).items():
         if train_id != 255 and train_id not in ids.values():
             ids[class_id] = train_id
     palette = np.zeros((256, 3), dtype=np.uint8)

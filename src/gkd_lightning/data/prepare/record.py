@@ -20,13 +20,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished file.
-
-    Attributes:
-        bytes: its size.
-        sha256: of its bytes.
-        source: the file that it was made of, relative to the source folder.
-    """
+    """A finished file: its size, the hash of its bytes, and the file it was made of, relative to the source folder."""
 
     bytes: int
     sha256: str
