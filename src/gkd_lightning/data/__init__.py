@@ -9,11 +9,10 @@ from gkd_lightning.lazily import on_demand
 
 if TYPE_CHECKING:
     from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
-    from gkd_lightning.data.camvid import CamVid
     from gkd_lightning.data.check import DataCheck, check_dataset
     from gkd_lightning.data.contact_sheets import contact_sheet, overlay, text_font
     from gkd_lightning.data.corruptions import Corrupted
-    from gkd_lightning.data.folder import FolderSegmentation
+    from gkd_lightning.data.folder import CamVid, FolderSegmentation
     from gkd_lightning.data.images import list_images, read_image
     from gkd_lightning.data.joined import Joined, JoinedImages
     from gkd_lightning.data.keys import keyed_generators, sample_key

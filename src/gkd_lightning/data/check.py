@@ -94,18 +94,11 @@ class DataCheck:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
-        return {
-            "images": self.images,
-            "sizes": self.sizes,
-            "problems": self.problems,
-            "notes": self.notes,
-            "unreadable": self.unreadable,
-            "odd_sized": self.odd_sized,
-            "stretched": self.stretched,
-            "without_label": self.without_label,
-            "without_image": self.without_image,
-            "without_truth": self.without_truth,
-            "ignored_share": self.ignored_share,
+        plain = (
+            "images", "sizes", "problems", "notes", "unreadable", "odd_sized", "stretched", "without_label",
+            "without_image", "without_truth", "ignored_share",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in plain} | {
             "classes": [
                 {"id": train_id, "name": name, "share": share, "pixels": self.pixels[train_id], "images": images}
                 for train_id, name, share, images in self.class_rows()

@@ -1,11 +1,12 @@
-"""Anybody's labelled data: a folder of images, a folder of labels, class names."""
+"""Anybody's labelled data: a folder of images, a folder of labels, class names; and CamVid, which is such a pair."""
 
 from __future__ import annotations
 
+import os
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from gkd_lightning.data.images import list_images, read_image, read_list
 from gkd_lightning.data.labels import LabelMapping, StoredLabel, label_space, read_stored_label
@@ -167,3 +168,27 @@ class FolderSegmentation:
     def name(self, index: int) -> str:
         """Path of the image below its folder, without the suffix."""
         return self._stem(self._samples[index][0])
+
+
+class CamVid(FolderSegmentation):
+    """CamVid: `ROOT/images/SPLIT/NAME.jpg` and `ROOT/labels/SPLIT/NAME.png`, ids 0 to 10, 11 = void = ignored.
+
+    Args:
+        root: the data set's folder; default `$GKD_DATA/camvid`.
+        split: 367 images to train, 101 to validate, 233 to test.
+
+    Raises:
+        UserError: neither `root` nor GKD_DATA is given; otherwise as `FolderSegmentation`.
+    """
+
+    def __init__(self, root: str | None = None, split: Literal["train", "val", "test"] = "train") -> None:
+        if root is None and not os.environ.get("GKD_DATA"):
+            raise UserError("GKD_DATA is not set: export it as the folder that holds the data sets, or give root")
+        base = Path(os.environ["GKD_DATA"], "camvid") if root is None else Path(root)
+        super().__init__(
+            images=str(base / "images" / split),
+            labels=str(base / "labels" / split),
+            classes="camvid-11",
+            image_suffix=".jpg",
+            ignore=11,
+        )

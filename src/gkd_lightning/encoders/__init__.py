@@ -13,9 +13,16 @@ from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, Transform
 from gkd_lightning.encoders.files import STUDENT_WEIGHTS, one_line, read_safetensors, weights_path
 from gkd_lightning.encoders.frozen import Frozen, PartlyFrozen
 from gkd_lightning.encoders.low_rank import LowRank, add_low_rank, merged
-from gkd_lightning.encoders.preparation import adamw, hold_in_bf16, prepare_encoders, release
+from gkd_lightning.encoders.preparation import (
+    adamw,
+    checkpoint_activations,
+    compile_blocks,
+    compiles,
+    hold_in_bf16,
+    prepare_encoders,
+    release,
+)
 from gkd_lightning.encoders.reach import unreached
-from gkd_lightning.encoders.switches import checkpoint_activations, compile_blocks, compiles
 from gkd_lightning.encoders.types import EncoderSpec, Tokens
 
 __all__ = [

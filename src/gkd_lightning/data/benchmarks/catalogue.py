@@ -27,14 +27,8 @@ CATALOGUE: dict[str, tuple[Card, Parts]] = {
         Mapillary.card,
         lambda root: {"train": Mapillary(root, "train", half=False), "val": Mapillary(root, "val")},
     ),
-    "acdc": (
-        ACDC.card,
-        lambda root: {f"{c}-{s}": ACDC(root, s, c) for c in CONDITIONS for s in ("train", "val")},
-    ),
-    "potsdam": (
-        Potsdam.card,
-        lambda root: {f"{b}-{s}": Potsdam(root, s, b) for b in BANDS for s in ("train", "val")},
-    ),
+    "acdc": (ACDC.card, lambda root: {f"{c}-{s}": ACDC(root, s, c) for c in CONDITIONS for s in ("train", "val")}),
+    "potsdam": (Potsdam.card, lambda root: {f"{b}-{s}": Potsdam(root, s, b) for b in BANDS for s in ("train", "val")}),
     "vaihingen": (Vaihingen.card, lambda root: {s: Vaihingen(root, s) for s in ("train", "val")}),
     "rescuenet": (RescueNet.card, lambda root: {s: RescueNet(root, s) for s in ("train", "val", "test")}),
 }

@@ -92,10 +92,7 @@ Potsdam_rescue/
     id_map = "rescue-5"
 
     def __init__(
-        self,
-        root: str | None = None,
-        split: Literal["train", "val"] = "train",
-        bands: Literal["RGB", "IRRG"] = "RGB",
+        self, root: str | None = None, split: Literal["train", "val"] = "train", bands: Literal["RGB", "IRRG"] = "RGB"
     ) -> None:
         super().__init__(root, split)
         self.bands = bands
