@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Self
 
 from gkd_lightning.data.images import list_images, read_image, read_list
 from gkd_lightning.data.labels import LabelMapping, StoredLabel, label_space, read_stored_label
-from gkd_lightning.data.types import Image, Label, LabelSpace
+from gkd_lightning.data.types import Image, Label
 from gkd_lightning.errors import UserError
 
 
@@ -59,15 +59,10 @@ class FolderSegmentation:
         skip_unlabelled: bool = False,
     ) -> None:
         self.images, self.labels = Path(images), Path(labels)
-        self._space = label_space(classes, palette)
-        self._mapping = LabelMapping(self._space, class_map, ignore)
+        self.label_space = label_space(classes, palette)
+        self._mapping = LabelMapping(self.label_space, class_map, ignore)
         self.image_suffix, self.label_suffix = image_suffix, label_suffix
         self.list_file, self.skip_unlabelled = list_file, skip_unlabelled
-
-    @property
-    def label_space(self) -> LabelSpace:
-        """Names and colours of the classes."""
-        return self._space
 
     @cached_property
     def pairs(self) -> Pairs:

@@ -103,21 +103,11 @@ class SourceDataModule(TrainingModule):
         self._distill = DistillTransform(distill_augmentation, image_size)
         self._segment = SegmentTransform(segment_augmentation, image_size)
         require_same_classes({"dataset": dataset, **self.val})
-
-    @property
-    def label_space(self) -> LabelSpace:
-        """Of the source, which all other domains share."""
-        return self.dataset.label_space
-
-    @property
-    def domain_names(self) -> list[str]:
-        """Validation domains in the order of `dataloader_idx`."""
-        return list(self.val)
-
-    @property
-    def seen(self) -> list[str]:
+        self.label_space = dataset.label_space
+        self.domain_names = list(self.val)
+        """In the order of `dataloader_idx`."""
+        self.seen = list(self.val)
         """Validation domains count as in-domain: all of them may steer training."""
-        return list(self.val)
 
     def setup(self, stage: str) -> None:
         """Find missing folders, images without a label and a batch that cannot be shared."""
@@ -177,21 +167,14 @@ class TargetDataModule(EvaluationModule):
             if unknown:
                 raise UserError(f"{key}: {unknown[0]!r} is none of the domains {', '.join(domains)}")
         require_same_classes(domains)
+        self.label_space = next(iter(domains.values())).label_space
+        self.domain_names = list(domains)
+        """In the order of `dataloader_idx`."""
         self.preset = protocol if isinstance(protocol, str) else None
         self._protocols = {
             name: preset_protocol(self.preset, name, dataset) if self.preset else self.protocol
             for name, dataset in domains.items()
         } | (protocols or {})
-
-    @property
-    def label_space(self) -> LabelSpace:
-        """Of all domains."""
-        return next(iter(self.domains.values())).label_space
-
-    @property
-    def domain_names(self) -> list[str]:
-        """In the order of `dataloader_idx`."""
-        return list(self.domains)
 
     def protocol_of(self, domain: str) -> Protocol:
         """The domain's own rule."""

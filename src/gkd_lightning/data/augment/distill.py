@@ -26,7 +26,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from gkd_lightning.data.augment.crops import crop_of_file, draw_crop, resized_crop
 from gkd_lightning.data.augment.device import augment_batch, supported
-from gkd_lightning.data.augment.limits import require_shares, require_size
+from gkd_lightning.data.augment.limits import require
 from gkd_lightning.data.keys import keyed_generators
 from gkd_lightning.data.types import Image
 from gkd_lightning.errors import UserError
@@ -75,8 +75,7 @@ class DistillTransform:
     """
 
     def __init__(self, config: DistillAugmentation, size: int) -> None:
-        require_shares("augmentation", config, "flip", "erasing")
-        require_size(size)
+        require("augmentation", config, size, "flip", "erasing")
         self.config, self.size = config, size
         self._resample = str_to_pil_interp(config.interpolation)
         self._rand_augment = _rand_augment(config, size) if config.rand_augment else None

@@ -137,17 +137,9 @@ acdc/
         if condition not in CONDITIONS:
             raise UserError(f"ACDC: no condition {condition!r}; give one of {', '.join(CONDITIONS)}")
         super().__init__(root, split)
-        self.condition = condition
-
-    @property
-    def expected(self) -> int:
-        """Published number of labelled images."""
-        return 106 if (self.condition, self.split) == ("night", "val") else super().expected
-
-    @property
-    def split_title(self) -> str:
-        """Condition and split."""
-        return f"{self.condition} {self.split}"
+        self.condition, self.split_title = condition, f"{condition} {split}"
+        if (condition, split) == ("night", "val"):
+            self.expected = 106
 
     def layouts(self) -> Sequence[Layout]:
         """Label ids, else train ids; both are published."""

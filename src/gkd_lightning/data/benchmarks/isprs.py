@@ -94,12 +94,7 @@ class _ISPRS(PublishedSegmentation):
         super().__init__(root, split)
         self.bands, self.classes, self._prepared = bands, classes, prepared
         self.label_space = _SPACES[classes]
-        self.id_map = classes
-
-    @property
-    def split_title(self) -> str:
-        """Bands and split."""
-        return f"{self.bands} {self.split}"
+        self.id_map, self.split_title = classes, f"{bands} {split}"
 
     def layouts(self) -> Sequence[Layout]:
         """Tiles as mmsegmentation's converter writes them: ids 1 to 6, 0 without truth."""

@@ -73,13 +73,8 @@ mapillary/
         if version not in ("v1.2", "v2.0"):
             raise UserError(f"Mapillary Vistas: no version {version!r}; give v1.2 or v2.0")
         super().__init__(root, split)
-        self.version, self.half = version, half
-        self.reduced = half
-
-    @property
-    def split_title(self) -> str:
-        """Split, label version, and whether images are halved."""
-        return f"{self.split} {self.version}{', half size' if self.half else ''}"
+        self.version, self.half, self.reduced = version, half, half
+        self.split_title = f"{split} {version}{', half size' if half else ''}"
 
     def layouts(self) -> Sequence[Layout]:
         """As published (two packings), then the official repository's prepared files."""

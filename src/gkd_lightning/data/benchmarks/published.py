@@ -140,17 +140,10 @@ class PublishedSegmentation:
         if split not in self.card.counts:
             raise UserError(f"{self.card.title}: no split {split!r}; give one of {', '.join(self.card.counts)}")
         self.root = Path(root) if root is not None else default_folder(self.card)
-        self.split = split
-
-    @property
-    def expected(self) -> int:
-        """Published number of labelled images of this split."""
-        return self.card.counts[self.split]
-
-    @property
-    def split_title(self) -> str:
-        """The split in words, for the record of an evaluation."""
-        return self.split
+        self.split = self.split_title = split
+        """`split_title`: what is evaluated, in words, for the record."""
+        self.expected = self.card.counts[split]
+        """Published number of labelled images."""
 
     def layouts(self) -> Sequence[Layout]:
         """Where this split's files may lie, the preferred layout first."""

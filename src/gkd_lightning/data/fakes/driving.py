@@ -1,18 +1,18 @@
-"""Imitations of the driving data sets: the exact folders, names and encodings, a few invented streets."""
+"""Imitations of ImageNet and the driving data sets: the exact folders, names and encodings, a few invented streets."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image as Pillow
 
 from gkd_lightning.data.benchmarks.driving import ACDC, CONDITIONS, SYNTHIA_TRAIN_IDS, TRAIN_IDS
 from gkd_lightning.data.benchmarks.mapillary import class_map
 from gkd_lightning.data.fakes.mapillary_names import VISTAS_1_2, VISTAS_2_0
-from gkd_lightning.data.fakes.scenes import Scene, Streets
-from gkd_lightning.data.fakes.writing import save, save_16_bit_rgb, stored
+from gkd_lightning.data.fakes.scenes import Scene, Streets, save, save_16_bit_rgb, stored
+from gkd_lightning.data.minicity import MiniCityShapes
 from gkd_lightning.data.types import CITYSCAPES_19, Label
 
 Size = tuple[int, int]
@@ -26,10 +26,13 @@ def _label_ids(label: Label) -> Label:
     return stored(label, TRAIN_IDS, void=0)
 
 
-def _coloured(label: Label) -> Label:
+def _save_truth(path: Path, label: Label, colours: str) -> None:
+    """Label ids, train ids and colours, each with its own end of the name."""
     table = np.zeros((256, 3), dtype=np.uint8)
     table[:19] = CITYSCAPES_19.palette
-    return table[label]
+    save(path.with_name(f"{path.name}_labelIds.png"), _label_ids(label))
+    save(path.with_name(f"{path.name}_labelTrainIds.png"), label)
+    save(path.with_name(f"{path.name}_{colours}.png"), table[label])
 
 
 def gtav(root: Path, images: int, size: Size) -> None:
@@ -50,10 +53,7 @@ def cityscapes(root: Path, images: int, size: Size) -> None:
             name = f"{city}/{city}_{number // 2:06d}_000019"
             scene = streets.draw()
             save(root / f"leftImg8bit/{split}/{name}_leftImg8bit.png", scene.image)
-            truth = root / f"gtFine/{split}/{name}_gtFine"
-            save(truth.with_name(f"{truth.name}_labelIds.png"), _label_ids(scene.label))
-            save(truth.with_name(f"{truth.name}_labelTrainIds.png"), scene.label)
-            save(truth.with_name(f"{truth.name}_color.png"), _coloured(scene.label))
+            _save_truth(root / f"gtFine/{split}/{name}_gtFine", scene.label, "color")
 
 
 def bdd100k(root: Path, images: int, size: Size) -> None:
@@ -77,10 +77,7 @@ def acdc_conditions(root: Path, images: int, size: Size) -> None:
                 name = f"{sequence}/{sequence}_frame_{41 + number:06d}"
                 scene = streets.draw()
                 save(root / f"rgb_anon/{condition}/{split}/{name}_rgb_anon.png", scene.image)
-                truth = root / f"gt/{condition}/{split}/{name}_gt"
-                save(truth.with_name(f"{truth.name}_labelIds.png"), _label_ids(scene.label))
-                save(truth.with_name(f"{truth.name}_labelTrainIds.png"), scene.label)
-                save(truth.with_name(f"{truth.name}_labelColor.png"), _coloured(scene.label))
+                _save_truth(root / f"gt/{condition}/{split}/{name}_gt", scene.label, "labelColor")
 
 
 def urbansyn(root: Path, images: int, size: Size) -> None:
@@ -134,14 +131,20 @@ def _save_vistas_label(path: Path, scene: Scene, names: tuple[str, ...]) -> None
     save(path, stored(scene.label, ids, void=len(names) - 1), palette)
 
 
-Builder = Callable[[Path, int, Size], None]
+_OBJECTS = ("n01440764", "n02123045", "n04285008", "n07747607")
+_MODES = ("RGB", "RGB", "RGB", "L", "RGB", "CMYK")
+"""Colour modes in turn; the real training set has both exceptions, if rarer."""
 
-DRIVING: dict[str, Builder] = {
-    "gtav": gtav,
-    "synthia": synthia_rand,
-    "urbansyn": urbansyn,
-    "cityscapes": cityscapes,
-    "bdd100k": bdd100k,
-    "mapillary": vistas,
-    "acdc": acdc_conditions,
-}
+
+def imagenet(root: Path, images: int, size: tuple[int, int]) -> None:
+    """An ImageFolder tree of JPEGs of single objects, some of them grey, CMYK or upright."""
+    for split in ("train", "val"):
+        objects = MiniCityShapes(images, seed=21 + (split == "val"), cache=False)
+        for number in range(images):
+            name = _OBJECTS[number % len(_OBJECTS)]
+            stem = f"{name}_{number + 1}" if split == "train" else f"ILSVRC2012_val_{number + 1:08d}"
+            path = root / split / name / f"{stem}.JPEG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture = Pillow.fromarray(np.asarray(objects.image(number)))
+            picture = picture.resize(size[::-1] if number % 3 == 2 else size, Pillow.Resampling.BICUBIC)
+            picture.convert(_MODES[number % len(_MODES)]).save(path, quality=90)

@@ -10,7 +10,6 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 SKY, BUILDING, ROAD, SIDEWALK, VEGETATION, CAR, PERSON, POLE = range(8)
 OTHER = 255
@@ -115,13 +114,6 @@ PART: dict[str, int] = {name: number for number, name in enumerate(TABLE)}
 """Part name to number. The renderer never sees names."""
 
 
-def _column(values: list[int]) -> NDArray[np.int32]:
-    return np.array(values + [0] * (PARTS - len(values)), np.int32)
-
-
-LABEL_OF = _column([info.label for info in TABLE.values()]).astype(np.uint8)
-MATERIAL_OF = _column([int(info.material) for info in TABLE.values()])
-TONE_OF = _column([info.tone for info in TABLE.values()])
-FACING_OF = _column([int(info.facing) for info in TABLE.values()])
-SNOW_OF = _column([info.snow for info in TABLE.values()])
-GLOW_OF = _column([info.glow for info in TABLE.values()])
+_rows = [tuple(info) for info in TABLE.values()] + [(0,) * len(PartInfo._fields)] * (PARTS - len(TABLE))
+_LABELS, MATERIAL_OF, TONE_OF, FACING_OF, SNOW_OF, GLOW_OF = np.array(_rows, np.int32).T.copy()
+LABEL_OF = _LABELS.astype(np.uint8)

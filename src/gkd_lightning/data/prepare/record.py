@@ -44,21 +44,11 @@ class Record:
         Raises:
             UserError: the folder holds something else, or was prepared from another source or in another way.
         """
-        known = self._before()
-        self.write(known, complete=False)
-        return known
-
-    def write(self, entries: Mapping[str, Entry], complete: bool) -> None:
-        """Write the manifest."""
-        versions = {"gkd_lightning": __version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
-        files = {path: asdict(entry) for path, entry in sorted(entries.items())}
-        write_json(self.path, {**self.about, "complete": complete, "versions": versions, "files": files})
-
-    def _before(self) -> dict[str, Entry]:
         folder = self.path.parent
         if not self.path.is_file():
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise UserError(f"{folder}: is not empty and was not prepared by gkd; give a new folder")
+            self.write({}, complete=False)
             return {}
         try:
             found: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
@@ -69,4 +59,11 @@ class Record:
         if other:
             was, wanted = found[other[0]], self.about[other[0]]
             raise UserError(f"{folder}: was prepared with {other[0]} {was}, not {wanted}; give a new folder")
+        self.write(known, complete=False)
         return known
+
+    def write(self, entries: Mapping[str, Entry], complete: bool) -> None:
+        """Write the manifest."""
+        versions = {"gkd_lightning": __version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
+        files = {path: asdict(entry) for path, entry in sorted(entries.items())}
+        write_json(self.path, {**self.about, "complete": complete, "versions": versions, "files": files})
