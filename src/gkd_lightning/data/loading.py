@@ -19,7 +19,7 @@ from gkd_lightning.data.augment import DistillTransform, SegmentTransform
 from gkd_lightning.data.labels import same_frame
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches
-from gkd_lightning.data.types import Image, ImageDataset, Label, PlainFiles, SegmentationDataset
+from gkd_lightning.data.types import Image, ImageDataset, Label, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 Batch = dict[str, Any]
@@ -48,9 +48,8 @@ class DistillationView(View):
         return {"image": self.transform(image, key), "key": key}
 
     def _file(self, position: int) -> Path | None:
-        if self.transform.config.reduced_decoding and isinstance(self.dataset, PlainFiles):
-            return self.dataset.plain_file(position)
-        return None
+        plain_file: Callable[[int], Path | None] | None = getattr(self.dataset, "plain_file", None)
+        return plain_file(position) if plain_file and self.transform.config.reduced_decoding else None
 
     def _image(self, position: int) -> Image:
         if self._last is None or self._last[0] != position:

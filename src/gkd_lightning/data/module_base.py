@@ -160,15 +160,13 @@ class TrainingModule(EvaluationModule):
             collate = partial(collate_and_add, collate or default_collate, self.in_workers)
         return TrainLoader(view, batch_sampler=sampler, collate_fn=collate, **self._options)
 
-    def transfer_batch_to_device(
-        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
-    ) -> dict[str, Any]:
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Leave keys and plans on the host, where they seed and choose without waiting for the device."""
         host = {name: batch[name] for name in ("key", "flip", "operations", "erase") if name in batch}
         rest = {name: value for name, value in batch.items() if name not in host}
         return {**super().transfer_batch_to_device(rest, device, dataloader_idx), **host}
 
-    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment on the device what the workers only cropped."""
         if "operations" not in batch:
             return batch

@@ -54,7 +54,7 @@ def hold_in_bf16(network: nn.Module, written: bool = False) -> None:
     """Keep linear layers and convolutions that do not learn in bf16, so that autocast need not cast their weights.
 
     The numbers are those of autocast with fp32 weights, bit for bit: norms, position embedding, LayerScale and, with
-    them, the residual stream stay in fp32.
+    them, the residual stream stay in fp32. (With all of DINOv2-S in bf16 its tokens are three times as far from fp32.)
 
     Args:
         network: called under autocast from now on.

@@ -16,8 +16,7 @@ from gkd_lightning.data import check_dataset
 from gkd_lightning.data.benchmarks import Potsdam, PotsdamRescue, RescueNet, Vaihingen
 from gkd_lightning.data.benchmarks.catalogue import published_parts
 from gkd_lightning.data.benchmarks.isprs import AREAS, ids_of_colours
-from gkd_lightning.data.benchmarks.tiff import tiff_shape, tiff_window
-from gkd_lightning.data.benchmarks.tiles import tile_boxes
+from gkd_lightning.data.benchmarks.tiles import tiff_shape, tiff_window, tile_boxes
 from gkd_lightning.data.fakes import write_fake
 from gkd_lightning.data.fakes.aerial import town
 from gkd_lightning.errors import UserError

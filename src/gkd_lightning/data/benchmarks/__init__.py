@@ -9,20 +9,6 @@ from gkd_lightning.data.benchmarks.published import Card, PublishedSegmentation
 from gkd_lightning.data.benchmarks.rescuenet import PotsdamRescue, RescueNet
 
 __all__ = [
-    "ACDC",
-    "BDD100K",
-    "CATALOGUE",
-    "Card",
-    "Cityscapes",
-    "GTAV",
-    "ImageNet",
-    "Mapillary",
-    "Potsdam",
-    "PotsdamRescue",
-    "PublishedSegmentation",
-    "RescueNet",
-    "Synthia",
-    "UrbanSyn",
-    "Vaihingen",
-    "published_parts",
-]
+    "ACDC", "BDD100K", "CATALOGUE", "Card", "Cityscapes", "GTAV", "ImageNet", "Mapillary", "Potsdam", "PotsdamRescue",
+    "PublishedSegmentation", "RescueNet", "Synthia", "UrbanSyn", "Vaihingen", "published_parts",
+]  # fmt: skip

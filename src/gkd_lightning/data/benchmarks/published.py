@@ -62,7 +62,6 @@ class Layout:
         image_suffix: how image names end.
         label_suffix: how label names end.
         class_map: stored id -> train id, or a function that finds it out; None if train ids are stored.
-        ignore: the stored id without truth, if `class_map` has none.
         label_stem: from an image's name without its suffix to its label's; None if they are equal.
         read_image: from a file to RGB uint8 (H, W, 3).
         read_label: from a file to stored ids (H, W) or colours (H, W, 3).
@@ -74,7 +73,6 @@ class Layout:
     image_suffix: str
     label_suffix: str
     class_map: Mapping[int, int] | Callable[[], Mapping[int, int]] | None = None
-    ignore: int | None = 255
     label_stem: Callable[[str], str] | None = None
     read_image: Callable[[Path], Image] = read_image
     read_label: Callable[[Path], StoredLabel] = read_stored_label
@@ -103,7 +101,6 @@ class LaidOut(FolderSegmentation):
             class_map=None if class_map is None else dict(class_map),
             image_suffix=layout.image_suffix,
             label_suffix=layout.label_suffix,
-            ignore=layout.ignore,
         )
         self.layout = layout
 

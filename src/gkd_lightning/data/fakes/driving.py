@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from gkd_lightning.data.benchmarks.driving import ACDC, CONDITIONS, SYNTHIA_TRAIN_IDS, TRAIN_IDS
@@ -17,9 +19,12 @@ from gkd_lightning.data.types import CITYSCAPES_19, Label
 
 Size = tuple[int, int]
 
-_PALETTE = np.zeros((256, 3), dtype=np.uint8)
-for _label_id, _train_id in TRAIN_IDS.items():
-    _PALETTE[_label_id] = CITYSCAPES_19.palette[_train_id]
+
+def _palette(ids: Mapping[int, int]) -> NDArray[np.uint8]:
+    """Colours (256, 3) of stored ids, from stored id -> train id."""
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    colours[list(ids)] = [CITYSCAPES_19.palette[train_id] for train_id in ids.values()]
+    return colours
 
 
 def _label_ids(label: Label) -> Label:
@@ -28,11 +33,9 @@ def _label_ids(label: Label) -> Label:
 
 def _save_truth(path: Path, label: Label, colours: str) -> None:
     """Label ids, train ids and colours, each with its own end of the name."""
-    table = np.zeros((256, 3), dtype=np.uint8)
-    table[:19] = CITYSCAPES_19.palette
     save(path.with_name(f"{path.name}_labelIds.png"), _label_ids(label))
     save(path.with_name(f"{path.name}_labelTrainIds.png"), label)
-    save(path.with_name(f"{path.name}_{colours}.png"), table[label])
+    save(path.with_name(f"{path.name}_{colours}.png"), _palette({train_id: train_id for train_id in range(19)})[label])
 
 
 def gtav(root: Path, images: int, size: Size) -> None:
@@ -41,7 +44,7 @@ def gtav(root: Path, images: int, size: Size) -> None:
     for number in range(1, images + 1):
         scene = streets.draw()
         save(root / f"images/{number:05d}.png", scene.image)
-        save(root / f"labels/{number:05d}.png", _label_ids(scene.label), _PALETTE)
+        save(root / f"labels/{number:05d}.png", _label_ids(scene.label), _palette(TRAIN_IDS))
 
 
 def cityscapes(root: Path, images: int, size: Size) -> None:
@@ -125,10 +128,7 @@ def _save_vistas_label(path: Path, scene: Scene, names: tuple[str, ...]) -> None
     for class_id, train_id in class_map(names).items():
         if train_id != 255 and train_id not in ids.values():
             ids[class_id] = train_id
-    palette = np.zeros((256, 3), dtype=np.uint8)
-    for class_id, train_id in ids.items():
-        palette[class_id] = CITYSCAPES_19.palette[train_id]
-    save(path, stored(scene.label, ids, void=len(names) - 1), palette)
+    save(path, stored(scene.label, ids, void=len(names) - 1), _palette(ids))
 
 
 _OBJECTS = ("n01440764", "n02123045", "n04285008", "n07747607")

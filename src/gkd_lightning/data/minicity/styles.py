@@ -94,8 +94,8 @@ class Style:
     likely: Box = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if set(self.box) != set(_SPACE):
-            raise ValueError(f"style {self.name}: {sorted(set(self.box) ^ set(_SPACE))} not in the parameter space")
+        if set(self.box) != set(PARAMETERS):
+            raise ValueError(f"style {self.name}: {sorted(set(self.box) ^ set(PARAMETERS))} not in the parameter space")
         for key, (low, high) in self.likely.items():
             if not key.endswith(".hue") and not self.box[key][0] <= low <= high <= self.box[key][1]:
                 raise ValueError(f"style {self.name}: the likely {key} leaves the box")
@@ -105,8 +105,7 @@ class Style:
         return dict(self.box)
 
 
-_SPACE = tuple(merge(NEUTRAL, GAME_MATERIALS))
-PARAMETERS: tuple[str, ...] = _SPACE
+PARAMETERS = tuple(merge(NEUTRAL, GAME_MATERIALS))
 """Names of the space's dimensions, in the order in which values are drawn."""
 
 

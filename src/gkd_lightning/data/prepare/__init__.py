@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gkd_lightning.data.prepare.items import fast_items, half_items, tile_items
-from gkd_lightning.data.prepare.record import MANIFEST
-from gkd_lightning.data.prepare.work import carry_out
+from gkd_lightning.data.prepare.work import MANIFEST, carry_out
 from gkd_lightning.errors import UserError
 
 KINDS = {
