@@ -117,11 +117,10 @@ def list_images(folder: str | os.PathLike[str], suffix: str | None = None, recur
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         relative = Path(parent).relative_to(root).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
-        seen = [name for name in files if not name.startswith(".")]
-        if suffix is None:
-            found += [prefix + name for name in seen if name.lower().endswith(IMAGE_SUFFIXES)]
-        else:
-            found += [prefix + name for name in seen if name.endswith(suffix)]
+        for name in files:
+            wanted = name.lower().endswith(IMAGE_SUFFIXES) if suffix is None else name.endswith(suffix)
+            if wanted and not name.startswith("."):
+                found.append(prefix + name)
     return sorted(found)
 
 

@@ -34,7 +34,8 @@ def build_encoder(spec: EncoderSpec) -> Encoder:
     """Build the timm model or the class that `spec` names, in its geometry, with its weights.
 
     Raises:
-        UserError: unknown model name, options it does not take, missing or unfit weights.
+        UserError: unknown model name, options it does not take, missing or unfit weights; a class of one's own without
+            an attribute that it needs, of another geometry, or with weights outside its `model`.
     """
     if timm.is_model(spec.name.split(".")[0]):
         encoder = _of_timm(spec)
@@ -83,12 +84,7 @@ def _of_timm(spec: EncoderSpec) -> Encoder:
 
 
 def _of_class(spec: EncoderSpec) -> Encoder:
-    """Call the class that `spec.name` is the path of with `spec` and its options.
-
-    Raises:
-        UserError: no such class, options that it does not take, a geometry that it has not, an attribute that it has
-            not set, weights outside its `model`.
-    """
+    """Call the user's class that `spec.name` is the path of with `spec` and its options."""
     kind = imported(spec.name, Encoder, "encoder (timm has no such model, so it is a class path)")  # type: ignore[type-abstract]
     if inspect.isabstract(kind):
         raise UserError(f"{spec.name}: does not define {', '.join(sorted(kind.__abstractmethods__))}")

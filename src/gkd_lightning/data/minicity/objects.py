@@ -10,10 +10,10 @@ from gkd_lightning.data.minicity.parts import PART
 from gkd_lightning.data.minicity.scene import Scene
 
 
-def person(scene: Scene, x: int, scale: int, height: int | None = None) -> None:
+def person(scene: Scene, x: int, scale: int) -> None:
     """A person who stands or walks."""
     view, canvas, draws = scene.view, scene.canvas, scene.draws
-    tall = view.pixels(height or draws.between(195, 235), scale, 14)
+    tall = view.pixels(draws.between(195, 235), scale, 14)
     code = scene.instance(scale)
     foot, centre = view.y(0, scale), view.x(x, scale)
     top = foot - tall

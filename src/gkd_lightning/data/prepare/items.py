@@ -87,12 +87,7 @@ def half_items(name: str, source: str) -> list[Item]:
 
 
 def _parts_of(name: str, source: str) -> dict[str, PublishedSegmentation]:
-    """Splits and conditions that are there, by name; at least one. What is not there is named on the terminal.
-
-    Raises:
-        UserError: an unknown name, a data set without labels, nothing of it in `source`, or a part that is there but
-            incomplete.
-    """
+    """Splits and conditions that are there, by name; at least one. What is not there is named on the terminal."""
     found: dict[str, PublishedSegmentation] = {}
     missing: dict[str, UserError] = {}
     for part, dataset in published_parts(name, source).items():
