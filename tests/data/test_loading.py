@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ from gkd_lightning.data import (
     TargetDataModule,
 )  # fmt: skip
 from gkd_lightning.data.loading import (
-    CollateDomain,
     DistillationView,
     EvaluationView,
     Loader,
     SegmentationView,
     _quiet_worker,
+    collate_domain,
     loader_options,
 )  # fmt: skip
 from gkd_lightning.data.protocol import Protocol
@@ -157,7 +158,7 @@ def test_padding_of_an_uneven_shard_counts_nowhere() -> None:
     loader = Loader(
         EvaluationView(Scribbles(3), Protocol()),
         batch_sampler=ShardedBatches(3, 1, rank=1, world_size=2),
-        collate_fn=CollateDomain("x"),
+        collate_fn=partial(collate_domain, "x"),
         **loader_options(0, 0, pin_memory=False),
     )
     real, padding = list(loader)

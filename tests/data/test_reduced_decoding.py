@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from gkd_lightning.data import DistillAugmentation, DistillTransform, FolderSegmentation, ProxyImages, sample_key
 from gkd_lightning.data.augment.crops import crop_of_file, resized_crop
-from gkd_lightning.data.camvid import CamVid
+from gkd_lightning.data.folder import CamVid
 from gkd_lightning.data.loading import DistillationView
 from gkd_lightning.errors import UserError
 from tests.data.helpers import save

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from gkd_lightning.data import MiniCity, MiniCityShapes, ProxyDataModule, SourceDataModule
 from gkd_lightning.data import module_base as module
 from gkd_lightning.data.loading import loader_options
-from gkd_lightning.data.minicity.shared import SharedImages
+from gkd_lightning.data.minicity.dataset import SharedImages
 
 
 def on(device: str, processes: int = 1, environment: Any = None) -> Any:

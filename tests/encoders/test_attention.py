@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from gkd_lightning.encoders import EncoderSpec, build_encoder, checkpoint_activations
-from gkd_lightning.encoders.attention import suit_attention
-from gkd_lightning.encoders.tiled_attention import TiledAttention, tiled_attention
+from gkd_lightning.encoders.attention import TiledAttention, suit_attention, tiled_attention
 
 STUDENT = EncoderSpec("vit_tiny_patch16_224", None, 32, 8, options={"embed_dim": 16, "depth": 4, "num_heads": 2})
 
@@ -68,7 +67,7 @@ def test_attention_in_tiles_is_plain_attention_in_bf16(recomputed: bool) -> None
 
 
 def test_tiles_of_heads_give_the_gradients_of_softmax_attention(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gkd_lightning.encoders.tiled_attention._TILE", 2 * 7 * 9 * 8)  # two of six heads at a time
+    monkeypatch.setattr("gkd_lightning.encoders.attention._TILE", 2 * 7 * 9 * 8)  # two of six heads at a time
     generator = torch.Generator().manual_seed(0)
     shapes = ((2, 3, 7, 4), (2, 3, 9, 4), (2, 3, 9, 4))
     qkv = [torch.randn(shape, dtype=torch.float64, generator=generator).requires_grad_() for shape in shapes]

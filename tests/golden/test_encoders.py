@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gkd_lightning.encoders.resize import resize_patch_kernel, resize_position_embedding
+from gkd_lightning.encoders.state import resize_patch_kernel, resize_position_embedding
 from tests.golden.harness import Golden
 
 POSITIONS = {

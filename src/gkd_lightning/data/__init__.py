@@ -9,11 +9,10 @@ from gkd_lightning.lazily import on_demand
 
 if TYPE_CHECKING:
     from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
-    from gkd_lightning.data.camvid import CamVid
     from gkd_lightning.data.check import DataCheck, check_dataset
     from gkd_lightning.data.contact_sheets import contact_sheet, overlay, text_font
     from gkd_lightning.data.corruptions import Corrupted
-    from gkd_lightning.data.folder import FolderSegmentation
+    from gkd_lightning.data.folder import CamVid, FolderSegmentation
     from gkd_lightning.data.images import list_images, read_image
     from gkd_lightning.data.joined import Joined, JoinedImages
     from gkd_lightning.data.keys import keyed_generators, sample_key
@@ -39,51 +38,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "CAMVID_11",
-    "CITYSCAPES_19",
-    "CamVid",
-    "Corrupted",
-    "DataCheck",
-    "DistillAugmentation",
-    "DistillTransform",
-    "DistillationView",
-    "EvaluationBatch",
-    "FolderSegmentation",
-    "Image",
-    "ImageDataset",
-    "Joined",
-    "JoinedImages",
-    "Label",
-    "LabelSpace",
-    "MINICITY_8",
-    "MiniCity",
-    "MiniCityLabelledShapes",
-    "MiniCityShapes",
-    "Protocol",
-    "ProxyDataModule",
-    "ProxyImages",
-    "SegmentAugmentation",
-    "SegmentTransform",
-    "SegmentationDataset",
-    "SourceDataModule",
-    "TargetDataModule",
-    "TrainLoader",
-    "TrainingModule",
-    "check_dataset",
-    "contact_sheet",
-    "default_palette",
-    "evenly",
-    "keyed_generators",
-    "label_space",
-    "list_images",
-    "manifest",
-    "overlay",
-    "read_image",
-    "rescaled",
-    "sample_key",
-    "split_batch",
-    "steps_per_epoch",
-    "text_font",
-]
+    "CAMVID_11", "CITYSCAPES_19", "CamVid", "Corrupted", "DataCheck", "DistillAugmentation", "DistillTransform",
+    "DistillationView", "EvaluationBatch", "FolderSegmentation", "Image", "ImageDataset", "Joined", "JoinedImages",
+    "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes", "Protocol",
+    "ProxyDataModule", "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset",
+    "SourceDataModule", "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet",
+    "default_palette", "evenly", "keyed_generators", "label_space", "list_images", "manifest", "overlay", "read_image",
+    "rescaled", "sample_key", "split_batch", "steps_per_epoch", "text_font",
+]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

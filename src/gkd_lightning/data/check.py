@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from gkd_lightning.data.augment.segment import class_counts
-from gkd_lightning.data.benchmarks.published import LabelledFiles, PublishedSegmentation
+from gkd_lightning.data.benchmarks.published import PublishedSegmentation
+from gkd_lightning.data.benchmarks.tiles import Tiles
+from gkd_lightning.data.folder import FolderSegmentation
 from gkd_lightning.data.labels import same_frame
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
@@ -92,18 +94,11 @@ class DataCheck:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
-        return {
-            "images": self.images,
-            "sizes": self.sizes,
-            "problems": self.problems,
-            "notes": self.notes,
-            "unreadable": self.unreadable,
-            "odd_sized": self.odd_sized,
-            "stretched": self.stretched,
-            "without_label": self.without_label,
-            "without_image": self.without_image,
-            "without_truth": self.without_truth,
-            "ignored_share": self.ignored_share,
+        plain = (
+            "images", "sizes", "problems", "notes", "unreadable", "odd_sized", "stretched", "without_label",
+            "without_image", "without_truth", "ignored_share",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in plain} | {
             "classes": [
                 {"id": train_id, "name": name, "share": share, "pixels": self.pixels[train_id], "images": images}
                 for train_id, name, share, images in self.class_rows()
@@ -124,7 +119,7 @@ def check_dataset(dataset: ImageDataset) -> tuple[DataCheck, ImageDataset]:
     result.expected = getattr(dataset, "expected", 0)
     if isinstance(dataset, PublishedSegmentation):
         dataset = dataset.files
-    if isinstance(dataset, LabelledFiles):
+    if isinstance(dataset, FolderSegmentation | Tiles):
         result.without_label = dataset.pairs.without_label
         result.without_image = dataset.pairs.without_image
         dataset = dataset.labelled_only()

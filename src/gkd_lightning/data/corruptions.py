@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gkd_lightning.data.types import Image, Label, LabelSpace, SegmentationDataset
+from gkd_lightning.data.types import Image, Label, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 Floats = NDArray[np.floating[Any]]
@@ -227,11 +227,7 @@ class Corrupted:
     def __init__(self, dataset: SegmentationDataset, corruption: str, severity: int = 3, seed: int = 0) -> None:
         check_corruption(corruption, severity)
         self._dataset, self._corruption, self._severity, self._seed = dataset, corruption, severity, seed
-
-    @property
-    def label_space(self) -> LabelSpace:
-        """That of the clean dataset."""
-        return self._dataset.label_space
+        self.label_space = dataset.label_space
 
     def __len__(self) -> int:
         return len(self._dataset)

@@ -1,18 +1,16 @@
-"""Anybody's labelled data: a folder of images, a folder of labels, class names."""
+"""Anybody's labelled data: a folder of images, a folder of labels, class names; and CamVid, which is such a pair."""
 
 from __future__ import annotations
 
+import os
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal, NamedTuple, Self
 
 from gkd_lightning.data.images import list_images, read_image, read_list
-from gkd_lightning.data.labels import LabelMapping, label_space, read_stored_label
-from gkd_lightning.data.types import Image, Label, LabelSpace
+from gkd_lightning.data.labels import LabelMapping, StoredLabel, label_space, read_stored_label
+from gkd_lightning.data.types import Image, Label
 from gkd_lightning.errors import UserError
 
 
@@ -61,15 +59,10 @@ class FolderSegmentation:
         skip_unlabelled: bool = False,
     ) -> None:
         self.images, self.labels = Path(images), Path(labels)
-        self._space = label_space(classes, palette)
-        self._mapping = LabelMapping(self._space, class_map, ignore)
+        self.label_space = label_space(classes, palette)
+        self._mapping = LabelMapping(self.label_space, class_map, ignore)
         self.image_suffix, self.label_suffix = image_suffix, label_suffix
         self.list_file, self.skip_unlabelled = list_file, skip_unlabelled
-
-    @property
-    def label_space(self) -> LabelSpace:
-        """Names and colours of the classes."""
-        return self._space
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -164,9 +157,33 @@ class FolderSegmentation:
     def _stored_image(self, path: Path) -> Image:
         return read_image(path)
 
-    def _stored_label(self, path: Path) -> NDArray[np.integer]:
+    def _stored_label(self, path: Path) -> StoredLabel:
         return read_stored_label(path)
 
     def name(self, index: int) -> str:
         """Path of the image below its folder, without the suffix."""
         return self._stem(self._samples[index][0])
+
+
+class CamVid(FolderSegmentation):
+    """CamVid: `ROOT/images/SPLIT/NAME.jpg` and `ROOT/labels/SPLIT/NAME.png`, ids 0 to 10, 11 = void = ignored.
+
+    Args:
+        root: the data set's folder; default `$GKD_DATA/camvid`.
+        split: 367 images to train, 101 to validate, 233 to test.
+
+    Raises:
+        UserError: neither `root` nor GKD_DATA is given; otherwise as `FolderSegmentation`.
+    """
+
+    def __init__(self, root: str | None = None, split: Literal["train", "val", "test"] = "train") -> None:
+        if root is None and not os.environ.get("GKD_DATA"):
+            raise UserError("GKD_DATA is not set: export it as the folder that holds the data sets, or give root")
+        base = Path(os.environ["GKD_DATA"], "camvid") if root is None else Path(root)
+        super().__init__(
+            images=str(base / "images" / split),
+            labels=str(base / "labels" / split),
+            classes="camvid-11",
+            image_suffix=".jpg",
+            ignore=11,
+        )

@@ -117,12 +117,11 @@ def list_images(folder: str | os.PathLike[str], suffix: str | None = None, recur
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         relative = Path(parent).relative_to(root).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
-        found += [prefix + name for name in files if not name.startswith(".") and _wanted(name, suffix)]
+        for name in files:
+            wanted = name.lower().endswith(IMAGE_SUFFIXES) if suffix is None else name.endswith(suffix)
+            if wanted and not name.startswith("."):
+                found.append(prefix + name)
     return sorted(found)
-
-
-def _wanted(name: str, suffix: str | None) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES) if suffix is None else name.endswith(suffix)
 
 
 def read_list(path: str | os.PathLike[str]) -> list[str]:

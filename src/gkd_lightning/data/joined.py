@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Generic, TypeVar
 
-from gkd_lightning.data.types import Image, ImageDataset, Label, LabelSpace, SegmentationDataset
+from gkd_lightning.data.types import Image, ImageDataset, Label, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 D = TypeVar("D", bound=ImageDataset)
@@ -66,14 +66,10 @@ class Joined(_InARow[SegmentationDataset]):
 
     def __init__(self, datasets: list[SegmentationDataset]) -> None:
         super().__init__(datasets)
+        self.label_space = datasets[0].label_space
         for position, dataset in enumerate(datasets):
-            if dataset.label_space.names != datasets[0].label_space.names:
+            if dataset.label_space.names != self.label_space.names:
                 raise UserError(f"datasets[{position}]: its classes are not those of datasets[0]")
-
-    @property
-    def label_space(self) -> LabelSpace:
-        """The classes, which all sets share."""
-        return self.datasets[0].label_space
 
     def label(self, index: int) -> Label:
         """Train ids uint8 (H, W)."""

@@ -15,6 +15,9 @@ from gkd_lightning.data.images import DECODING_ERRORS, unreadable
 from gkd_lightning.data.types import CAMVID_11, CITYSCAPES_19, ISPRS_6, MINICITY_8, RESCUE_5, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
+StoredLabel = NDArray[np.integer]
+"""What a label file holds: ids (H, W), or colours (H, W, 3)."""
+
 PRESETS = {
     "cityscapes-19": CITYSCAPES_19,
     "camvid-11": CAMVID_11,
@@ -64,7 +67,7 @@ def default_palette(count: int) -> tuple[tuple[int, int, int], ...]:
     return tuple(colours)
 
 
-def read_stored_label(path: str | os.PathLike[str]) -> NDArray[np.integer]:
+def read_stored_label(path: str | os.PathLike[str]) -> StoredLabel:
     """A label file as stored: ids (H, W) of 8, 16 or 32 bit (palette indices too), or colours uint8 (H, W, 3).
 
     Raises:
@@ -136,7 +139,7 @@ class LabelMapping:
         order = np.argsort(codes)
         return codes[order], order.astype(np.int16)
 
-    def __call__(self, stored: NDArray[np.integer], where: str) -> Label:
+    def __call__(self, stored: StoredLabel, where: str) -> Label:
         """Train ids uint8 (H, W). Black, if it is no class's colour, is ignored in colour-coded masks.
 
         Args:
@@ -162,17 +165,17 @@ class LabelMapping:
         """Train id of every stored id from 0 to 255; what is unmapped holds anything."""
         return self._table[1:257].astype(np.uint8)
 
-    def _has_unmapped(self, stored: NDArray[np.integer]) -> bool:
+    def _has_unmapped(self, stored: StoredLabel) -> bool:
         # a histogram of ids is several times faster than looking at the train id of every pixel
         present = cv2.calcHist([np.ascontiguousarray(stored)], [0], None, [256], [0, 256]).ravel() > 0
         return bool((self._table[1:257][present] == _UNMAPPED).any())
 
-    def _from_ids(self, stored: NDArray[np.integer]) -> NDArray[np.int16]:
+    def _from_ids(self, stored: StoredLabel) -> NDArray[np.int16]:
         wide = stored.astype(np.int64)
         inside = (wide >= -1) & (wide <= 65535)
         return np.where(inside, self._table[np.where(inside, wide + 1, 0)], np.int16(_UNMAPPED))
 
-    def _from_colours(self, stored: NDArray[np.integer]) -> NDArray[np.int16]:
+    def _from_colours(self, stored: StoredLabel) -> NDArray[np.int16]:
         palette, classes = self._colours
         codes = _codes(stored)
         position = np.minimum(np.searchsorted(palette, codes), len(palette) - 1)
@@ -180,6 +183,6 @@ class LabelMapping:
         return np.where(palette[position] == codes, classes[position], other)
 
 
-def _codes(colours: NDArray[np.integer]) -> NDArray[np.int64]:
+def _codes(colours: StoredLabel) -> NDArray[np.int64]:
     wide = colours.astype(np.int64)
     return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]

@@ -19,16 +19,13 @@ from gkd_lightning.data.augment import DistillTransform, SegmentTransform
 from gkd_lightning.data.labels import same_frame
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches
-from gkd_lightning.data.types import Image, ImageDataset, Label, PlainFiles, SegmentationDataset
+from gkd_lightning.data.types import Image, ImageDataset, Label, SegmentationDataset
 from gkd_lightning.errors import UserError
 
-
-class View(Dataset[dict[str, Any]]):
-    """A data set as one kind of training or evaluation sees it."""
-
-    def __getitem__(self, index: Any) -> dict[str, Any]:
-        """One sample of a batch."""
-        raise NotImplementedError
+Batch = dict[str, Any]
+Collate = Callable[[list[Batch]], Batch]
+View = Dataset[Batch]
+"""A data set as one kind of training or evaluation sees it."""
 
 
 class DistillationView(View):
@@ -51,9 +48,8 @@ class DistillationView(View):
         return {"image": self.transform(image, key), "key": key}
 
     def _file(self, position: int) -> Path | None:
-        if self.transform.config.reduced_decoding and isinstance(self.dataset, PlainFiles):
-            return self.dataset.plain_file(position)
-        return None
+        plain_file: Callable[[int], Path | None] | None = getattr(self.dataset, "plain_file", None)
+        return plain_file(position) if plain_file and self.transform.config.reduced_decoding else None
 
     def _image(self, position: int) -> Image:
         if self._last is None or self._last[0] != position:
@@ -116,46 +112,28 @@ class EvaluationBatch(TypedDict):
     domain: str
 
 
-class CollateDomain:
-    """Stacks evaluation samples and adds the domain's name."""
+def collate_domain(domain: str, samples: list[dict[str, Any]]) -> EvaluationBatch:
+    """Stack evaluation samples and add the domain's name.
 
-    def __init__(self, domain: str) -> None:
-        self.domain = domain
-
-    def __call__(self, samples: list[dict[str, Any]]) -> EvaluationBatch:
-        """Stack.
-
-        Raises:
-            UserError: images or labels of different sizes in one batch.
-        """
-        for what in ("image", "label"):
-            sizes = {tuple(sample[what].shape[-2:]) for sample in samples}
-            if len(sizes) > 1:
-                raise UserError(
-                    f"{self.domain}: {what}s of sizes {sorted(sizes)} cannot share a batch; set batch_size to 1"
-                )
-        return {
-            "image": default_collate([sample["image"] for sample in samples]),
-            "label": default_collate([sample["label"] for sample in samples]),
-            "name": [sample["name"] for sample in samples],
-            "domain": self.domain,
-        }
+    Raises:
+        UserError: images or labels of different sizes in one batch.
+    """
+    for what in ("image", "label"):
+        sizes = {tuple(sample[what].shape[-2:]) for sample in samples}
+        if len(sizes) > 1:
+            raise UserError(f"{domain}: {what}s of sizes {sorted(sizes)} cannot share a batch; set batch_size to 1")
+    return {
+        "image": default_collate([sample["image"] for sample in samples]),
+        "label": default_collate([sample["label"] for sample in samples]),
+        "name": [sample["name"] for sample in samples],
+        "domain": domain,
+    }
 
 
-class CollateAndAdd:
-    """Collates, and adds what a function makes of the collated batch."""
-
-    def __init__(
-        self,
-        collate: Callable[[list[dict[str, Any]]], dict[str, Any]],
-        add: Callable[[dict[str, Any]], dict[str, Any]],
-    ) -> None:
-        self.collate, self.add = collate, add
-
-    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Stack."""
-        batch = self.collate(samples)
-        return {**batch, **self.add(batch)}
+def collate_and_add(collate: Collate, add: Callable[[Batch], Batch], samples: list[Batch]) -> Batch:
+    """Collate, and add what a function makes of the collated batch."""
+    batch = collate(samples)
+    return {**batch, **add(batch)}
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -13,13 +14,15 @@ from torch.utils.data import default_collate
 from gkd_lightning.cores import AUTO, cores, loading_processes
 from gkd_lightning.data.augment.device import collate_plans
 from gkd_lightning.data.loading import (
-    CollateAndAdd,
-    CollateDomain,
+    Batch,
+    Collate,
     DistillationView,
     EvaluationView,
     Loader,
     TrainLoader,
     View,
+    collate_and_add,
+    collate_domain,
     loader_options,
 )
 from gkd_lightning.data.protocol import Protocol
@@ -79,7 +82,7 @@ class EvaluationModule(LightningDataModule):
         return Loader(
             EvaluationView(dataset, self.protocol_of(domain)),
             batch_sampler=ShardedBatches(len(dataset), batch_size, rank, world_size),
-            collate_fn=CollateDomain(domain),
+            collate_fn=partial(collate_domain, domain),
             # one epoch each, one domain after the other: workers that stay would only hold memory
             **{**self._options, "persistent_workers": False},
         )
@@ -98,7 +101,7 @@ class TrainingModule(EvaluationModule):
         super().__init__(batch_size, num_workers, seed, protocol)
         self.repeats = repeats
         self._resume: dict[str, Any] | None = None
-        self.in_workers: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+        self.in_workers: Callable[[Batch], Batch] | None = None
         """What a model wants to be added to every collated batch, such as masks: drawn from its `key` alone, for the
         number of workers changes nothing. Set in the model's `setup`."""
 
@@ -151,21 +154,19 @@ class TrainingModule(EvaluationModule):
         if self.num_workers == AUTO and self.workers and self.trainer is not None and self.trainer.is_global_zero:
             print(f"data.num_workers: {AUTO} is {self.workers} here, of {cores()} cores", flush=True)
         view = self._training_view()
-        collate: Callable[[list[dict[str, Any]]], dict[str, Any]] | None
-        collate = collate_plans if _augments_on_device(view) else None
+        on_device = isinstance(view, DistillationView) and view.transform.config.on_device
+        collate: Collate | None = collate_plans if on_device else None
         if self.in_workers is not None:
-            collate = CollateAndAdd(collate or default_collate, self.in_workers)
+            collate = partial(collate_and_add, collate or default_collate, self.in_workers)
         return TrainLoader(view, batch_sampler=sampler, collate_fn=collate, **self._options)
 
-    def transfer_batch_to_device(
-        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
-    ) -> dict[str, Any]:
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Leave keys and plans on the host, where they seed and choose without waiting for the device."""
         host = {name: batch[name] for name in ("key", "flip", "operations", "erase") if name in batch}
         rest = {name: value for name, value in batch.items() if name not in host}
         return {**super().transfer_batch_to_device(rest, device, dataloader_idx), **host}
 
-    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augment on the device what the workers only cropped."""
         if "operations" not in batch:
             return batch
@@ -182,10 +183,6 @@ class TrainingModule(EvaluationModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Kept until the loader is built, which refuses a state of other data or another batch size."""
         self._resume = state_dict or None
-
-
-def _augments_on_device(view: View) -> bool:
-    return isinstance(view, DistillationView) and view.transform.config.on_device
 
 
 def require_same_classes(datasets: dict[str, SegmentationDataset]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gkd_lightning.cores import AUTO
 from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
+from gkd_lightning.data.benchmarks.published import PublishedSegmentation
 from gkd_lightning.data.loading import DistillationView, Loader, SegmentationView, View
 from gkd_lightning.data.manifests import combined_manifest, manifest
 from gkd_lightning.data.module_base import EvaluationModule, TrainingModule, Workers, require_same_classes
-from gkd_lightning.data.presets import Preset, preset_protocol
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
@@ -17,6 +17,8 @@ from gkd_lightning.errors import UserError
 OFFICIAL_DISTILL = DistillAugmentation()
 OFFICIAL_SEGMENT = SegmentAugmentation()
 NATIVE = Protocol()
+Preset = Literal["gkd-official", "full-resolution"]
+"""Named evaluation protocols: each knows what to do with each published data set."""
 
 
 class ProxyDataModule(TrainingModule):
@@ -101,21 +103,11 @@ class SourceDataModule(TrainingModule):
         self._distill = DistillTransform(distill_augmentation, image_size)
         self._segment = SegmentTransform(segment_augmentation, image_size)
         require_same_classes({"dataset": dataset, **self.val})
-
-    @property
-    def label_space(self) -> LabelSpace:
-        """Of the source, which all other domains share."""
-        return self.dataset.label_space
-
-    @property
-    def domain_names(self) -> list[str]:
-        """Validation domains in the order of `dataloader_idx`."""
-        return list(self.val)
-
-    @property
-    def seen(self) -> list[str]:
+        self.label_space = dataset.label_space
+        self.domain_names = list(self.val)
+        """In the order of `dataloader_idx`."""
+        self.seen = list(self.val)
         """Validation domains count as in-domain: all of them may steer training."""
-        return list(self.val)
 
     def setup(self, stage: str) -> None:
         """Find missing folders, images without a label and a batch that cannot be shared."""
@@ -175,21 +167,14 @@ class TargetDataModule(EvaluationModule):
             if unknown:
                 raise UserError(f"{key}: {unknown[0]!r} is none of the domains {', '.join(domains)}")
         require_same_classes(domains)
+        self.label_space = next(iter(domains.values())).label_space
+        self.domain_names = list(domains)
+        """In the order of `dataloader_idx`."""
         self.preset = protocol if isinstance(protocol, str) else None
         self._protocols = {
             name: preset_protocol(self.preset, name, dataset) if self.preset else self.protocol
             for name, dataset in domains.items()
         } | (protocols or {})
-
-    @property
-    def label_space(self) -> LabelSpace:
-        """Of all domains."""
-        return next(iter(self.domains.values())).label_space
-
-    @property
-    def domain_names(self) -> list[str]:
-        """In the order of `dataloader_idx`."""
-        return list(self.domains)
 
     def protocol_of(self, domain: str) -> Protocol:
         """The domain's own rule."""
@@ -212,3 +197,34 @@ class TargetDataModule(EvaluationModule):
         """`{"images", "sha256"}` over all domains, and the same for each below `domains`."""
         each = {name: manifest(dataset, labels=True) for name, dataset in self.domains.items()}
         return combined_manifest(each)
+
+
+def preset_protocol(preset: str, domain: str, dataset: SegmentationDataset) -> Protocol:
+    """How `preset` evaluates a data set.
+
+    `gkd-official` fits images into the size of the official configuration (task_learning/configs/_base_/datasets);
+    `full-resolution` takes them as they are. Labels keep their own size under both.
+
+    Args:
+        preset: one of `Preset`.
+        domain: the data set's name in the evaluation, for messages.
+        dataset: a published data set.
+
+    Raises:
+        UserError: an unknown preset; a data set for which it has no rule.
+    """
+    if preset not in get_args(Preset):
+        raise UserError(f"protocol: no preset {preset!r}; give one of {', '.join(get_args(Preset))} or resize and size")
+    if not isinstance(dataset, PublishedSegmentation):
+        raise UserError(
+            f"protocol: {preset} knows published data sets only, and {domain} is a {type(dataset).__name__}; "
+            "give resize and size"
+        )
+    if preset == "full-resolution":
+        if dataset.reduced:
+            raise UserError(f"domains.{domain}: is read at reduced size, set half: false for {preset}")
+        return Protocol(split=dataset.split_title, id_map=dataset.id_map)
+    size = dataset.card.official_size
+    if size is None:
+        raise UserError(f"protocol: {preset} has no rule for {domain} ({dataset.card.title}); give resize and size")
+    return Protocol("fit", size, split=dataset.split_title, id_map=dataset.id_map)

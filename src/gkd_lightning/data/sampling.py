@@ -144,12 +144,7 @@ class KeyedBatches(Sampler[list[tuple[int, int]]]):
         self._served = rescaled(state["epoch"] * state["batches_per_epoch"] + state["batches"], made, self.accumulate)
 
     def _identity(self) -> dict[str, int]:
-        return {
-            "images": self.length,
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "repeats": self.repeats,
-        }
+        return {"images": self.length, "batch_size": self.batch_size, "seed": self.seed, "repeats": self.repeats}
 
 
 def rescaled(batches: int, made: int, accumulate: int) -> int:

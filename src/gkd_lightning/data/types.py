@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -33,7 +32,10 @@ class LabelSpace:
 
 @runtime_checkable
 class ImageDataset(Protocol):
-    """Images without labels. Scanning a folder is left to the first use, so building one is instant."""
+    """Images without labels. Scanning a folder is left to the first use, so building one is instant.
+
+    A set of files may also have `plain_file(index)`: the file of which `image` gives the pixels as they are, or None.
+    """
 
     def __len__(self) -> int: ...
 
@@ -43,15 +45,6 @@ class ImageDataset(Protocol):
 
     def name(self, index: int) -> str:
         """Short name that is unique in the dataset, for reports and messages."""
-        ...
-
-
-@runtime_checkable
-class PlainFiles(Protocol):
-    """Images that lie in files of their own."""
-
-    def plain_file(self, index: int) -> Path | None:
-        """The file of which `image` gives the pixels as they are; None if it does more than reading it."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,10 +14,10 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from gkd_lightning import __version__
+from gkd_lightning.class_paths import imported
 from gkd_lightning.encoders.attention import unfuse_attention_on_cpu
 from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
 from gkd_lightning.encoders.files import STUDENT_WEIGHTS, one_line, read_weights, weights_path
-from gkd_lightning.encoders.own_class import of_class
 from gkd_lightning.encoders.spelling import LoadReport
 from gkd_lightning.encoders.state import load_exactly, load_transformer
 from gkd_lightning.encoders.types import EncoderSpec
@@ -26,18 +27,20 @@ from gkd_lightning.tensor_files import require_recorded, write_tensors
 
 STUDENT_RECORD = "student.json"
 _TRANSFORMERS = ["vision_transformer", "eva", "deit"]
+_NEEDED = ("embed_dim", "patch_size", "depth", "image_size")
 
 
 def build_encoder(spec: EncoderSpec) -> Encoder:
     """Build the timm model or the class that `spec` names, in its geometry, with its weights.
 
     Raises:
-        UserError: unknown model name, options it does not take, missing or unfit weights.
+        UserError: unknown model name, options it does not take, missing or unfit weights; a class of one's own without
+            an attribute that it needs, of another geometry, or with weights outside its `model`.
     """
     if timm.is_model(spec.name.split(".")[0]):
         encoder = _of_timm(spec)
     elif "." in spec.name:
-        encoder = of_class(spec)
+        encoder = _of_class(spec)
     else:
         near = timm.list_models(f"*{spec.name[:8]}*")[:3]
         hint = f"; near are {', '.join(near)}" if near else ""
@@ -78,6 +81,34 @@ def _of_timm(spec: EncoderSpec) -> Encoder:
     if not transformer:
         unfuse_attention_on_cpu(model)  # a transformer chooses at every pass
     return (TransformerEncoder if transformer else FeatureMapEncoder)(spec, model, mean, std)
+
+
+def _of_class(spec: EncoderSpec) -> Encoder:
+    """Call the user's class that `spec.name` is the path of with `spec` and its options."""
+    kind = imported(spec.name, Encoder, "encoder (timm has no such model, so it is a class path)")  # type: ignore[type-abstract]
+    if inspect.isabstract(kind):
+        raise UserError(f"{spec.name}: does not define {', '.join(sorted(kind.__abstractmethods__))}")
+    try:
+        inspect.signature(kind).bind(spec, **spec.options)
+    except TypeError as error:
+        raise UserError(f"{spec.name}: options {spec.options} do not fit its constructor ({error})") from error
+    encoder = kind(spec, **spec.options)
+    missing = [name for name in _NEEDED if not hasattr(encoder, name)]
+    if missing:
+        raise UserError(f"{spec.name}: its constructor does not set {', '.join(missing)}")
+    for name, given, own in (
+        ("image_size", spec.hw, tuple(encoder.image_size)),
+        ("patch_size", spec.patch_size, encoder.patch_size),
+    ):
+        if given is not None and given != own:
+            raise UserError(f"{spec.name}: {name} is {given} in the configuration, and the class has {own}")
+    outside = [key for key in encoder.state_dict() if not key.startswith("model.") and key != "mask_token"]
+    if outside:
+        raise UserError(f"{spec.name}: {outside[0]} lies outside its model, so no file would hold it; put it inside")
+    if spec.normalization == "imagenet":
+        for buffer, values in ((encoder.mean, IMAGENET_DEFAULT_MEAN), (encoder.std, IMAGENET_DEFAULT_STD)):
+            buffer.copy_(torch.tensor(values).view(1, 3, 1, 1))
+    return encoder
 
 
 def _load(encoder: Encoder, spec: EncoderSpec) -> None:

@@ -83,6 +83,13 @@ class Encoder(nn.Module, ABC):
             )
         return height // self.patch_size, width // self.patch_size
 
+    def _check(self, size: tuple[int, int]) -> None:
+        if self.fixed_size and size != self.image_size:
+            raise UserError(
+                f"{self.spec.name} is laid out for {self.image_size[0]}x{self.image_size[1]} images and got "
+                f"{size[0]}x{size[1]}; set its image_size"
+            )
+
     @property
     def feature_dims(self) -> list[int]:
         """Channels of the maps that `features` returns (one entry per block or stage): the same for every block."""
@@ -146,12 +153,9 @@ class TransformerEncoder(Encoder):
         self, images: torch.Tensor, blocks: Sequence[int] = (), mask: torch.Tensor | None = None
     ) -> tuple[Tokens, list[torch.Tensor]]:
         """See `Encoder.forward`."""
-        grid = self.grid((images.shape[-2], images.shape[-1]))
-        if self.fixed_size and tuple(images.shape[-2:]) != self.image_size:
-            raise UserError(
-                f"{self.spec.name} is laid out for {self.image_size[0]}x{self.image_size[1]} images and got "
-                f"{images.shape[-2]}x{images.shape[-1]}; set its image_size"
-            )
+        size = (images.shape[-2], images.shape[-1])
+        grid = self.grid(size)
+        self._check(size)
         for block in blocks:
             if not 0 <= block < self.depth:
                 raise UserError(f"{self.spec.name} has blocks 0 to {self.depth - 1}, there is no block {block}")
@@ -232,13 +236,6 @@ class FeatureMapEncoder(Encoder):
             last = self._maps(probe, torch.empty(1, 3, *size, device="meta"))[-1]
             self._grids[size] = (last.shape[-2], last.shape[-1])
         return self._grids[size]
-
-    def _check(self, size: tuple[int, int]) -> None:
-        if self.fixed_size and size != self.image_size:
-            raise UserError(
-                f"{self.spec.name} is laid out for {self.image_size[0]}x{self.image_size[1]} images and got "
-                f"{size[0]}x{size[1]}; set its image_size"
-            )
 
     def _maps(self, model: Any, normalized: torch.Tensor) -> list[torch.Tensor]:
         maps: list[torch.Tensor] = model.forward_intermediates(

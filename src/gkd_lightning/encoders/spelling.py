@@ -27,10 +27,7 @@ _SWIGLU = (
 )
 """EVA02's and DINOv2-g's gated layers; gate and value stand in timm's order."""
 
-_DINOV3 = (
-    (r"^storage_tokens$", "reg_token"),
-    (r"\.ls([12])\.gamma$", r".gamma_\1"),
-)
+_DINOV3 = ((r"^storage_tokens$", "reg_token"), (r"\.ls([12])\.gamma$", r".gamma_\1"))
 """DINOv3 is an `Eva` in timm."""
 
 

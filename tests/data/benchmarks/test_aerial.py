@@ -15,9 +15,8 @@ from gkd_lightning.cli import main
 from gkd_lightning.data import check_dataset
 from gkd_lightning.data.benchmarks import Potsdam, PotsdamRescue, RescueNet, Vaihingen
 from gkd_lightning.data.benchmarks.catalogue import published_parts
-from gkd_lightning.data.benchmarks.isprs import AREAS, ColoursToIds
-from gkd_lightning.data.benchmarks.tiff import tiff_shape, tiff_window
-from gkd_lightning.data.benchmarks.tiles import tile_boxes
+from gkd_lightning.data.benchmarks.isprs import AREAS, ids_of_colours
+from gkd_lightning.data.benchmarks.tiles import tiff_shape, tiff_window, tile_boxes
 from gkd_lightning.data.fakes import write_fake
 from gkd_lightning.data.fakes.aerial import town
 from gkd_lightning.errors import UserError
@@ -127,11 +126,11 @@ def test_damaged_colours_of_two_real_labels_are_rounded() -> None:
         ],
         dtype=np.uint8,
     )  # fmt: skip
-    assert ColoursToIds("isprs-6")(stored, "x").tolist() == [[4, 2, 0, 255], [1, 3, 5, 255]]
-    assert ColoursToIds("rescue-5")(stored, "x").tolist() == [[3, 2, 0, 255], [1, 2, 4, 255]]
+    assert ids_of_colours("isprs-6", stored, "x").tolist() == [[4, 2, 0, 255], [1, 3, 5, 255]]
+    assert ids_of_colours("rescue-5", stored, "x").tolist() == [[3, 2, 0, 255], [1, 2, 4, 255]]
     for colour in ((255, 0, 255), (3, 0, 0), (255, 120, 0)):  # magenta, nearly black, between red and yellow
         with pytest.raises(UserError, match=r"x: colour .* belongs to no class \(1 such pixels"):
-            ColoursToIds("isprs-6")(np.array([[colour]], dtype=np.uint8), "x")
+            ids_of_colours("isprs-6", np.array([[colour]], dtype=np.uint8), "x")
 
 
 def test_data_sets_of_tiles_travel_to_worker_processes(potsdam: Path) -> None:

@@ -26,8 +26,8 @@ from gkd_lightning.data.benchmarks import (
     UrbanSyn,
 )
 from gkd_lightning.data.benchmarks.catalogue import CATALOGUE, published_parts
+from gkd_lightning.data.benchmarks.driving import SYNTHIA_TRAIN_IDS
 from gkd_lightning.data.benchmarks.mapillary import class_map
-from gkd_lightning.data.benchmarks.synthia import TRAIN_IDS
 from gkd_lightning.data.fakes import write_fake
 from gkd_lightning.data.fakes.mapillary_names import VISTAS_1_2
 from gkd_lightning.data.fakes.scenes import Streets
@@ -78,8 +78,8 @@ def test_stored_ids_become_the_train_ids_that_were_drawn(tmp_path: Path) -> None
 
 
 def test_the_classes_of_synthia() -> None:
-    assert len(TRAIN_IDS) == len(set(TRAIN_IDS.values())) == 19
-    assert not {0, 13, 14, 22} & set(TRAIN_IDS)
+    assert len(SYNTHIA_TRAIN_IDS) == len(set(SYNTHIA_TRAIN_IDS.values())) == 19
+    assert not {0, 13, 14, 22} & set(SYNTHIA_TRAIN_IDS)
 
 
 def test_the_rules_for_mapillary() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from gkd_lightning.data import Protocol, TargetDataModule
 from gkd_lightning.data.benchmarks import ACDC, BDD100K, GTAV, Cityscapes, Mapillary, Synthia, UrbanSyn
-from gkd_lightning.data.presets import preset_protocol
+from gkd_lightning.data.modules import preset_protocol
 from gkd_lightning.data.protocol import fitted_size
 from gkd_lightning.errors import UserError
 from tests.data.helpers import Scribbles

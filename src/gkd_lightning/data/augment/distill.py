@@ -26,7 +26,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from gkd_lightning.data.augment.crops import crop_of_file, draw_crop, resized_crop
 from gkd_lightning.data.augment.device import augment_batch, supported
-from gkd_lightning.data.augment.limits import require_shares, require_size
+from gkd_lightning.data.augment.limits import require
 from gkd_lightning.data.keys import keyed_generators
 from gkd_lightning.data.types import Image
 from gkd_lightning.errors import UserError
@@ -75,9 +75,8 @@ class DistillTransform:
     """
 
     def __init__(self, config: DistillAugmentation, size: int) -> None:
-        require_shares("augmentation", config, "flip", "erasing")
-        require_size(size)
-        self.config, self.size = config, size
+        require("augmentation", config, size, "flip", "erasing")
+        self.config, self.size, self._fill = config, size, _fill_of(config)
         self._resample = str_to_pil_interp(config.interpolation)
         self._rand_augment = _rand_augment(config, size) if config.rand_augment else None
         self._recorder = _recorder(config, size) if config.rand_augment and config.on_device else None
@@ -133,10 +132,6 @@ class DistillTransform:
         """Carry out the plans of a batch on the device of its images."""
         names = [] if self._rand_augment is None else [operation.name for operation in self._rand_augment.ops]
         return {"image": augment_batch(batch, names, self._fill), "key": batch["key"]}
-
-    @property
-    def _fill(self) -> tuple[int, ...]:
-        return _fill_of(self.config)
 
     def _crop(self, image: Image | Path) -> Pillow.Image:
         draw = partial(draw_crop, scale=self.config.scale, ratio=self.config.ratio)

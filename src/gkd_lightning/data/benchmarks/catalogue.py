@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gkd_lightning.data.benchmarks.acdc import ACDC, CONDITIONS
-from gkd_lightning.data.benchmarks.bdd100k import BDD100K
-from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.benchmarks.cityscapes import Cityscapes
-from gkd_lightning.data.benchmarks.gtav import GTAV
+from gkd_lightning.data.benchmarks.driving import ACDC, BDD100K, CONDITIONS, GTAV, Cityscapes, Synthia, UrbanSyn
 from gkd_lightning.data.benchmarks.imagenet import ImageNet
 from gkd_lightning.data.benchmarks.isprs import BANDS, Potsdam, Vaihingen
 from gkd_lightning.data.benchmarks.mapillary import Mapillary
+from gkd_lightning.data.benchmarks.published import Card
 from gkd_lightning.data.benchmarks.rescuenet import RescueNet
-from gkd_lightning.data.benchmarks.synthia import Synthia
-from gkd_lightning.data.benchmarks.urbansyn import UrbanSyn
 from gkd_lightning.data.types import ImageDataset
 from gkd_lightning.errors import UserError
 
@@ -32,14 +27,8 @@ CATALOGUE: dict[str, tuple[Card, Parts]] = {
         Mapillary.card,
         lambda root: {"train": Mapillary(root, "train", half=False), "val": Mapillary(root, "val")},
     ),
-    "acdc": (
-        ACDC.card,
-        lambda root: {f"{c}-{s}": ACDC(root, s, c) for c in CONDITIONS for s in ("train", "val")},
-    ),
-    "potsdam": (
-        Potsdam.card,
-        lambda root: {f"{b}-{s}": Potsdam(root, s, b) for b in BANDS for s in ("train", "val")},
-    ),
+    "acdc": (ACDC.card, lambda root: {f"{c}-{s}": ACDC(root, s, c) for c in CONDITIONS for s in ("train", "val")}),
+    "potsdam": (Potsdam.card, lambda root: {f"{b}-{s}": Potsdam(root, s, b) for b in BANDS for s in ("train", "val")}),
     "vaihingen": (Vaihingen.card, lambda root: {s: Vaihingen(root, s) for s in ("train", "val")}),
     "rescuenet": (RescueNet.card, lambda root: {s: RescueNet(root, s) for s in ("train", "val", "test")}),
 }

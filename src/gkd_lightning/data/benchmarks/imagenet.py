@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.benchmarks.published import default_folder
+from gkd_lightning.data.benchmarks.published import Card, default_folder
 from gkd_lightning.data.proxy import ProxyImages
 from gkd_lightning.errors import UserError
 
@@ -39,15 +38,10 @@ imagenet/
         if split not in self.card.counts:
             raise UserError(f"ImageNet: no split {split!r}; give one of {', '.join(self.card.counts)}")
         self.root = Path(root) if root is not None else default_folder(self.card)
-        self.split = split
+        self.split, self.expected = split, self.card.counts[split]
         parents = [self.root, self.root / "ILSVRC/Data/CLS-LOC", self.root / "Data/CLS-LOC"]
         folders = [parent / split for parent in parents]
         super().__init__(str(next((folder for folder in folders if folder.is_dir()), folders[0])))
-
-    @property
-    def expected(self) -> int:
-        """Published number of images."""
-        return self.card.counts[self.split]
 
     def __len__(self) -> int:
         if not Path(self.roots[0]).is_dir():

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from functools import cached_property, partial
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.benchmarks.published import LaidOut, Layout, PublishedSegmentation, StoredLabel
+from gkd_lightning.data.benchmarks.published import Card, LaidOut, Layout, PublishedSegmentation
 from gkd_lightning.data.benchmarks.tiles import Area, Tiles
-from gkd_lightning.data.labels import LabelMapping
+from gkd_lightning.data.labels import LabelMapping, StoredLabel
 from gkd_lightning.data.types import ISPRS_6, RESCUE_5, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
@@ -48,54 +45,38 @@ _ABSENT, _PRESENT = 87, 168
 """Up to which value a channel of a label counts as 0, and from which as 255; real labels have nothing in between."""
 
 
-@dataclass(frozen=True)
-class ColoursToIds:
-    """Colours of a published label to train ids.
+def ids_of_colours(classes: Classes, stored: StoredLabel, where: str) -> Label:
+    """Colours (H, W, 3) of a published label to train ids uint8 (H, W), 255 where the label is black.
 
     All colours have channels of 0 or 255, but two of Potsdam's 38 labels are damaged: 6_7 has (252, 255, 0) for most of
     its cars, and 4_12 went through a lossy compression, so that no pixel of it is exactly right. Channels are therefore
     rounded. mmsegmentation's converter compares exactly: prepared tiles lack those cars, and area 4_12 altogether.
 
-    Attributes:
+    Args:
         classes: the label space.
+        stored: uint8.
+        where: file name for the message.
+
+    Raises:
+        UserError: a colour that is no class's, not even when rounded.
     """
-
-    classes: Classes
-
-    def __call__(self, stored: StoredLabel, where: str) -> Label:
-        """Train ids uint8 (H, W), 255 where the label is black.
-
-        Args:
-            stored: uint8 (H, W, 3).
-            where: file name for the message.
-
-        Raises:
-            UserError: a colour that is no class's, not even when rounded.
-        """
-        rounded = np.where(stored <= _ABSENT, 0, np.where(stored >= _PRESENT, 255, stored)).astype(np.uint8)
-        dark = ~rounded.any(axis=2) & stored.any(axis=2)  # nearly black is a mistake, not a pixel without truth
-        rounded[dark] = stored[dark]
-        table = np.full(256, ISPRS_6.ignore, dtype=np.uint8)
-        table[: len(ISPRS_6)] = _MERGED[self.classes]
-        label: Label = table[_COLOURS(rounded, where)]
-        return label
+    rounded = np.where(stored <= _ABSENT, 0, np.where(stored >= _PRESENT, 255, stored)).astype(np.uint8)
+    dark = ~rounded.any(axis=2) & stored.any(axis=2)  # nearly black is a mistake, not a pixel without truth
+    rounded[dark] = stored[dark]
+    table = np.full(256, ISPRS_6.ignore, dtype=np.uint8)
+    table[: len(ISPRS_6)] = _MERGED[classes]
+    label: Label = table[_COLOURS(rounded, where)]
+    return label
 
 
-@dataclass(frozen=True)
-class Packing:
-    """One of the published folders of large images.
+class Packing(NamedTuple):
+    """One of the published folders of large images."""
 
-    Attributes:
-        folder: relative to the data set's root.
-        name: file name with ``{}`` for the area.
-        bands: of the files.
-        channels: which bands become red, green and blue.
-    """
-
-    folder: str
-    name: str
+    path: str
+    """Of a file, relative to the data set's root, with ``{}`` for the area."""
     bands: int
     channels: tuple[int, int, int]
+    """Which bands become red, green and blue."""
 
 
 class _ISPRS(PublishedSegmentation):
@@ -103,6 +84,8 @@ class _ISPRS(PublishedSegmentation):
 
     tile_prefix: ClassVar[str] = ""
     """Before the area in the names of tiles, as mmsegmentation names them."""
+    _label: ClassVar[str]
+    """Large label, in colours, of the area ``{}``."""
 
     def __init__(self, root: str | None, split: str, bands: Bands, classes: Classes, prepared: str) -> None:
         for what, value, allowed in (("bands", bands, BANDS), ("classes", classes, get_args(Classes))):
@@ -111,12 +94,7 @@ class _ISPRS(PublishedSegmentation):
         super().__init__(root, split)
         self.bands, self.classes, self._prepared = bands, classes, prepared
         self.label_space = _SPACES[classes]
-        self.id_map = classes
-
-    @property
-    def split_title(self) -> str:
-        """Bands and split."""
-        return f"{self.bands} {self.split}"
+        self.id_map, self.split_title = classes, f"{bands} {split}"
 
     def layouts(self) -> Sequence[Layout]:
         """Tiles as mmsegmentation's converter writes them: ids 1 to 6, 0 without truth."""
@@ -129,22 +107,19 @@ class _ISPRS(PublishedSegmentation):
         """Folders of large images that hold these bands, the preferred one first."""
         raise NotImplementedError
 
-    def label_file(self, area: str) -> Path:
-        """The large label of an area."""
-        raise NotImplementedError
-
     def large(self) -> Tiles | None:
         """Tiles cut from the published large images; None if there are none."""
+        areas = AREAS[self.card.name][self.split]
         for packing in self.packings():
-            files = {area: self.root / packing.folder / packing.name.format(area) for area in self._areas}
-            areas = [
-                Area(self.tile_prefix + area, path, self.label_file(area))
-                for area, path in files.items()
-                if path.is_file()
+            places = [(area, packing.path.format(area), self._label.format(area)) for area in areas]
+            found = [
+                Area(self.tile_prefix + area, self.root / image, self.root / label)
+                for area, image, label in places
+                if (self.root / image).is_file()
             ]
-            if areas:
-                train_ids = ColoursToIds(self.classes)
-                return Tiles(areas, self.label_space, packing.bands, packing.channels, train_ids)
+            if found:
+                train_ids = partial(ids_of_colours, self.classes)
+                return Tiles(found, self.label_space, packing.bands, packing.channels, train_ids)
         return None
 
     @cached_property
@@ -153,12 +128,8 @@ class _ISPRS(PublishedSegmentation):
         prepared = self._laid_out()
         found = prepared if prepared is not None else self.large()
         if found is None:
-            raise self._missing([f"{packing.folder}/{packing.name.format('*')}" for packing in self.packings()])
+            raise self._missing([packing.path.format("*") for packing in self.packings()])
         return found
-
-    @property
-    def _areas(self) -> tuple[str, ...]:
-        return AREAS[self.card.name][self.split]
 
 
 class Potsdam(_ISPRS):
@@ -194,6 +165,7 @@ potsdam/
             "The labels of areas 4_12 and 6_7 have colours that are slightly off; they are rounded.",
         ),
     )
+    _label = "5_Labels_all/top_potsdam_{}_label.tif"
 
     def __init__(
         self,
@@ -208,13 +180,9 @@ potsdam/
         """The three-band folder, else the four-band one."""
         own = "2_Ortho_RGB" if self.bands == "RGB" else "3_Ortho_IRRG"
         return (
-            Packing(own, f"top_potsdam_{{}}_{self.bands}.tif", 3, (0, 1, 2)),
-            Packing("4_Ortho_RGBIR", "top_potsdam_{}_RGBIR.tif", 4, (0, 1, 2) if self.bands == "RGB" else (3, 0, 1)),
+            Packing(f"{own}/top_potsdam_{{}}_{self.bands}.tif", 3, (0, 1, 2)),
+            Packing("4_Ortho_RGBIR/top_potsdam_{}_RGBIR.tif", 4, (0, 1, 2) if self.bands == "RGB" else (3, 0, 1)),
         )
-
-    def label_file(self, area: str) -> Path:
-        """Colours."""
-        return self.root / f"5_Labels_all/top_potsdam_{area}_label.tif"
 
 
 class Vaihingen(_ISPRS):
@@ -244,15 +212,11 @@ vaihingen/
         notes=("Counts are those of 512-pixel tiles.",),
     )
     tile_prefix = "area"
+    _label = "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE/top_mosaic_09cm_area{}.tif"
 
     def __init__(self, root: str | None = None, split: Literal["train", "val"] = "val") -> None:
         super().__init__(root, split, "IRRG", "isprs-6", prepared="")
 
     def packings(self) -> Sequence[Packing]:
         """The only one."""
-        return (Packing("top", "top_mosaic_09cm_area{}.tif", 3, (0, 1, 2)),)
-
-    def label_file(self, area: str) -> Path:
-        """Colours."""
-        folder = "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE"
-        return self.root / folder / f"top_mosaic_09cm_area{area}.tif"
+        return (Packing("top/top_mosaic_09cm_area{}.tif", 3, (0, 1, 2)),)

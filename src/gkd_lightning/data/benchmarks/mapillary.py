@@ -10,10 +10,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image as Pillow
 
-from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.benchmarks.published import Layout, PublishedSegmentation, StoredLabel
+from gkd_lightning.data.benchmarks.published import Card, Layout, PublishedSegmentation
 from gkd_lightning.data.images import read_image
-from gkd_lightning.data.labels import read_stored_label
+from gkd_lightning.data.labels import StoredLabel, read_stored_label
 from gkd_lightning.data.types import CITYSCAPES_19, Image
 from gkd_lightning.errors import UserError
 
@@ -63,7 +62,6 @@ mapillary/
   half/val_img/NAME.jpg, half/val_label/NAME.png      (prepared; instead of validation/)""",
         official_size=(1024, 512),
     )
-    label_space = CITYSCAPES_19
 
     def __init__(
         self,
@@ -75,13 +73,8 @@ mapillary/
         if version not in ("v1.2", "v2.0"):
             raise UserError(f"Mapillary Vistas: no version {version!r}; give v1.2 or v2.0")
         super().__init__(root, split)
-        self.version, self.half = version, half
-        self.reduced = half
-
-    @property
-    def split_title(self) -> str:
-        """Split, label version, and whether images are halved."""
-        return f"{self.split} {self.version}{', half size' if self.half else ''}"
+        self.version, self.half, self.reduced = version, half, half
+        self.split_title = f"{split} {version}{', half size' if half else ''}"
 
     def layouts(self) -> Sequence[Layout]:
         """As published (two packings), then the official repository's prepared files."""

@@ -7,21 +7,48 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.folder import FolderSegmentation, Pairs
+from gkd_lightning.data.benchmarks.tiles import Tiles
+from gkd_lightning.data.folder import FolderSegmentation
 from gkd_lightning.data.images import list_images, read_image
-from gkd_lightning.data.labels import read_stored_label
-from gkd_lightning.data.types import Image, Label, LabelSpace, SegmentationDataset
+from gkd_lightning.data.labels import StoredLabel, read_stored_label
+from gkd_lightning.data.types import CITYSCAPES_19, Image, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
-StoredLabel = NDArray[np.integer]
 FAST_SUFFIXES = (".bmp", ".jpg")
 """Of re-encoded images: without loss, and smaller with some."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Facts about a published data set, from its authors' pages.
+
+    Attributes:
+        name: short name, as in ``gkd data fake NAME``; also the default folder below ``$GKD_DATA``.
+        title: the authors' own name.
+        homepage: where to register and download.
+        licence: terms of use in a few words; the homepage has the binding text.
+        counts: labelled images of each split as published.
+        size: width and height of most images.
+        official_size: (width, height) within which the official evaluation fits images before they are segmented; None
+            where it has no rule.
+        tree: the folders and files that are read, as text.
+        other_folders: further names below ``$GKD_DATA`` under which people keep it (those of the official
+            repository's configurations).
+        notes: what to know, one sentence each.
+    """
+
+    name: str
+    title: str
+    homepage: str
+    licence: str
+    counts: Mapping[str, int]
+    size: tuple[int, int]
+    tree: str
+    official_size: tuple[int, int] | None = None
+    other_folders: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,7 +62,6 @@ class Layout:
         image_suffix: how image names end.
         label_suffix: how label names end.
         class_map: stored id -> train id, or a function that finds it out; None if train ids are stored.
-        ignore: the stored id without truth, if `class_map` has none.
         label_stem: from an image's name without its suffix to its label's; None if they are equal.
         read_image: from a file to RGB uint8 (H, W, 3).
         read_label: from a file to stored ids (H, W) or colours (H, W, 3).
@@ -47,7 +73,6 @@ class Layout:
     image_suffix: str
     label_suffix: str
     class_map: Mapping[int, int] | Callable[[], Mapping[int, int]] | None = None
-    ignore: int | None = 255
     label_stem: Callable[[str], str] | None = None
     read_image: Callable[[Path], Image] = read_image
     read_label: Callable[[Path], StoredLabel] = read_stored_label
@@ -76,7 +101,6 @@ class LaidOut(FolderSegmentation):
             class_map=None if class_map is None else dict(class_map),
             image_suffix=layout.image_suffix,
             label_suffix=layout.label_suffix,
-            ignore=layout.ignore,
         )
         self.layout = layout
 
@@ -88,28 +112,6 @@ class LaidOut(FolderSegmentation):
 
     def _stored_label(self, path: Path) -> StoredLabel:
         return self.layout.read_label(path)
-
-
-@runtime_checkable
-class LabelledFiles(SegmentationDataset, Protocol):
-    """Files on disk, paired."""
-
-    @property
-    def pairs(self) -> Pairs:
-        """What is paired and what is not."""
-        ...
-
-    def labelled_only(self) -> SegmentationDataset:
-        """The same without images that have no label."""
-        ...
-
-    def image_path(self, index: int) -> Path:
-        """The image's file."""
-        ...
-
-    def label_path(self, index: int) -> Path:
-        """The label's file."""
-        ...
 
 
 class PublishedSegmentation:
@@ -125,7 +127,7 @@ class PublishedSegmentation:
     """
 
     card: ClassVar[Card]
-    label_space: LabelSpace
+    label_space: LabelSpace = CITYSCAPES_19
     id_map: str = "cityscapes-19"
     """Name of the mapping from stored to train ids, for the record of an evaluation."""
     reduced: bool = False
@@ -135,24 +137,17 @@ class PublishedSegmentation:
         if split not in self.card.counts:
             raise UserError(f"{self.card.title}: no split {split!r}; give one of {', '.join(self.card.counts)}")
         self.root = Path(root) if root is not None else default_folder(self.card)
-        self.split = split
-
-    @property
-    def expected(self) -> int:
-        """Published number of labelled images of this split."""
-        return self.card.counts[self.split]
-
-    @property
-    def split_title(self) -> str:
-        """The split in words, for the record of an evaluation."""
-        return self.split
+        self.split = self.split_title = split
+        """`split_title`: what is evaluated, in words, for the record."""
+        self.expected = self.card.counts[split]
+        """Published number of labelled images."""
 
     def layouts(self) -> Sequence[Layout]:
         """Where this split's files may lie, the preferred layout first."""
         raise NotImplementedError
 
     @cached_property
-    def files(self) -> LabelledFiles:
+    def files(self) -> LaidOut | Tiles:
         """The first layout of which the root holds at least one labelled image.
 
         Raises:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from gkd_lightning.data.benchmarks.card import Card
-from gkd_lightning.data.benchmarks.published import Layout, PublishedSegmentation
+from gkd_lightning.data.benchmarks.published import Card, Layout, PublishedSegmentation
 from gkd_lightning.data.types import RESCUE_5
 
 _CLASS_MAP = {
@@ -30,9 +29,6 @@ class RescueNet(PublishedSegmentation):
     Args:
         root: folder that holds `train/`, `val/` and `test/`; default `$GKD_DATA/rescuenet`.
         split: `train`, `val` or `test`.
-
-    Raises:
-        UserError: as `PublishedSegmentation`.
     """
 
     card = Card(
@@ -78,9 +74,6 @@ class PotsdamRescue(PublishedSegmentation):
         root: folder of `RGB/img_dir` and `RGB/ann_dir`; default `$GKD_DATA/Potsdam_rescue`.
         split: `train` or `val`.
         bands: `RGB` or `IRRG`.
-
-    Raises:
-        UserError: as `PublishedSegmentation`.
     """
 
     card = Card(
@@ -99,10 +92,7 @@ Potsdam_rescue/
     id_map = "rescue-5"
 
     def __init__(
-        self,
-        root: str | None = None,
-        split: Literal["train", "val"] = "train",
-        bands: Literal["RGB", "IRRG"] = "RGB",
+        self, root: str | None = None, split: Literal["train", "val"] = "train", bands: Literal["RGB", "IRRG"] = "RGB"
     ) -> None:
         super().__init__(root, split)
         self.bands = bands

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from gkd_lightning.data.fakes.aerial import potsdam, rescuenet, vaihingen
-from gkd_lightning.data.fakes.driving import DRIVING, Builder
-from gkd_lightning.data.fakes.imagenet import imagenet
+from gkd_lightning.data.fakes import aerial, driving
 from gkd_lightning.errors import UserError
 
-FAKES: dict[str, Builder] = {
-    "imagenet": imagenet,
-    **DRIVING,
-    "potsdam": potsdam,
-    "vaihingen": vaihingen,
-    "rescuenet": rescuenet,
+FAKES: dict[str, Callable[[Path, int, tuple[int, int]], None]] = {
+    "imagenet": driving.imagenet,
+    "gtav": driving.gtav,
+    "synthia": driving.synthia_rand,
+    "urbansyn": driving.urbansyn,
+    "cityscapes": driving.cityscapes,
+    "bdd100k": driving.bdd100k,
+    "mapillary": driving.vistas,
+    "acdc": driving.acdc_conditions,
+    "potsdam": aerial.potsdam,
+    "vaihingen": aerial.vaihingen,
+    "rescuenet": aerial.rescuenet,
 }
 
 

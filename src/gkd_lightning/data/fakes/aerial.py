@@ -9,7 +9,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from gkd_lightning.data.benchmarks.isprs import AREAS
-from gkd_lightning.data.fakes.writing import save
+from gkd_lightning.data.fakes.scenes import save
 from gkd_lightning.data.types import ISPRS_6, Label
 
 Size = tuple[int, int]

@@ -1,34 +1,41 @@
-"""Imitations of the driving data sets: the exact folders, names and encodings, a few invented streets."""
+"""Imitations of ImageNet and the driving data sets: the exact folders, names and encodings, a few invented streets."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
 
-from gkd_lightning.data.benchmarks import acdc, cityscapes_ids, mapillary, synthia
+from gkd_lightning.data.benchmarks.driving import ACDC, CONDITIONS, SYNTHIA_TRAIN_IDS, TRAIN_IDS
+from gkd_lightning.data.benchmarks.mapillary import class_map
 from gkd_lightning.data.fakes.mapillary_names import VISTAS_1_2, VISTAS_2_0
-from gkd_lightning.data.fakes.scenes import Scene, Streets
-from gkd_lightning.data.fakes.writing import save, save_16_bit_rgb, stored
+from gkd_lightning.data.fakes.scenes import Scene, Streets, save, save_16_bit_rgb, stored
+from gkd_lightning.data.minicity import MiniCityShapes
 from gkd_lightning.data.types import CITYSCAPES_19, Label
 
 Size = tuple[int, int]
 
-_PALETTE = np.zeros((256, 3), dtype=np.uint8)
-for _label_id, _train_id in cityscapes_ids.TRAIN_IDS.items():
-    _PALETTE[_label_id] = CITYSCAPES_19.palette[_train_id]
+
+def _palette(ids: Mapping[int, int]) -> NDArray[np.uint8]:
+    """Colours (256, 3) of stored ids, from stored id -> train id."""
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    colours[list(ids)] = [CITYSCAPES_19.palette[train_id] for train_id in ids.values()]
+    return colours
 
 
 def _label_ids(label: Label) -> Label:
-    return stored(label, cityscapes_ids.TRAIN_IDS, void=0)
+    return stored(label, TRAIN_IDS, void=0)
 
 
-def _coloured(label: Label) -> Label:
-    table = np.zeros((256, 3), dtype=np.uint8)
-    table[:19] = CITYSCAPES_19.palette
-    return table[label]
+def _save_truth(path: Path, label: Label, colours: str) -> None:
+    """Label ids, train ids and colours, each with its own end of the name."""
+    save(path.with_name(f"{path.name}_labelIds.png"), _label_ids(label))
+    save(path.with_name(f"{path.name}_labelTrainIds.png"), label)
+    save(path.with_name(f"{path.name}_{colours}.png"), _palette({train_id: train_id for train_id in range(19)})[label])
 
 
 def gtav(root: Path, images: int, size: Size) -> None:
@@ -37,7 +44,7 @@ def gtav(root: Path, images: int, size: Size) -> None:
     for number in range(1, images + 1):
         scene = streets.draw()
         save(root / f"images/{number:05d}.png", scene.image)
-        save(root / f"labels/{number:05d}.png", _label_ids(scene.label), _PALETTE)
+        save(root / f"labels/{number:05d}.png", _label_ids(scene.label), _palette(TRAIN_IDS))
 
 
 def cityscapes(root: Path, images: int, size: Size) -> None:
@@ -49,10 +56,7 @@ def cityscapes(root: Path, images: int, size: Size) -> None:
             name = f"{city}/{city}_{number // 2:06d}_000019"
             scene = streets.draw()
             save(root / f"leftImg8bit/{split}/{name}_leftImg8bit.png", scene.image)
-            truth = root / f"gtFine/{split}/{name}_gtFine"
-            save(truth.with_name(f"{truth.name}_labelIds.png"), _label_ids(scene.label))
-            save(truth.with_name(f"{truth.name}_labelTrainIds.png"), scene.label)
-            save(truth.with_name(f"{truth.name}_color.png"), _coloured(scene.label))
+            _save_truth(root / f"gtFine/{split}/{name}_gtFine", scene.label, "color")
 
 
 def bdd100k(root: Path, images: int, size: Size) -> None:
@@ -68,18 +72,15 @@ def bdd100k(root: Path, images: int, size: Size) -> None:
 
 def acdc_conditions(root: Path, images: int, size: Size) -> None:
     """Four conditions, each with its own sequence folders."""
-    for condition in acdc.CONDITIONS:
-        for split in acdc.ACDC.card.counts:
+    for condition in CONDITIONS:
+        for split in ACDC.card.counts:
             streets = Streets(condition, seed=16 + (split == "val"), size=size)
             for number in range(images):
                 sequence = f"GOPR{474 + number % 2:04d}"
                 name = f"{sequence}/{sequence}_frame_{41 + number:06d}"
                 scene = streets.draw()
                 save(root / f"rgb_anon/{condition}/{split}/{name}_rgb_anon.png", scene.image)
-                truth = root / f"gt/{condition}/{split}/{name}_gt"
-                save(truth.with_name(f"{truth.name}_labelIds.png"), _label_ids(scene.label))
-                save(truth.with_name(f"{truth.name}_labelTrainIds.png"), scene.label)
-                save(truth.with_name(f"{truth.name}_labelColor.png"), _coloured(scene.label))
+                _save_truth(root / f"gt/{condition}/{split}/{name}_gt", scene.label, "labelColor")
 
 
 def urbansyn(root: Path, images: int, size: Size) -> None:
@@ -97,7 +98,7 @@ def synthia_rand(root: Path, images: int, size: Size) -> None:
     for number in range(images):
         scene = streets.draw()
         truth = np.zeros((*scene.label.shape, 3), dtype=np.uint16)
-        truth[..., 0] = stored(scene.label, synthia.TRAIN_IDS, void=0)
+        truth[..., 0] = stored(scene.label, SYNTHIA_TRAIN_IDS, void=0)
         truth[..., 1] = (scene.label == 13) * (number + 1)
         save(root / f"RGB/{number:07d}.png", scene.image)
         save_16_bit_rgb(root / f"GT/LABELS/{number:07d}.png", truth)
@@ -124,23 +125,26 @@ def vistas(root: Path, images: int, size: Size) -> None:
 
 def _save_vistas_label(path: Path, scene: Scene, names: tuple[str, ...]) -> None:
     ids: dict[int, int] = {}
-    for class_id, train_id in mapillary.class_map(names).items():
+    for class_id, train_id in class_map(names).items():
         if train_id != 255 and train_id not in ids.values():
             ids[class_id] = train_id
-    palette = np.zeros((256, 3), dtype=np.uint8)
-    for class_id, train_id in ids.items():
-        palette[class_id] = CITYSCAPES_19.palette[train_id]
-    save(path, stored(scene.label, ids, void=len(names) - 1), palette)
+    save(path, stored(scene.label, ids, void=len(names) - 1), _palette(ids))
 
 
-Builder = Callable[[Path, int, Size], None]
+_OBJECTS = ("n01440764", "n02123045", "n04285008", "n07747607")
+_MODES = ("RGB", "RGB", "RGB", "L", "RGB", "CMYK")
+"""Colour modes in turn; the real training set has both exceptions, if rarer."""
 
-DRIVING: dict[str, Builder] = {
-    "gtav": gtav,
-    "synthia": synthia_rand,
-    "urbansyn": urbansyn,
-    "cityscapes": cityscapes,
-    "bdd100k": bdd100k,
-    "mapillary": vistas,
-    "acdc": acdc_conditions,
-}
+
+def imagenet(root: Path, images: int, size: tuple[int, int]) -> None:
+    """An ImageFolder tree of JPEGs of single objects, some of them grey, CMYK or upright."""
+    for split in ("train", "val"):
+        objects = MiniCityShapes(images, seed=21 + (split == "val"), cache=False)
+        for number in range(images):
+            name = _OBJECTS[number % len(_OBJECTS)]
+            stem = f"{name}_{number + 1}" if split == "train" else f"ILSVRC2012_val_{number + 1:08d}"
+            path = root / split / name / f"{stem}.JPEG"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture = Pillow.fromarray(np.asarray(objects.image(number)))
+            picture = picture.resize(size[::-1] if number % 3 == 2 else size, Pillow.Resampling.BICUBIC)
+            picture.convert(_MODES[number % len(_MODES)]).save(path, quality=90)

@@ -30,10 +30,10 @@ CAR_SHAPES = (
 _CAR_FACES = tuple(PART[name] for name in ("car_end", "car_left", "car_right", "car_top"))
 
 
-def car_along(scene: Scene, x: int, distance: int, toward: bool, shape: CarShape | None = None) -> None:
+def car_along(scene: Scene, x: int, distance: int, toward: bool) -> None:
     """A car driving along the street, seen from behind (or from the front) and from one side and above."""
     view, canvas = scene.view, scene.canvas
-    s = shape or scene.draws.pick(CAR_SHAPES)
+    s = scene.draws.pick(CAR_SHAPES)
     rear, front = (s.front, s.rear) if toward else (s.rear, s.front)
     half, near, z = s.width // 2, view.scale(distance), distance
     code = scene.instance(near)
@@ -107,10 +107,10 @@ def _car_end(scene: Scene, code: int, x: int, half: int, near: int, s: CarShape,
     canvas.rect(middle - plate, view.y(52, near), middle + plate, view.y(40, near), code + PART["plate"])
 
 
-def car_across(scene: Scene, x: int, scale: int, shape: CarShape | None = None) -> None:
+def car_across(scene: Scene, x: int, scale: int) -> None:
     """A car seen from its side."""
     view, canvas = scene.view, scene.canvas
-    s = shape or scene.draws.pick(CAR_SHAPES)
+    s = scene.draws.pick(CAR_SHAPES)
     code, half = scene.instance(scale), s.length // 2
     flip = -1 if scene.draws.chance(50) else 1  # +1: the bonnet is on the right
 

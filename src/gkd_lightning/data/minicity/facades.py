@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gkd_lightning.data.minicity.canvas import SIZE
 from gkd_lightning.data.minicity.parts import PART
-from gkd_lightning.data.minicity.scene import MAX_SCALE, Scene
+from gkd_lightning.data.minicity.scene import MAX_SCALE, SIZE, Scene
 
 _TEXEL = 9
 """Centimetres of wall that one texel covers."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from gkd_lightning.data.minicity import cars, objects, plants
-from gkd_lightning.data.minicity.canvas import SIZE
+from gkd_lightning.data.minicity import cars, objects
 from gkd_lightning.data.minicity.draws import Draws
 from gkd_lightning.data.minicity.facades import wall
 from gkd_lightning.data.minicity.parts import PART
-from gkd_lightning.data.minicity.scene import CAST_SHADOW, Layout, Scene, View
+from gkd_lightning.data.minicity.scene import CAST_SHADOW, SIZE, Layout, Scene, View
 
 _END = 80
 """Scale at which a street ends: five pixels below the horizon."""
@@ -154,11 +154,11 @@ def _side(scene: Scene, road: _Street, side: int) -> None:
             width = draws.between(700, 1100)
             objects.house(scene, walk + setback if side > 0 else walk - setback - width, width, distance)
         else:
-            plants.tree(scene, walk + side * draws.between(200, 500), scene.view.scale(distance))
+            objects.tree(scene, walk + side * draws.between(200, 500), scene.view.scale(distance))
     if draws.chance(45):
         start, thick = draws.between(420, 900), draws.between(70, 120)
         aside = walk + side * 30 - (thick if side < 0 else 0)
-        plants.hedge(scene, aside, thick, start, draws.between(500, 1500), draws.between(70, 130))
+        objects.hedge(scene, aside, thick, start, draws.between(500, 1500), draws.between(70, 130))
 
 
 def _wall_shadow(scene: Scene, walk: int, side: int) -> None:
@@ -196,24 +196,24 @@ def _populate(scene: Scene, road: _Street, traits: Traits) -> None:
 
     for _ in range(draws.between(*traits.persons)):
         if spot := place(29, 47, 25, 0):
-            queue.append((spot[1], lambda at=spot: objects.person(scene, *at)))  # type: ignore[misc]
+            queue.append((spot[1], partial(objects.person, scene, *spot)))
             if draws.chance(20):
                 beside = (spot[0] + draws.pick((-105, 105)), spot[1] - 8)
-                queue.append((beside[1], lambda at=beside: objects.person(scene, *at)))  # type: ignore[misc]
+                queue.append((beside[1], partial(objects.person, scene, *beside)))
     for _ in range(draws.between(*traits.trees)):
         walk, side = draws.pick(((road.left - road.left_walk, -1), (road.right + road.right_walk, 1)))
         closed = road.left_wall if side < 0 else road.right_wall
         x = walk - side * draws.between(40, 90) if closed else walk + side * draws.between(40, 420)
         scale = 16 * draws.between(10, 30)
         if visible(x, scale, -8):
-            grow = plants.bush if not closed and draws.chance(40) else plants.tree
-            queue.append((scale, lambda at=(x, scale), put=grow: put(scene, *at)))  # type: ignore[misc]
+            grow = objects.bush if not closed and draws.chance(40) else objects.tree
+            queue.append((scale, partial(grow, scene, x, scale)))
     for _ in range(draws.between(*traits.poles)):
         for _ in range(5):
             scale = 16 * draws.between(22, 42)
             x = draws.pick((road.left - draws.between(20, 60), road.right + draws.between(20, 60)))
             if visible(x, scale, 4):
-                queue.append((scale, lambda at=(x, scale): objects.pole(scene, *at)))  # type: ignore[misc]
+                queue.append((scale, partial(objects.pole, scene, x, scale)))
                 break
     for _, put in sorted(queue, key=lambda entry: entry[0]):
         put()
@@ -239,8 +239,7 @@ def _queue_cars(scene: Scene, road: _Street, count: int, queue: list[tuple[int, 
             if inside and clear:
                 taken.append((x, distance))
                 if across:
-                    queue.append((scale, lambda at=(x, scale): cars.car_across(scene, *at)))  # type: ignore[misc]
+                    queue.append((scale, partial(cars.car_across, scene, x, scale)))
                 else:
-                    at = (x, distance, side < 0)
-                    queue.append((scale, lambda at=at: cars.car_along(scene, *at)))  # type: ignore[misc]
+                    queue.append((scale, partial(cars.car_along, scene, x, distance, side < 0)))
                 break

@@ -21,10 +21,7 @@ def look(name: Material, hue: Interval, saturation: Interval, value: Interval,
 
 def merge(*boxes: Mapping[str, Interval]) -> Box:
     """One box of several; where two name a parameter, the later one counts."""
-    merged: Box = {}
-    for box in boxes:
-        merged.update(box)
-    return merged
+    return {name: interval for box in boxes for name, interval in box.items()}
 
 
 _M = Material

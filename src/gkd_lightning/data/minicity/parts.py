@@ -10,7 +10,6 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 SKY, BUILDING, ROAD, SIDEWALK, VEGETATION, CAR, PERSON, POLE = range(8)
 OTHER = 255
@@ -20,33 +19,13 @@ PARTS = 64
 """Codes per instance; a power of two, so that part and instance come out by a mask and a shift."""
 
 
-class Material(IntEnum):
-    """What the colour and the texture of a part come from; every style says how each one looks."""
-
-    SKY = 0
-    FACADE = 1
-    ROOF = 2
-    WINDOW = 3
-    TRIM = 4
-    ROAD = 5
-    MARKING = 6
-    SIDEWALK = 7
-    FOLIAGE = 8
-    GRASS = 9
-    TRUNK = 10
-    PAINT = 11
-    GLASS = 12
-    TYRE = 13
-    HEADLAMP = 14
-    TAILLAMP = 15
-    SKIN = 16
-    HAIR = 17
-    SHIRT = 18
-    TROUSERS = 19
-    POLE = 20
-    SIGN = 21
-    FIGURE = 22
-    THING = 23
+Material = IntEnum(
+    "Material",
+    "SKY FACADE ROOF WINDOW TRIM ROAD MARKING SIDEWALK FOLIAGE GRASS TRUNK PAINT GLASS TYRE HEADLAMP TAILLAMP SKIN "
+    "HAIR SHIRT TROUSERS POLE SIGN FIGURE THING",
+    start=0,
+)
+"""What the colour and the texture of a part come from; every style says how each one looks."""
 
 
 ONE_PER_INSTANCE = frozenset(
@@ -56,14 +35,8 @@ ONE_PER_INSTANCE = frozenset(
 """Materials whose colour is drawn anew for every instance. The others have one colour in a scene, give or take."""
 
 
-class Facing(IntEnum):
-    """Which way a surface looks: a light from the left brightens LEFT and leaves RIGHT in the shade."""
-
-    NONE = 0
-    LEFT = 1
-    RIGHT = 2
-    UP = 3
-    FRONT = 4
+Facing = IntEnum("Facing", "NONE LEFT RIGHT UP FRONT", start=0)
+"""Which way a surface looks: a light from the left brightens LEFT and leaves RIGHT in the shade."""
 
 
 class PartInfo(NamedTuple):
@@ -141,13 +114,6 @@ PART: dict[str, int] = {name: number for number, name in enumerate(TABLE)}
 """Part name to number. The renderer never sees names."""
 
 
-def _column(values: list[int]) -> NDArray[np.int32]:
-    return np.array(values + [0] * (PARTS - len(values)), np.int32)
-
-
-LABEL_OF = _column([info.label for info in TABLE.values()]).astype(np.uint8)
-MATERIAL_OF = _column([int(info.material) for info in TABLE.values()])
-TONE_OF = _column([info.tone for info in TABLE.values()])
-FACING_OF = _column([int(info.facing) for info in TABLE.values()])
-SNOW_OF = _column([info.snow for info in TABLE.values()])
-GLOW_OF = _column([info.glow for info in TABLE.values()])
+_rows = [tuple(info) for info in TABLE.values()] + [(0,) * len(PartInfo._fields)] * (PARTS - len(TABLE))
+_LABELS, MATERIAL_OF, TONE_OF, FACING_OF, SNOW_OF, GLOW_OF = np.array(_rows, np.int32).T.copy()
+LABEL_OF = _LABELS.astype(np.uint8)

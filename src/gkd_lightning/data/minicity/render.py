@@ -7,7 +7,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from gkd_lightning.data.minicity.canvas import SIZE
 from gkd_lightning.data.minicity.draws import Draws
 from gkd_lightning.data.minicity.parts import (
     FACING_OF,
@@ -23,7 +22,7 @@ from gkd_lightning.data.minicity.parts import (
     Facing,
     Material,
 )
-from gkd_lightning.data.minicity.scene import CAST_SHADOW, CONTACT_SHADOW, Layout
+from gkd_lightning.data.minicity.scene import CAST_SHADOW, CONTACT_SHADOW, SIZE, Layout
 from gkd_lightning.data.minicity.styles import PARAMETERS, Style
 from gkd_lightning.data.minicity.textures import TEXELS, bank
 
@@ -35,6 +34,8 @@ _COLUMN = np.arange(SIZE, dtype=np.int32)[None]
 _INDIVIDUAL = np.array([material in ONE_PER_INSTANCE for material in Material])
 _WARM = np.array([255, 214, 150], np.int32)[:, None, None]
 _SNOW = np.array([232, 238, 248], np.int32)[:, None, None]
+_FALLOFF = np.array([256 * 16 // (16 + d * d // 6) if d < 64 else 0 for d in range(65)], np.int32)
+"""Brightness of a lamp, of 256, by the squared distance in sixteenths of its squared radius."""
 
 
 @cache
@@ -148,12 +149,6 @@ def _lay_snow(image: Planes, layout: Layout, part: NDArray[np.intp], cover: int,
     image += (_SNOW - image) * amount >> 8
 
 
-@cache
-def _falloff() -> NDArray[np.int32]:
-    """Brightness of a lamp, of 256, by the squared distance in sixteenths of its squared radius."""
-    return np.array([256 * 16 // (16 + d * d // 6) if d < 64 else 0 for d in range(65)], np.int32)
-
-
 def _lamps(image: Planes, layout: Layout, part: NDArray[np.intp], value: dict[str, int], draws: Draws) -> None:
     """Lit windows and lamps, the light that lamps throw, and the beam of the camera's own car."""
     strength = value["night.lamps"]
@@ -162,7 +157,7 @@ def _lamps(image: Planes, layout: Layout, part: NDArray[np.intp], value: dict[st
     if len(layout.lights):
         x, y, radius = (layout.lights[:, k].astype(np.int32)[:, None, None] for k in range(3))
         square = ((_COLUMN[None] - x) ** 2 + (_ROW[None] - y) ** 2) * 16 // (radius * radius)
-        halo = _falloff()[np.minimum(square, 64)].max(axis=0) * strength >> 8
+        halo = _FALLOFF[np.minimum(square, 64)].max(axis=0) * strength >> 8
     else:
         halo = np.zeros_like(pool)
     image += image * (pool + halo) * 5 // 512

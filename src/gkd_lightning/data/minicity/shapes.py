@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gkd_lightning.data.minicity import cars, objects, plants
+from gkd_lightning.data.minicity import cars, objects
 from gkd_lightning.data.minicity.draws import Draws
 from gkd_lightning.data.minicity.parts import PART
 from gkd_lightning.data.minicity.scene import Layout, Scene, View
@@ -152,7 +152,7 @@ def _abstract(scene: Scene, x: int, scale: int) -> None:
 
 
 _KINDS: tuple[Callable[[Scene, int, int], None], ...] = (
-    _car, _car, _car, objects.person, objects.person, objects.person, plants.tree, plants.tree, plants.bush,
+    _car, _car, _car, objects.person, objects.person, objects.person, objects.tree, objects.tree, objects.bush,
     objects.pole, objects.pole, objects.pole, _house, _house,
     _ball, _animal, _animal, _chair, _table, _bottle, _abstract,
 )  # fmt: skip

@@ -94,8 +94,8 @@ class Style:
     likely: Box = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if set(self.box) != set(_SPACE):
-            raise ValueError(f"style {self.name}: {sorted(set(self.box) ^ set(_SPACE))} not in the parameter space")
+        if set(self.box) != set(PARAMETERS):
+            raise ValueError(f"style {self.name}: {sorted(set(self.box) ^ set(PARAMETERS))} not in the parameter space")
         for key, (low, high) in self.likely.items():
             if not key.endswith(".hue") and not self.box[key][0] <= low <= high <= self.box[key][1]:
                 raise ValueError(f"style {self.name}: the likely {key} leaves the box")
@@ -105,87 +105,62 @@ class Style:
         return dict(self.box)
 
 
-_SPACE = tuple(merge(NEUTRAL, GAME_MATERIALS))
-PARAMETERS: tuple[str, ...] = _SPACE
+PARAMETERS = tuple(merge(NEUTRAL, GAME_MATERIALS))
 """Names of the space's dimensions, in the order in which values are drawn."""
 
 
-def _game() -> Style:
-    return Style("game", merge(NEUTRAL, GAME_MATERIALS, {
+def _photographed(name: str, *parts: Box) -> Style:
+    """A style of weathered materials before a camera; `parts` say what is its own."""
+    return Style(name, merge(NEUTRAL, REAL_MATERIALS, _PHOTO, *parts), _REAL_TRAITS)
+
+
+_ALL = (
+    Style("game", merge(NEUTRAL, GAME_MATERIALS, {
         "light.exposure": (250, 262), "light.sun": (16, 24), "light.shadow": (30, 55), "sky.gradient": (30, 50),
         "camera.saturation": (256, 280), "camera.contrast": (256, 276),
-    }))  # fmt: skip
-
-
-def _day() -> Style:
-    sky = look(Material.SKY, (200, 224), (40, 125), (205, 248), (T.CLOUD, T.CLOUD), (15, 55))
-    return Style("day", merge(NEUTRAL, REAL_MATERIALS, _PHOTO, sky, {
+    })),
+    _photographed("day", look(Material.SKY, (200, 224), (40, 125), (205, 248), (T.CLOUD, T.CLOUD), (15, 55)), {
         "light.exposure": (225, 300), "light.sun": (45, 85), "light.shadow": (112, 165), "sky.gradient": (10, 80),
         "camera.red": (256, 276), "camera.blue": (226, 252), "camera.saturation": (170, 250),
         "camera.contrast": (262, 315),
-    }), _REAL_TRAITS)  # fmt: skip
-
-
-def _night() -> Style:
-    return Style("night", merge(NEUTRAL, REAL_MATERIALS, _PHOTO, look(Material.SKY, (215, 250), (60, 150), (40, 95)), {
+    }),
+    _photographed("night", look(Material.SKY, (215, 250), (60, 150), (40, 95)), {
         "light.exposure": (62, 100), "light.sun": (0, 8), "light.shadow": (0, 30), "sky.gradient": (20, 80),
         "night.lamps": (120, 220), "night.windows": (20, 60), "camera.red": (225, 275), "camera.blue": (265, 340),
         "camera.saturation": (150, 230), "camera.contrast": (250, 310), "camera.noise": (12, 26),
-    }), _REAL_TRAITS)  # fmt: skip
-
-
-def _fog() -> Style:
-    return Style("fog", merge(NEUTRAL, REAL_MATERIALS, _PHOTO, {
+    }),
+    _photographed("fog", {
         "light.exposure": (215, 265), "light.sun": (0, 10), "light.shadow": (0, 20), "sky.gradient": (-10, 10),
         "fog.density": (48, 84), "fog.hue": (190, 240), "fog.saturation": (0, 24), "fog.value": (150, 222),
         "camera.saturation": (130, 210), "camera.contrast": (235, 275), "camera.blur": (100, 220),
-    }), _REAL_TRAITS)  # fmt: skip
-
-
-def _rain() -> Style:
-    sky = look(Material.SKY, (200, 235), (4, 40), (130, 205), (T.CLOUD, T.CLOUD), (20, 60))
-    return Style("rain", merge(
-        NEUTRAL, REAL_MATERIALS, _PHOTO, sky, {
-            "light.exposure": (135, 205), "light.sun": (0, 12), "light.shadow": (0, 20), "sky.gradient": (0, 60),
-            "fog.density": (6, 18), "fog.value": (140, 180), "fog.saturation": (0, 20), "night.lamps": (0, 50),
-            "rain.streaks": (40, 110), "rain.mirror": (90, 170), "camera.blue": (256, 300),
-            "camera.saturation": (120, 200), "camera.contrast": (240, 290), "camera.blur": (100, 230),
-        }), _REAL_TRAITS)  # fmt: skip
-
-
-def _snow() -> Style:
-    sky = look(Material.SKY, (200, 225), (4, 30), (185, 232), (T.CLOUD, T.CLOUD), (5, 30))
-    return Style("snow", merge(
-        NEUTRAL, REAL_MATERIALS, _PHOTO, sky, {
-            "light.exposure": (215, 275), "light.sun": (0, 22), "light.shadow": (0, 35), "sky.gradient": (0, 30),
-            "fog.density": (4, 20), "fog.value": (200, 232), "snow.cover": (110, 215), "snow.flakes": (20, 140),
-            "camera.blue": (262, 300), "camera.saturation": (130, 210), "camera.contrast": (240, 300),
-        }), _REAL_TRAITS)  # fmt: skip
-
-
-def _val() -> Style:
-    return Style("val", merge(NEUTRAL, REAL_MATERIALS, _PHOTO, look(Material.SKY, (12, 50), (25, 100), (185, 240)), {
+    }),
+    _photographed("rain", look(Material.SKY, (200, 235), (4, 40), (130, 205), (T.CLOUD, T.CLOUD), (20, 60)), {
+        "light.exposure": (135, 205), "light.sun": (0, 12), "light.shadow": (0, 20), "sky.gradient": (0, 60),
+        "fog.density": (6, 18), "fog.value": (140, 180), "fog.saturation": (0, 20), "night.lamps": (0, 50),
+        "rain.streaks": (40, 110), "rain.mirror": (90, 170), "camera.blue": (256, 300),
+        "camera.saturation": (120, 200), "camera.contrast": (240, 290), "camera.blur": (100, 230),
+    }),
+    _photographed("snow", look(Material.SKY, (200, 225), (4, 30), (185, 232), (T.CLOUD, T.CLOUD), (5, 30)), {
+        "light.exposure": (215, 275), "light.sun": (0, 22), "light.shadow": (0, 35), "sky.gradient": (0, 30),
+        "fog.density": (4, 20), "fog.value": (200, 232), "snow.cover": (110, 215), "snow.flakes": (20, 140),
+        "camera.blue": (262, 300), "camera.saturation": (130, 210), "camera.contrast": (240, 300),
+    }),
+    _photographed("val", look(Material.SKY, (12, 50), (25, 100), (185, 240)), {
         "light.exposure": (165, 225), "light.sun": (10, 40), "light.shadow": (20, 80), "sky.gradient": (20, 70),
         "fog.density": (25, 42), "fog.hue": (10, 45), "fog.saturation": (10, 45), "fog.value": (150, 215),
         "camera.red": (262, 300), "camera.blue": (208, 246), "camera.saturation": (200, 270),
         "camera.contrast": (250, 300),
-    }), _REAL_TRAITS)  # fmt: skip
-
-
-def _wild() -> Style:
-    return Style("wild", merge(NEUTRAL, ANY_MATERIAL, {
+    }),
+    Style("wild", merge(NEUTRAL, ANY_MATERIAL, {
         "light.exposure": (190, 320), "light.relief": (0, 22), "light.sun": (0, 60), "light.shadow": (0, 80),
         "light.contact": (0, 130), "sky.gradient": (-60, 110), "material.jitter": (0, 40), "fog.density": (0, 16),
         "fog.hue": (0, 359), "fog.saturation": (0, 120), "fog.value": (60, 240), "rain.mirror": (0, 40),
         "camera.red": (200, 320), "camera.blue": (200, 320), "camera.saturation": (60, 330),
         "camera.contrast": (180, 350), "camera.brightness": (-30, 30), "camera.blur": (0, 256),
         "camera.noise": (0, 26), "camera.vignette": (0, 90), "camera.levels": (0, 4), "camera.outline": (0, 120),
-    }), _WILD_TRAITS, NATURAL_MATERIALS)  # fmt: skip
-
-
-STYLES: dict[str, Style] = {
-    style.name: style for style in (_game(), _day(), _night(), _fog(), _rain(), _snow(), _val(), _wild())
-}
+    }), _WILD_TRAITS, NATURAL_MATERIALS),
+)  # fmt: skip
+STYLES: dict[str, Style] = {style.name: style for style in _ALL}
 TARGET_STYLES = ("day", "night", "fog", "rain", "snow")
 """The unseen domains. No training, and no choice of a recipe, may look at them."""
 

@@ -14,21 +14,10 @@ TEXELS = 256
 """Side of a texture."""
 
 
-class Texture(IntEnum):
-    """Kinds of texture, ordered from structureless to patterned, so that an interval of kinds means something."""
-
-    FLAT = 0
-    GRAIN = 1
-    SPECKLE = 2
-    MOTTLE = 3
-    CLOUD = 4
-    LEAVES = 5
-    PLANKS = 6
-    BRICK = 7
-    TILES = 8
-    STRIPES = 9
-    CHECKER = 10
-    DIAGONAL = 11
+Texture = IntEnum(
+    "Texture", "FLAT GRAIN SPECKLE MOTTLE CLOUD LEAVES PLANKS BRICK TILES STRIPES CHECKER DIAGONAL", start=0
+)
+"""Kinds of texture, ordered from structureless to patterned, so that an interval of kinds means something."""
 
 
 def _smooth(draws: Draws, cell: int) -> NDArray[np.int32]:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gkd_lightning.data.prepare.fast import fast_items
-from gkd_lightning.data.prepare.half import half_items
-from gkd_lightning.data.prepare.record import MANIFEST
-from gkd_lightning.data.prepare.tiles import tile_items
-from gkd_lightning.data.prepare.work import carry_out
+from gkd_lightning.data.prepare.items import fast_items, half_items, tile_items
+from gkd_lightning.data.prepare.work import MANIFEST, carry_out
 from gkd_lightning.errors import UserError
 
 KINDS = {

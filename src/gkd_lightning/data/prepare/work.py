@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -11,14 +12,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from gkd_lightning.data.prepare.record import Entry, Record
+import cv2
+import PIL
+
+from gkd_lightning import __version__
 from gkd_lightning.errors import UserError
-from gkd_lightning.files import atomic_write, file_sha256
+from gkd_lightning.files import atomic_write, file_sha256, write_json
 
+MANIFEST = "manifest.json"
 _SECONDS = 10.0
 """Between two lines about the progress, and between two manifests."""
 
@@ -38,6 +45,40 @@ class Item:
     make: Callable[[Path], None]
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A finished file: its size, the hash of its bytes, and the file it was made of, relative to the source folder."""
+
+    bytes: int
+    sha256: str
+    source: str
+
+
+def _known(manifest: Path, about: Mapping[str, str]) -> dict[str, Entry]:
+    """The files that an earlier, finished or interrupted, preparation wrote down, by path."""
+    folder = manifest.parent
+    if not manifest.is_file():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"{folder}: is not empty and was not prepared by gkd; give a new folder")
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        known = {path: Entry(**entry) for path, entry in found["files"].items()}
+        other = [key for key, value in about.items() if found[key] != value]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{manifest}: cannot be read as a manifest of gkd; give a new folder") from error
+    if other:
+        was, wanted = found[other[0]], about[other[0]]
+        raise UserError(f"{folder}: was prepared with {other[0]} {was}, not {wanted}; give a new folder")
+    return known
+
+
+def _write(manifest: Path, about: Mapping[str, str], entries: Mapping[str, Entry], complete: bool) -> None:
+    versions = {"gkd_lightning": __version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
+    files = {path: asdict(entry) for path, entry in sorted(entries.items())}
+    write_json(manifest, {**about, "complete": complete, "versions": versions, "files": files})
+
+
 def carry_out(items: Sequence[Item], source: Path, destination: Path, workers: int, about: Mapping[str, str]) -> int:
     """Make every item that is not there yet; the manifest holds each file's size, SHA-256 and source.
 
@@ -48,7 +89,7 @@ def carry_out(items: Sequence[Item], source: Path, destination: Path, workers: i
         source: folder of the items' sources.
         destination: folder of the targets: a new one, or one prepared in the same way before.
         workers: processes; 0 makes everything in this one.
-        about: see `Record`.
+        about: everything that decides the files' contents: data set, kind, source, format.
 
     Returns:
         How many files were made now.
@@ -57,9 +98,10 @@ def carry_out(items: Sequence[Item], source: Path, destination: Path, workers: i
         UserError: a folder that holds something else; the first item that failed, or a worker that was killed: what
             was made before stays and is kept the next time.
     """
-    record = Record(destination, about)
-    entries = record.begin()
-    known = dict(entries)
+    write = partial(_write, destination / MANIFEST, about)
+    known = _known(destination / MANIFEST, about)
+    write(known, complete=False)
+    entries = dict(known)
     begun = last = time.monotonic()
     made = 0
     print(f"{len(items):,} files, {sum(item.target in known for item in items):,} of them made before", flush=True)
@@ -72,11 +114,11 @@ def carry_out(items: Sequence[Item], source: Path, destination: Path, workers: i
                 last = now
                 minutes = (now - begun) / number * (len(items) - number) / 60
                 print(f"{number:,} of {len(items):,} files, about {minutes:.0f} minutes left", flush=True)
-                record.write(entries, complete=False)
+                write(entries, complete=False)
     except BaseException:
-        record.write(entries, complete=False)
+        write(entries, complete=False)
         raise
-    record.write(entries, complete=True)
+    write(entries, complete=True)
     return made
 
 
