@@ -39,7 +39,7 @@ def overlapping(figure: Figure) -> list[tuple[str, str]]:
     """Pairs of texts that cover each other by more than a hair, or leave the page."""
     figure.canvas.draw()  # saving has laid the texts out for another resolution
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    texts = figure.findobj(_says)
+    texts = [text for text in figure.findobj(_says) if text not in _beyond(figure)]
     boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]  # type: ignore[attr-defined]
     page = figure.bbox
     out = [(text, "page") for text, box in boxes if box.x1 > page.x1 + 1 or box.x0 < -1 or box.y1 > page.y1 + 1]
@@ -49,6 +49,17 @@ def overlapping(figure: Figure) -> list[tuple[str, str]]:
         if min(one.x1, two.x1) - max(one.x0, two.x0) > 2 and min(one.y1, two.y1) - max(one.y0, two.y0) > 2
     ]
     return out + clash
+
+
+def _beyond(figure: Figure) -> set[object]:
+    """Labels of ticks outside their axis: matplotlib keeps some and draws none."""
+    found: set[object] = set()
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+            if not low <= tick.get_loc() <= high:
+                found |= {tick.label1, tick.label2}
+    return found
 
 
 def _says(item: object) -> bool:

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from gkd_lightning.encoders import Frozen, build_encoder
 from gkd_lightning.errors import UserError
+from gkd_lightning.files import file_sha256
 from gkd_lightning.segment import Segmenter, load_segmenter, save_segmenter
 from tests.segment.fake import HEAD, SPACE, SPEC
 
@@ -79,5 +80,7 @@ def test_missing_tensor(saved: tuple[Segmenter, Path]) -> None:
     state = load_file(saved[1])
     del state["encoder.model.pos_embed"]
     save_file(state, saved[1])
+    record = saved[1].with_name("segmenter.json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "sha256": file_sha256(saved[1])}))
     with pytest.raises(UserError, match=r"1 tensors do not fit .* encoder\.model\.pos_embed"):
         load_segmenter(saved[1])

@@ -6,6 +6,7 @@ from gkd_lightning.lazily import on_demand
 
 if TYPE_CHECKING:
     from gkd_lightning.chain.cost import cost_summary
+    from gkd_lightning.chain.data_changes import check_data_changes
     from gkd_lightning.chain.execution import check_plan, describe, link_stages, run_stage, run_stages, stages_from
     from gkd_lightning.chain.grid import (
         OBJECTIVE,
@@ -35,6 +36,7 @@ __all__ = [
     "RunLogger",
     "StageCLI",
     "Trial",
+    "check_data_changes",
     "check_objective",
     "check_plan",
     "combinations",

@@ -258,6 +258,8 @@ def _finish(stage: PlannedStage, start: Mapping[str, str | None]) -> None:
     names = [name for name in ARTEFACTS if (stage.directory / name).is_file()]
     if not names:
         raise UserError(f"stage {stage.name}: {stage.directory} holds no artefact, does the model have `export`?")
+    from gkd_lightning.chain.data_changes import training_data
+
     costs = json.loads((stage.directory / "costs.json").read_text(encoding="utf-8"))
     manifest: dict[str, Any] = {
         "stage": stage.name,
@@ -267,6 +269,7 @@ def _finish(stage: PlannedStage, start: Mapping[str, str | None]) -> None:
         "sha256": file_sha256(stage.directory / names[0]),
         "files": sorted(path.name for path in stage.directory.glob(f"{Path(names[0]).stem}.*")),
         "starts_from": dict(start),
+        "data": training_data(stage),
         "costs": costs,
         "git_commit": git_commit(),
         "versions": versions(),

@@ -46,6 +46,9 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument(
         "--sbatch", action="append", default=[], metavar="OPTION", help="of every job, such as --sbatch=--partition=gpu"
     )
+    options.add_argument(
+        "--accept-data", action="store_true", help="keep finished stages although files of their data have changed"
+    )
     options.add_argument("--dry-run", action="store_true", help="print the plan, its cost (or the jobs), do nothing")
     add_tflops(options)
     options.add_argument(
@@ -100,7 +103,13 @@ def run(verb: str, arguments: list[str]) -> int:
     if found.submit is not None:
         return _submit(study, found.start, found.sbatch, found.dry_run)
     status = execute(
-        study, start=found.start, dry_run=found.dry_run, jobs=found.jobs, only=found.only, launch=found.launch
+        study,
+        start=found.start,
+        dry_run=found.dry_run,
+        jobs=found.jobs,
+        only=found.only,
+        launch=found.launch,
+        accept_data=found.accept_data,
     )
     if found.dry_run:
         from gkd_lightning.chain import cost_summary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,7 @@ def execute(
     only: str | None = None,
     launch: str | None = None,
     seek_data: bool = True,
+    accept_data: bool = False,
 ) -> int:
     """Plan a recipe, check all of it, and carry it out unless only the plan is wanted.
 
@@ -69,8 +70,10 @@ def execute(
         only: run just this stage.
         launch: see `run_stage`.
         seek_data: look for all data sets before the first stage.
+        accept_data: keep finished stages whose data have changed since.
     """
     from gkd_lightning.chain import (
+        check_data_changes,
         check_plan,
         describe,
         link_stages,
@@ -105,6 +108,7 @@ def execute(
         return 0
     if seek_data:
         require_data(plan)
+    check_data_changes(replace(plan, stages=tuple(s for s in plan.stages if s.hash not in again)), accept_data)
     if jobs > 1:
         from gkd_lightning.chain import run_jobs, stage_command
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.check import DataCheck, check_dataset
     from gkd_lightning.data.contact_sheets import contact_sheet, overlay, text_font
     from gkd_lightning.data.corruptions import Corrupted
+    from gkd_lightning.data.fingerprints import contents
     from gkd_lightning.data.folder import CamVid, FolderSegmentation
     from gkd_lightning.data.images import list_images, read_image
     from gkd_lightning.data.joined import Joined, JoinedImages
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "contents",
     "CAMVID_11", "CITYSCAPES_19", "CamVid", "Corrupted", "DataCheck", "DistillAugmentation", "DistillTransform",
     "DistillationView", "EvaluationBatch", "FolderSegmentation", "Image", "ImageDataset", "Joined", "JoinedImages",
     "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes", "Protocol",

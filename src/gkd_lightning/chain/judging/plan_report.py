@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gkd_lightning.chain.data_changes import evaluated_data
 from gkd_lightning.chain.judging.sample_pictures import add_features, sample_gallery
 from gkd_lightning.chain.lock import locked
 from gkd_lightning.chain.logger import METRICS_JSONL, read_metrics
@@ -51,8 +52,9 @@ def report_plan(plan: Plan, again: bool = False) -> Path:
         Path of `report.html`.
     """
     parts, galleries, counts = [], [], []
+    data = evaluated_data(plan.evaluation)
     for run in plan.runs:
-        directory = _judge(plan, run, again)
+        directory = _judge(plan, run, data, again)
         parts.append(_as_named_now(Results.load(directory / "results.json"), run))
         counts.append(load_beside(directory / "results.json") or PerImage())  # older evaluations have none
         if run.seed == plan.runs[0].seed:
@@ -77,14 +79,15 @@ def _as_named_now(found: Results, run: PlannedRun) -> Results:
     return replace(found, runs=runs)
 
 
-def _judge(plan: Plan, run: PlannedRun, again: bool) -> Path:
+def _judge(plan: Plan, run: PlannedRun, data: Mapping[str, str], again: bool) -> Path:
     """Score one method and seed into a folder named by what is judged and how."""
     last = run.stages[-1]
     artefact = last.artefact()
     manifest = last.manifest() or {}
     if artefact.name != "segmenter.safetensors":
         raise UserError(f"methods.{run.method.id}: its last stage '{last.name}' makes no segmenter")
-    digest = canonical_hash({"evaluation": plan.evaluation, "segmenter": manifest["sha256"], "seed": run.seed})
+    what = {"evaluation": plan.evaluation, "data": data, "segmenter": manifest["sha256"], "seed": run.seed}
+    digest = canonical_hash(what)
     directory = plan.out / "evaluations" / f"{run.method.id}-seed{run.seed}-{digest[:12]}"
     with locked(directory):
         if again or not (directory / "gallery.npz").is_file():  # written last

@@ -1,0 +1,60 @@
+"""Whether finished stages were trained on what their data sets hold now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gkd_lightning.chain.plan import DONE, Plan, PlannedStage
+from gkd_lightning.data import contents
+from gkd_lightning.errors import UserError
+from gkd_lightning.files import write_json
+from gkd_lightning.recipes import arguments, build_dataset, dataset_specs, interpolate
+
+
+def training_data(stage: PlannedStage) -> str | None:
+    """Fingerprint of the images, and of the labels if it uses them, that a stage trains on; None without any."""
+    spec = stage.what.datasets.get("dataset")
+    if spec is None:
+        return None
+    return contents(_built(spec), labels=arguments(stage.config, "data").get("view") == "segmentation")
+
+
+def evaluated_data(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """Fingerprints of what an evaluation judges on, by domain."""
+    return {name: contents(_built(spec), labels=True) for name, spec in dataset_specs(evaluation).items()}
+
+
+def check_data_changes(plan: Plan, accept: bool = False) -> None:
+    """Refuse to go on from stages whose data are others now.
+
+    Args:
+        plan: its finished stages are looked at; those of earlier versions, which left no fingerprint, are taken.
+        accept: keep the stages, and take the data of now for theirs.
+
+    Raises:
+        UserError: names the first stage, and the two ways out.
+    """
+    found: dict[str, str | None] = {}
+    for stage in plan.stages:
+        manifest = stage.manifest() if stage.state() == "done" else None
+        if manifest is None or manifest.get("data") is None:
+            continue
+        key = f"{stage.what.datasets.get('dataset')} {arguments(stage.config, 'data').get('view')}"
+        if key not in found:
+            try:
+                found[key] = training_data(stage)
+            except (UserError, OSError):  # data that are no longer there have done their work
+                found[key] = None
+        if found[key] in (None, manifest["data"]):
+            continue
+        if not accept:
+            raise UserError(
+                f"stage {stage.name} ({stage.directory}): files of its training data have changed since then; "
+                f"--from {stage.name} trains it again, --accept-data keeps it as it is"
+            )
+        write_json(stage.directory / DONE, {**manifest, "data": found[key]})
+
+
+def _built(spec: Any) -> Any:
+    return build_dataset("data", "dataset", interpolate(spec))
