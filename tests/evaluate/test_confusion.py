@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate import from_confusion
 from gkd_lightning.evaluate.confusion import (
     ConfusionMatrix,
     accuracy,
-    accuracy_per_class,
     confusion_matrix,
     iou_per_class,
     mean_iou,
@@ -77,7 +77,6 @@ def test_order_and_grouping_of_updates_do_not_matter(case: tuple[Tensor, Tensor,
 def test_absent_is_nan_predicted_but_absent_is_zero() -> None:
     matrix = torch.tensor([[8, 2, 0], [0, 0, 0], [0, 0, 0]])
     assert iou_per_class(matrix).nan_to_num(-1).tolist() == [80.0, 0.0, -1.0]
-    assert accuracy_per_class(matrix).nan_to_num(-1).tolist() == [80.0, -1.0, -1.0]
     assert mean_iou(matrix) == pytest.approx(40.0)
     assert mean_iou_present(matrix) == pytest.approx(80.0)
     assert accuracy(matrix) == pytest.approx(80.0)
@@ -152,3 +151,14 @@ def test_two_ranks_with_an_uneven_split_give_the_matrix_of_one(tmp_path: Path) -
         matrix, images = torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)
         assert torch.equal(matrix, single.compute())
         assert images == 5
+
+
+def test_one_class_and_pixels_without_truth() -> None:
+    """A (1, 1) matrix: torchmetrics hands it out without dimensions."""
+    metric = ConfusionMatrix(1)
+    metric.update(torch.zeros(2, 3, dtype=torch.long), torch.tensor([[0, 0, 255], [0, 255, 255]]))
+    matrix = metric.compute()
+    assert (mean_iou(matrix), mean_iou_present(matrix), accuracy(matrix)) == (100.0, 100.0, 100.0)
+    score = from_confusion("night", matrix, ("all",), 1)
+    assert score.miou == 100.0
+    assert score.confusion == ((3,),)

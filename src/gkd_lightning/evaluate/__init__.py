@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from gkd_lightning.evaluate.confusion import (
         ConfusionMatrix,
         accuracy,
-        accuracy_per_class,
         confusion_matrix,
         iou_per_class,
         mean_iou,
@@ -86,7 +85,6 @@ __all__ = [
     "Spread",
     "Verdict",
     "accuracy",
-    "accuracy_per_class",
     "attention_agreement",
     "check_comparable",
     "choose_queries",

@@ -34,7 +34,8 @@ class Interval:
     Attributes:
         low: lower end of the percentile interval, points of mIoU.
         high: its upper end.
-        positive: share of the resamples in which the difference is above 0, in percent.
+        positive: share of the resamples in which the difference is above 0, in percent; where it is 0 half of them, so
+            that a method is above itself in 50 % of them.
     """
 
     low: float
@@ -52,7 +53,8 @@ class Interval:
             return None
         tail = (100 - confidence) / 2
         low, high = np.percentile(defined, [tail, 100 - tail])
-        return cls(float(low), float(high), 100 * float((defined > 0).mean()))
+        above = (defined > 0).mean() + (defined == 0).mean() / 2
+        return cls(float(low), float(high), 100 * float(above))
 
     @property
     def sign(self) -> Sign:

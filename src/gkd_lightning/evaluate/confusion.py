@@ -86,13 +86,14 @@ class ConfusionMatrix(Metric):
         self.images += len(batch)
 
     def compute(self) -> Tensor:
-        """int64 (C, C), rows are the truth, columns the prediction."""
+        """int64 (C, C), rows are the truth, columns the prediction; of one class torchmetrics makes a scalar of it."""
         self.num_images = int(self.images)  # inside compute() the states are the sums over all ranks
         return self.matrix
 
 
 def iou_per_class(matrix: Tensor) -> Tensor:
     """Intersection over union in percent, float64 (C,); NaN for a class in neither truth nor prediction."""
+    matrix = torch.atleast_2d(matrix)
     return iou(matrix.diagonal(), matrix.sum(0), matrix.sum(1))
 
 
@@ -100,12 +101,6 @@ def iou(intersection: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
     """Intersection over union in percent from pixel counts of any equal shapes, float64; NaN where all are 0."""
     both = intersection.double()
     return 100 * both / (predicted.double() + true.double() - both)  # 0 / 0 is the NaN that is meant
-
-
-def accuracy_per_class(matrix: Tensor) -> Tensor:
-    """Share of each class's true pixels that were found, in percent, float64 (C,); NaN if it has none."""
-    matrix = matrix.double()
-    return 100 * matrix.diagonal() / matrix.sum(1)
 
 
 def mean_iou(matrix: Tensor) -> float:
@@ -120,10 +115,10 @@ def mean_over_classes(scores: Tensor) -> Tensor:
 
 def mean_iou_present(matrix: Tensor) -> float:
     """mIoU in percent over the classes in the truth, so that one stray pixel cannot cost a class."""
-    return float(iou_per_class(matrix)[matrix.sum(1) > 0].mean())
+    return float(iou_per_class(matrix)[torch.atleast_2d(matrix).sum(1) > 0].mean())
 
 
 def accuracy(matrix: Tensor) -> float:
     """Share of all counted pixels that are right, in percent; NaN for an empty matrix."""
-    matrix = matrix.double()
+    matrix = torch.atleast_2d(matrix).double()
     return float(100 * matrix.trace() / matrix.sum())

@@ -89,7 +89,7 @@ class DomainScore:
 
 def from_confusion(domain: str, matrix: Tensor, classes: Sequence[str], images: int, seen: bool = False) -> DomainScore:
     """Score of `domain` from an int64 (C, C) matrix [truth, prediction]."""
-    rows = tuple(tuple(row) for row in matrix.cpu().tolist())
+    rows = tuple(tuple(row) for row in torch.atleast_2d(matrix).cpu().tolist())
     return DomainScore(domain, seen, tuple(classes), rows, images)
 
 

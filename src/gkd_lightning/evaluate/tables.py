@@ -129,6 +129,7 @@ def check_comparable(runs: Iterable[RunResult]) -> None:
 def _judged_by(run: RunResult) -> dict[str, Any]:
     facts = dict(_flat("protocol", run.protocol))
     facts["selection"] = run.selection
+    facts["data"] = run.provenance.get("data.evaluated", {}).get("sha256", "not recorded")
     facts["domains"] = ", ".join(score.domain for score in run.domains)
     for score in run.domains:
         facts[f"{score.domain}.seen"] = score.seen
