@@ -12,14 +12,13 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gkd_lightning.data.augment.limits import require
 from gkd_lightning.data.keys import keyed_generators
+from gkd_lightning.data.labels import class_counts
 from gkd_lightning.data.types import Image, Label
 
 IMAGENET_MEAN_PIXEL = (124, 116, 104)
@@ -123,9 +122,3 @@ def draw_crop(
             break
         box = candidate()
     return box
-
-
-def class_counts(label: Label) -> NDArray[np.int64]:
-    """Pixels of each of the 256 ids."""
-    histogram = cv2.calcHist([np.ascontiguousarray(label)], [0], None, [256], [0, 256])
-    return np.asarray(histogram, dtype=np.int64).ravel()  # float32 counts exactly up to 16.7 million pixels
