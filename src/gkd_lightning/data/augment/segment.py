@@ -8,18 +8,13 @@ follow mmsegmentation's description, since albumentations' own differ. Padding i
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from gkd_lightning.data.augment.limits import require
-from gkd_lightning.data.keys import keyed_generators
 from gkd_lightning.data.labels import class_counts
-from gkd_lightning.data.types import Image, Label
+from gkd_lightning.data.types import Label
 
 IMAGENET_MEAN_PIXEL = (124, 116, 104)
 """Rounded 123.675, 116.28, 103.53."""
@@ -52,31 +47,6 @@ class SegmentAugmentation:
     contrast: tuple[float, float] = (0.5, 1.5)
     saturation: tuple[float, float] = (0.5, 1.5)
     hue: int = 18
-
-
-class SegmentTransform:
-    """Image (H, W, 3) and label (H, W), both uint8, and key -> tensors (3, size, size), (size, size) uint8.
-
-    Raises:
-        UserError: a size or probability that is none.
-    """
-
-    def __init__(self, config: SegmentAugmentation, size: int) -> None:
-        require("segment_augmentation", config, size, "flip", "distortion", "largest_class")
-        self.config = config
-        # It imports albumentations, for which stage 1 has no use.
-        from gkd_lightning.data.augment.segment_pipeline import segment_pipeline
-
-        self._pipeline = segment_pipeline(config, size)
-
-    def __call__(self, image: Image, label: Label, key: int) -> tuple[Tensor, Tensor]:
-        """Augment; the global generators are as before afterwards."""
-        # One shared stream: Compose.set_random_seed would start every transform at the same draw, and then the
-        # flip would always come with the same sizes.
-        self._pipeline.set_random_state(np.random.default_rng(key), random.Random(key))
-        with keyed_generators(key):
-            done = self._pipeline(image=image, mask=label)
-        return torch.from_numpy(done["image"]).permute(2, 0, 1).contiguous(), torch.from_numpy(done["mask"])
 
 
 def default_short_edges(size: int) -> tuple[int, ...]:
