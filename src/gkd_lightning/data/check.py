@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gkd_lightning.data.augment.segment import class_counts
 from gkd_lightning.data.benchmarks.published import PublishedSegmentation
 from gkd_lightning.data.benchmarks.tiles import Tiles
 from gkd_lightning.data.folder import FolderSegmentation
-from gkd_lightning.data.labels import same_frame
+from gkd_lightning.data.labels import class_counts, same_frame
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, ImageOps, UnidentifiedImageError
 from PIL import Image as Pillow
 
@@ -82,20 +81,16 @@ def _rgb(image: Pillow.Image) -> Image:
     if image.mode == "RGB":
         return np.array(image, dtype=np.uint8)
     if image.mode.startswith("I"):
-        return _from_16_bit(np.array(image))
+        grey = np.array(image).astype(np.int64)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ValueError("its pixels are 32 bit integers, convert it to 8 or 16 bit")
+        return np.repeat(((grey + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, convert it to 8 bit")
     if image.has_transparency_data:
         opaque = Pillow.new("RGBA", image.size, (0, 0, 0, 255))
         image = Pillow.alpha_composite(opaque, image.convert("RGBA"))
     return np.array(image.convert("RGB"), dtype=np.uint8)
-
-
-def _from_16_bit(grey: NDArray[np.generic]) -> Image:
-    wide = grey.astype(np.int64)
-    if wide.min() < 0 or wide.max() > 65535:
-        raise ValueError("its pixels are 32 bit integers, convert it to 8 or 16 bit")
-    return np.repeat(((wide + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def list_images(folder: str | os.PathLike[str], suffix: str | None = None, recursive: bool = True) -> list[str]:

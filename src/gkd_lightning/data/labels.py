@@ -97,6 +97,12 @@ def same_frame(label: tuple[int, ...], image: tuple[int, ...]) -> bool:
     return abs(label[0] * image[1] - label[1] * image[0]) <= 0.01 * label[0] * image[1]
 
 
+def class_counts(label: StoredLabel) -> NDArray[np.int64]:
+    """Pixels of each of the 256 ids of a map uint8 (H, W)."""
+    histogram = cv2.calcHist([np.ascontiguousarray(label)], [0], None, [256], [0, 256])
+    return np.asarray(histogram, dtype=np.int64).ravel()  # float32 counts exactly up to 16.7 million pixels
+
+
 class LabelMapping:
     """Maps what a label file stores to train ids.
 
@@ -149,7 +155,9 @@ class LabelMapping:
         Raises:
             UserError: an id or colour without a class.
         """
-        if stored.dtype == np.uint8 and stored.ndim == 2 and not self._has_unmapped(stored):
+        byte_ids = stored.dtype == np.uint8 and stored.ndim == 2
+        # a histogram of ids is several times faster than looking at the train id of every pixel
+        if byte_ids and not (self._table[1:257][class_counts(stored) > 0] == _UNMAPPED).any():
             return np.asarray(cv2.LUT(np.ascontiguousarray(stored), self._bytes), dtype=np.uint8)
         train = self._from_colours(stored) if stored.ndim == 3 else self._from_ids(stored)
         if train.min() == _UNMAPPED:
@@ -164,11 +172,6 @@ class LabelMapping:
     def _bytes(self) -> NDArray[np.uint8]:
         """Train id of every stored id from 0 to 255; what is unmapped holds anything."""
         return self._table[1:257].astype(np.uint8)
-
-    def _has_unmapped(self, stored: StoredLabel) -> bool:
-        # a histogram of ids is several times faster than looking at the train id of every pixel
-        present = cv2.calcHist([np.ascontiguousarray(stored)], [0], None, [256], [0, 256]).ravel() > 0
-        return bool((self._table[1:257][present] == _UNMAPPED).any())
 
     def _from_ids(self, stored: StoredLabel) -> NDArray[np.int16]:
         wide = stored.astype(np.int64)

@@ -19,7 +19,7 @@ from gkd_lightning.data.augment import DistillTransform, SegmentTransform
 from gkd_lightning.data.labels import same_frame
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches
-from gkd_lightning.data.types import Image, ImageDataset, Label, SegmentationDataset
+from gkd_lightning.data.types import Image, ImageDataset, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 Batch = dict[str, Any]
@@ -67,19 +67,16 @@ class SegmentationView(View):
         """`image` uint8 (3, S, S), `label` uint8 (S, S), `key`."""
         position, key = index
         image, label = self.dataset.image(position), self.dataset.label(position)
-        if image.shape[:2] != label.shape:
-            label = self._stretched(label, image, position)
-        crop, target = self.transform(image, label, key)
-        return {"image": crop, "label": target, "key": key}
-
-    def _stretched(self, label: Label, image: Image, position: int) -> Label:
         height, width = image.shape[:2]
         if not same_frame(label.shape, image.shape):
             raise UserError(
                 f"{self.dataset.name(position)}: the image is {width}x{height} but its label "
                 f"{label.shape[1]}x{label.shape[0]}; `gkd data check` lists all such pairs"
             )
-        return np.asarray(cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+        if label.shape != (height, width):
+            label = np.asarray(cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+        crop, target = self.transform(image, label, key)
+        return {"image": crop, "label": target, "key": key}
 
 
 class EvaluationView(View):

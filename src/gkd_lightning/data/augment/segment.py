@@ -8,19 +8,13 @@ follow mmsegmentation's description, since albumentations' own differ. Padding i
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from gkd_lightning.data.augment.limits import require
-from gkd_lightning.data.keys import keyed_generators
-from gkd_lightning.data.types import Image, Label
+from gkd_lightning.data.labels import class_counts
+from gkd_lightning.data.types import Label
 
 IMAGENET_MEAN_PIXEL = (124, 116, 104)
 """Rounded 123.675, 116.28, 103.53."""
@@ -53,31 +47,6 @@ class SegmentAugmentation:
     contrast: tuple[float, float] = (0.5, 1.5)
     saturation: tuple[float, float] = (0.5, 1.5)
     hue: int = 18
-
-
-class SegmentTransform:
-    """Image (H, W, 3) and label (H, W), both uint8, and key -> tensors (3, size, size), (size, size) uint8.
-
-    Raises:
-        UserError: a size or probability that is none.
-    """
-
-    def __init__(self, config: SegmentAugmentation, size: int) -> None:
-        require("segment_augmentation", config, size, "flip", "distortion", "largest_class")
-        self.config = config
-        # It imports albumentations, for which stage 1 has no use.
-        from gkd_lightning.data.augment.segment_pipeline import segment_pipeline
-
-        self._pipeline = segment_pipeline(config, size)
-
-    def __call__(self, image: Image, label: Label, key: int) -> tuple[Tensor, Tensor]:
-        """Augment; the global generators are as before afterwards."""
-        # One shared stream: Compose.set_random_seed would start every transform at the same draw, and then the
-        # flip would always come with the same sizes.
-        self._pipeline.set_random_state(np.random.default_rng(key), random.Random(key))
-        with keyed_generators(key):
-            done = self._pipeline(image=image, mask=label)
-        return torch.from_numpy(done["image"]).permute(2, 0, 1).contiguous(), torch.from_numpy(done["mask"])
 
 
 def default_short_edges(size: int) -> tuple[int, ...]:
@@ -123,9 +92,3 @@ def draw_crop(
             break
         box = candidate()
     return box
-
-
-def class_counts(label: Label) -> NDArray[np.int64]:
-    """Pixels of each of the 256 ids."""
-    histogram = cv2.calcHist([np.ascontiguousarray(label)], [0], None, [256], [0, 256])
-    return np.asarray(histogram, dtype=np.int64).ravel()  # float32 counts exactly up to 16.7 million pixels
