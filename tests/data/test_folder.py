@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -200,3 +201,11 @@ def test_real_camvid() -> None:
     assert data.image(0).shape == (360, 480, 3)
     assert data.label(0).shape == (360, 480)
     assert set(np.unique(data.label(0))) <= {*range(11), 255}
+
+
+@pytest.mark.parametrize("settings", [{"ignore": 0}, {"ignore": 1}, {"ignore": 3, "class_map": {3: 1, 0: 0}}])
+def test_an_id_is_ignored_or_a_class(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """0 = unlabelled, taken as it is, would train void as the first class."""
+    with pytest.raises(UserError, match=r"ignore: \d is also the id of the class 'b?a?'; say in class_map"):
+        FolderSegmentation(str(tmp_path), str(tmp_path), ["a", "b"], **settings)
+    FolderSegmentation(str(tmp_path), str(tmp_path), ["a", "b"], class_map={0: 255, 1: 0, 2: 1}, ignore=0)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image as Pillow
 
 from gkd_lightning.data import list_images, read_image
 from gkd_lightning.data.images import _is_plain
+from gkd_lightning.data.labels import read_stored_label
 from gkd_lightning.errors import UserError
 from tests.data.helpers import save
 
@@ -158,3 +161,48 @@ def test_listing_a_missing_folder_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file: not a folder"):
         list_images(tmp_path / "file")
+
+
+def test_only_pictures_are_opened_whatever_the_name(tmp_path: Path) -> None:
+    """Pillow would run Ghostscript on it."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    for read in (read_image, read_stored_label):
+        with pytest.raises(UserError, match=r"a.png: cannot be read as (image|label): the format is unknown"):
+            read(path)
+
+
+def test_a_label_that_compression_has_changed(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Pillow.fromarray(np.zeros((8, 8), np.uint8)).save(path, format="JPEG")
+    with pytest.raises(UserError, match=r"a.png: cannot be read as label: it is a JPEG, whose compression changes ids"):
+        read_stored_label(path)
+
+
+def test_a_picture_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 10)
+    path = tmp_path / "a.png"
+    Pillow.fromarray(np.zeros((8, 8), np.uint8)).save(path)
+    with pytest.raises(UserError, match=r"a.png: has more pixels than are read at once \(20\); cut it into tiles"):
+        read_image(path)
+
+
+def test_links_that_never_end_and_folders_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    Pillow.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a/b/1.png")
+    (tmp_path / "other").symlink_to(tmp_path / "a/b")
+    assert list_images(tmp_path) == ["a/b/1.png", "other/1.png"]
+    (tmp_path / "a/b/back").symlink_to(tmp_path / "a")
+    with pytest.raises(UserError, match=r"/back: a link to a folder that holds it"):
+        list_images(tmp_path)
+    (tmp_path / "a/b/back").unlink()
+    usual = os.scandir
+
+    def refused(path: str) -> Any:
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return usual(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(UserError, match=r"a/b: cannot be looked into \(Permission denied\)"):
+        list_images(tmp_path)

@@ -51,9 +51,9 @@ def locked(directory: Path) -> Iterator[None]:
             handle.seek(0)
             handle.truncate()
             if _files(directory) == before:  # what never began leaves nothing
-                (directory / LOCK).unlink()
+                (directory / LOCK).unlink(missing_ok=True)
                 if fresh:
-                    shutil.rmtree(directory)
+                    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _files(directory: Path) -> set[Path]:

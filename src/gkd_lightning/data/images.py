@@ -18,6 +18,9 @@ from gkd_lightning.errors import UserError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 """Compared without regard to upper and lower case, as `.JPEG` in ImageNet demands."""
 
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
+"""Formats that are read, of a file of any name."""
+
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Pillow.DecompressionBombError)
 """What Pillow raises for broken files; `SyntaxError` is its word for a damaged PNG."""
 
@@ -40,7 +43,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     """
     try:
         data = Path(path).read_bytes()
-        with Pillow.open(BytesIO(data)) as image:
+        with opened(BytesIO(data)) as image:
             if _is_plain(image, data):
                 pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _AS_STORED)
                 if pixels is not None:  # else Pillow says what is wrong
@@ -50,6 +53,15 @@ def read_image(path: str | os.PathLike[str]) -> Image:
             return _rgb(image)
     except DECODING_ERRORS as error:
         raise unreadable(path, error, "image") from error
+
+
+def opened(source: str | os.PathLike[str] | BytesIO) -> Pillow.Image:
+    """A picture of one of `FORMATS`, whatever its name says: Pillow would start Ghostscript for an EPS file.
+
+    Raises:
+        UnidentifiedImageError: of another format.
+    """
+    return Pillow.open(source, formats=FORMATS)
 
 
 def _is_plain(image: Pillow.Image, data: bytes) -> bool:
@@ -73,6 +85,9 @@ def unreadable(path: str | os.PathLike[str], error: BaseException, what: str) ->
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         reason = "the format is unknown or the file is damaged"
+    if isinstance(error, Pillow.DecompressionBombError):
+        most = 2 * (Pillow.MAX_IMAGE_PIXELS or 0)
+        return UserError(f"{os.fspath(path)}: has more pixels than are read at once ({most:,}); cut it into tiles")
     reason = reason.removesuffix(f": {str(os.fspath(path))!r}")
     return UserError(f"{os.fspath(path)}: cannot be read as {what}: {reason}; repair or remove the file")
 
@@ -101,14 +116,18 @@ def list_images(folder: str | os.PathLike[str], suffix: str | None = None, recur
         recursive: also look into sub-folders, linked ones too. Hidden files and folders are always left out.
 
     Raises:
-        UserError: no such folder, or not a folder.
+        UserError: no such folder, not a folder, one that cannot be read, or a link that leads back into itself.
     """
     root = Path(folder)
     if not root.is_dir():
         problem = "not a folder" if root.exists() else "no such folder"
         raise UserError(f"{folder}: {problem}; give the folder that holds the images")
     found = []
-    for parent, folders, files in os.walk(root, followlinks=True):
+    for parent, folders, files in os.walk(root, onerror=_unreadable_folder, followlinks=True):
+        for name in folders:
+            link = Path(parent) / name
+            if link.is_symlink() and Path(parent).resolve().is_relative_to(link.resolve()):
+                raise UserError(f"{link}: a link to a folder that holds it, whose images never end; remove it")
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         relative = Path(parent).relative_to(root).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
@@ -117,6 +136,10 @@ def list_images(folder: str | os.PathLike[str], suffix: str | None = None, recur
             if wanted and not name.startswith("."):
                 found.append(prefix + name)
     return sorted(found)
+
+
+def _unreadable_folder(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be looked into ({error.strerror}); change its rights, or remove it")
 
 
 def read_list(path: str | os.PathLike[str]) -> list[str]:

@@ -9,9 +9,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 
-from gkd_lightning.data.images import DECODING_ERRORS, unreadable
+from gkd_lightning.data.images import DECODING_ERRORS, opened, unreadable
 from gkd_lightning.data.types import CAMVID_11, CITYSCAPES_19, ISPRS_6, MINICITY_8, RESCUE_5, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
@@ -67,6 +66,10 @@ def default_palette(count: int) -> tuple[tuple[int, int, int], ...]:
     return tuple(colours)
 
 
+LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")
+"""Formats of labels."""
+
+
 def read_stored_label(path: str | os.PathLike[str]) -> StoredLabel:
     """A label file as stored: ids (H, W) of 8, 16 or 32 bit (palette indices too), or colours uint8 (H, W, 3).
 
@@ -74,7 +77,9 @@ def read_stored_label(path: str | os.PathLike[str]) -> StoredLabel:
         UserError: no such file, damaged, or neither ids nor colours.
     """
     try:
-        with Pillow.open(path) as image:
+        with opened(path) as image:
+            if image.format not in LOSSLESS:
+                raise ValueError(f"it is a {image.format}, whose compression changes ids; labels are PNG, BMP or TIFF")
             image.load()
             if image.mode in ("RGB", "RGBA"):
                 return np.array(image.convert("RGB"))
@@ -109,17 +114,23 @@ class LabelMapping:
     Args:
         space: the classes; their palette also decodes colour-coded masks.
         class_map: stored id -> train id (`space.ignore` to ignore it); None means that ids are train ids.
-        ignore: the stored id that means "no truth", or None. An entry of `class_map` for it wins.
+        ignore: the stored id that means "no truth", or None. An entry of `class_map` for 255 wins over the usual 255.
 
     Raises:
-        UserError: a train id outside the classes.
+        UserError: a train id outside the classes, or an id that is to be ignored and a class as well.
     """
 
     def __init__(self, space: LabelSpace, class_map: dict[int, int] | None = None, ignore: int | None = 255) -> None:
         self.space = space
         identity = {index: index for index in range(len(space))}
         ignored = {} if ignore is None else {ignore: space.ignore}
-        self.mapping = {**ignored, **(identity if class_map is None else class_map)}
+        chosen = identity if class_map is None else class_map
+        if ignore not in (None, 255) and chosen.get(ignore, space.ignore) != space.ignore:
+            raise UserError(
+                f"ignore: {ignore} is also the id of the class '{space.names[chosen[ignore]]}'; say in class_map which "
+                f"stored id is which class, such as {{{ignore}: {space.ignore}, {ignore + 1}: 0}}"
+            )
+        self.mapping = {**ignored, **chosen}
         for stored, train in self.mapping.items():
             if train != space.ignore and not 0 <= train < len(space):
                 raise UserError(

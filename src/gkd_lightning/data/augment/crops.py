@@ -10,7 +10,7 @@ from PIL import ExifTags
 from PIL import Image as Pillow
 from timm.data.transforms import RandomResizedCropAndInterpolation
 
-from gkd_lightning.data.images import DECODING_ERRORS, read_image, unreadable
+from gkd_lightning.data.images import DECODING_ERRORS, opened, read_image, unreadable
 from gkd_lightning.data.types import Image
 
 Box = tuple[int, int, int, int]
@@ -46,7 +46,7 @@ def crop_of_file(path: Path, draw: Callable[[int, int], Box], side: int, resampl
     """
     box = None
     try:
-        with Pillow.open(path) as picture:
+        with opened(path) as picture:
             if picture.format == "JPEG" and picture.getexif().get(ExifTags.Base.Orientation, 1) == 1:
                 width, height = picture.size
                 box = draw(height, width)

@@ -11,9 +11,9 @@ from typing import NamedTuple, Self
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 
 from gkd_lightning.data.folder import Pairs
+from gkd_lightning.data.images import opened
 from gkd_lightning.data.labels import StoredLabel
 from gkd_lightning.data.types import Image, Label, LabelSpace
 from gkd_lightning.errors import UserError
@@ -193,6 +193,6 @@ def _decoded(path: Path, bands: int) -> NDArray[np.uint8]:
             raise
         if bands != 3:
             raise UserError(f"{path}: {error} to be decoded: pip install imagecodecs") from error
-        with Pillow.open(path) as image:
+        with opened(path) as image:
             pixels = np.array(image)
     return pixels

@@ -14,7 +14,7 @@ from gkd_lightning.data.benchmarks.catalogue import published_parts
 from gkd_lightning.data.benchmarks.mapillary import Mapillary
 from gkd_lightning.data.benchmarks.published import FAST_SUFFIXES, LaidOut, PublishedSegmentation
 from gkd_lightning.data.benchmarks.tiles import Tiles
-from gkd_lightning.data.images import read_image
+from gkd_lightning.data.images import opened, read_image
 from gkd_lightning.data.prepare.work import Item
 from gkd_lightning.errors import UserError
 
@@ -130,7 +130,7 @@ def _re_encode(source: Path, suffix: str, path: Path) -> None:
 
 
 def _write_half(source: Path, path: Path) -> None:
-    with Pillow.open(source) as image:
+    with opened(source) as image:
         halved = image.resize((image.size[0] // 2, image.size[1] // 2), resample=Pillow.Resampling.BICUBIC)
     halved.save(path, format="JPEG")  # in Pillow's own quality, as the official script: the same bytes are wanted
 
