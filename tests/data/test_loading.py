@@ -122,9 +122,12 @@ def test_image_and_label_of_different_sizes(tmp_path: Path, workers: int) -> Non
     data = FolderSegmentation(str(images), str(labels), ["road", "car"])
     with pytest.raises(UserError, match=r"^a: the image is 24x16 but its label 14x8; `gkd data check`"):
         list(SourceDataModule(data, "segmentation", 16, 1, workers).train_dataloader())
+    with pytest.raises(UserError, match=r"^a: the image is 24x16 but its label 14x8; `gkd data check`"):
+        list(TargetDataModule({"x": data}, num_workers=workers).test_dataloader()[0])
+    save(labels / "a.png", Scribbles(1, 8, 12).label(0))
     (batch,) = TargetDataModule({"x": data}).test_dataloader()[0]
     assert batch["image"].shape[-2:] == (16, 24)
-    assert batch["label"].shape[-2:] == (8, 14)
+    assert batch["label"].shape[-2:] == (8, 12)  # scored in their own size
 
 
 def test_a_label_of_half_the_resolution_is_stretched(tmp_path: Path) -> None:

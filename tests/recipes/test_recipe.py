@@ -179,3 +179,29 @@ def test_single_rows_and_a_shared_store(folder: Path) -> None:
     assert {stage.directory.parent for stage in plan.stages} == {folder / "store"}
     with pytest.raises(UserError, match=r"no method 'nun', did you mean 'none'\? \(methods: gkd, mse, none\)"):
         make_plan(recipe, folder / "out", methods=["nun"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("name: task_agnostic", "name: ../../evil", r"methods.gkd.stages\[0\].name: '../../evil' names a folder"),
+        ("name: task_agnostic", 'name: "a\\n#SBATCH -x"', r"stages\[0\].name: .* names a folder: letters, digits"),
+        ("  mse:", "  a/b:", r"methods.a/b: 'a/b' names a folder"),
+        ("name: tiny", "name: ..", r"name: '..' names a folder"),
+        ("seeds: [0, 1]", "seeds: [0, 1, 0]", r"seeds: one of them is there twice"),
+    ],
+)
+def test_names_that_become_folders_and_seeds_that_repeat(folder: Path, old: str, new: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        load_recipe(str(read(folder, RECIPE.replace(old, new))))
+
+
+def test_anchors_without_bounds(folder: Path) -> None:
+    bomb = "a0: &a0 [1, 1]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+    for text in (bomb, "a: &a [*a]\n"):
+        with pytest.raises(
+            UserError, match="its anchors make more than 1,000,000 values of it, or one that holds itself"
+        ):
+            load_recipe(str(read(folder, text)))
+    with pytest.raises(UserError, match="the value is not YAML"):
+        parse_setting("a=[&a [*a]]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -80,6 +81,9 @@ def _extended(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:
     return {**merge(inherited, value), "methods": methods}
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
 class _Reader:
     """One file's mapping turned into a `Recipe`."""
 
@@ -92,8 +96,7 @@ class _Reader:
             "highlight", "basis", "published", "published_in",
         )  # fmt: skip
         name = self.text(value, "", "name", self.path.stem)
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise self.wrong("name", f"'{name}' names a folder: letters, digits, - and _ only")
+        self.plain("name", name)
         common, common_set = self.section(value, "common", "stages")
         evaluate, evaluate_set = self.section(value, "evaluate")
         methods = value.get("methods")
@@ -105,6 +108,8 @@ class _Reader:
         seeds = value.get("seeds", [0])
         if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
             raise self.wrong("seeds", f"expected a list of whole numbers such as [0, 1, 2], found {seeds!r}")
+        if len(set(seeds)) < len(seeds):
+            raise self.wrong("seeds", f"one of them is there twice in {seeds}")
         published = self.published(value.get("published"), methods)
         basis = self.basis(value.get("basis"), "basis")
         recipe = Recipe(
@@ -166,6 +171,7 @@ class _Reader:
         where = f"methods.{key}"
         if not isinstance(value, dict):
             raise self.wrong(where, "expected title and stages")
+        self.plain(where, str(key))
         self.keys(value, where, "title", "stages", "role", "basis", "set")
         stages = value.get("stages")
         if not isinstance(stages, list) or not stages:
@@ -195,6 +201,7 @@ class _Reader:
             raise self.wrong(where, "expected name, configs and set")
         self.keys(value, where, "name", "configs", "set", "from", "to")
         name = self.text(value, where, "name", None)
+        self.plain(f"{where}.name", name)
         if name in earlier:
             raise self.wrong(f"{where}.name", f"the method has two stages named '{name}'")
         configs, values = self.contents(value, where)
@@ -251,6 +258,11 @@ class _Reader:
         if not isinstance(found, str):
             raise self.wrong(f"{where}.{key}" if where else key, "expected a text" if found else "is missing")
         return found
+
+    def plain(self, where: str, name: str) -> None:
+        """Names become folders and parts of scripts."""
+        if not _PLAIN.fullmatch(name):
+            raise self.wrong(where, f"{name!r} names a folder: letters, digits, - and _ only, 64 at most")
 
     def keys(self, value: dict[str, Any], where: str, *known: str) -> None:
         for key in value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -60,12 +61,30 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+MOST_VALUES = 1_000_000
+"""Of a file, each counted wherever an anchor repeats it."""
+
+
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML text. Raises `yaml.YAMLError`."""
+    """The value of a YAML text. Raises `yaml.YAMLError`, also for anchors that repeat themselves or without bounds."""
     try:
-        return yaml.load(text, Loader=_FastLoader)  # a safe one
+        value = yaml.load(text, Loader=_FastLoader)  # a safe one
     except yaml.YAMLError:
-        return yaml.load(text, Loader=_Loader)  # for the same message everywhere
+        value = yaml.load(text, Loader=_Loader)  # for the same message everywhere
+    if _values(value, {}) > MOST_VALUES:
+        raise yaml.YAMLError(f"its anchors make more than {MOST_VALUES:,} values of it, or one that holds itself")
+    return value
+
+
+def _values(value: Any, known: dict[int, float]) -> float:
+    """How many values there are with every alias written out; infinite for one inside itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.inf  # while its own are counted
+        items = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_values(item, known) for item in items)
+    return known[id(value)]
 
 
 def parse_dumped(text: str) -> Any:
