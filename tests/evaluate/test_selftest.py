@@ -48,7 +48,27 @@ def test_truth_is_100_and_shuffled_is_low() -> None:
 
 
 def test_labels_of_one_class_say_nothing() -> None:
-    assert "one class" in str(self_test(Labels([np.zeros((4, 4), np.uint8)])).problem)
+    assert "only" in str(self_test(Labels([np.zeros((4, 4), np.uint8)])).problem)
+
+
+def test_masks_of_0_and_255_are_told_their_cause() -> None:
+    label = np.zeros((4, 4), np.uint8)
+    label[0] = 255
+    told = str(self_test(Labels([label])).problem)
+    assert told.startswith("of all classes only ")
+    assert "in 1 labels, and 25% of the pixels are ignored; if another id in the files, such as 255, is a class" in told
+
+
+def test_a_sample_is_spread() -> None:
+    seen: list[int] = []
+
+    class Watched(Labels):
+        def label(self, index: int) -> Label:
+            seen.append(index)
+            return super().label(index)
+
+    assert self_test(Watched([stripes()] * 11), limit=3).images == 3
+    assert sorted(set(seen)) == [0, 5, 10]
 
 
 def test_labels_without_truth() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gkd_lightning.chain.plan import Plan
+from gkd_lightning.chain.plan import Plan, PlannedStage
+from gkd_lightning.data import SegmentationDataset
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes import build_dataset, dataset_specs, interpolate
+from gkd_lightning.recipes import arguments, build_dataset, dataset_specs, interpolate
+
+LABELS = 8
+"""Of a data set, looked at before a run."""
 
 
 def data_needed(plans: Iterable[Plan]) -> dict[str, int | UserError]:
@@ -36,6 +40,24 @@ def require_data(plan: Plan) -> None:
     if missing:
         others = f" (and {len(missing) - 1} more of {len(found)} data sets)" if len(missing) > 1 else ""
         raise UserError(f"{missing[0]}{others}")
+    _look_at_labels(waiting, plan)
+
+
+def _look_at_labels(stages: Iterable[PlannedStage], plan: Plan) -> None:
+    """Read a few labels of every data set whose labels are used: bad ids stop, what looks odd is said.
+
+    Raises:
+        UserError: names the file and the id.
+    """
+    from gkd_lightning.evaluate import self_test
+
+    used: list[Mapping[str, Any]] = [dataset_specs(plan.evaluation)]
+    used += [stage.what.datasets for stage in stages if arguments(stage.config, "data").get("view") == "segmentation"]
+    specs = {json.dumps(spec, sort_keys=True): spec for datasets in used for spec in datasets.values()}
+    for spec in specs.values():
+        dataset = build_dataset(_title(spec), "dataset", interpolate(spec))
+        if isinstance(dataset, SegmentationDataset) and (problem := self_test(dataset, LABELS).problem) is not None:
+            print(f"data: {_title(spec)}: {problem}", flush=True)
 
 
 def _images(spec: Any) -> int | UserError:
