@@ -223,3 +223,13 @@ def test_what_is_to_be_run_can_be_planned(
     assert status == 0, printed.err
     assert "task" in printed.out
     assert not (tmp_path / "out").exists()
+
+
+def test_the_tests_that_promises_name_are_there() -> None:
+    text = (ROOT / "docs/guarantees.md").read_text(encoding="utf-8")
+    cells = re.findall(r"\[(`test_[^\]]*)\]\(\.\./(\S+\.py)\)", text)
+    assert len(cells) > 15
+    for names, file in cells:
+        written = (ROOT / file).read_text(encoding="utf-8")
+        for name in re.findall(r"`(test_\w+)`", names):
+            assert f"def {name}(" in written, name
