@@ -73,6 +73,7 @@ def test_a_real_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         recipe.read_text().replace("[distill.yaml, proxy.yaml]", "[distill.yaml, proxy.yaml, probe.yaml]")
     )
     arguments = ["run", str(recipe), "--out", str(tmp_path / "out"), "--set", "trainer.max_steps=3"]
+    arguments += ["--set", "task_agnostic:model.min_lr=0"]
     axes = ["--grid", "task_agnostic:model.lr=1e-3,1e-9", "--grid", "task_agnostic:model.alpha=1"]
     assert main([*arguments, *axes]) == 0
     said = capsys.readouterr().out

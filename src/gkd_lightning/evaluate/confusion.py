@@ -103,6 +103,12 @@ def iou(intersection: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
     return 100 * both / (predicted.double() + true.double() - both)  # 0 / 0 is the NaN that is meant
 
 
+def accuracy_per_class(matrix: Tensor) -> Tensor:
+    """Share of each class's true pixels that were found, in percent, float64 (C,); NaN if it has none."""
+    matrix = torch.atleast_2d(matrix).double()
+    return 100 * matrix.diagonal() / matrix.sum(1)
+
+
 def mean_iou(matrix: Tensor) -> float:
     """mIoU in percent over the classes that occur in truth or prediction; NaN for an empty matrix."""
     return float(mean_over_classes(iou_per_class(matrix)))
