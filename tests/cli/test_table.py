@@ -156,6 +156,16 @@ def test_a_file_in_the_place_of_the_terminal(runs: Path, capsys: pytest.CaptureF
     assert (runs / "new/table.md").read_text(encoding="utf-8") == expected
 
 
+@pytest.mark.parametrize("out", ["first/results.json", "first/per_image.npz", "first/../first/results.json"])
+def test_what_is_read_is_not_written_over(runs: Path, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (runs / out).read_bytes()
+    assert main(["table", "first", *FEW, "--out", out]) == 2
+    assert "the table is made from this file" in capsys.readouterr().err
+    assert main(["report", "first", "second"]) == 2
+    assert "--out: name a folder" in capsys.readouterr().err
+    assert (runs / out).read_bytes() == before
+
+
 def test_the_same_run_twice_counts_once(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys, "first", "first/results.json", *FEW) == printed(capsys, "first", *FEW)
     once = printed(capsys, "second", *FEW)

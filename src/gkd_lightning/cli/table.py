@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ def run(verb: str, arguments: list[str]) -> int:
     _check_numbers(found.resamples, found.confidence)
     if found.out is not None and found.out.is_dir():
         raise UserError(f"--out {found.out}: a folder, name a file")
+    if found.out is not None and found.out.resolve() in _read(found.runs):
+        raise UserError(f"--out {found.out}: the table is made from this file; name another")
     from gkd_lightning.evaluate import collect, comparison_table
     from gkd_lightning.files import atomic_write
     from gkd_lightning.report import FORMATS
@@ -49,6 +52,13 @@ def run(verb: str, arguments: list[str]) -> int:
     if found.format == "csv":  # which has no place for a sentence
         print("".join(f"note: {note}\n" for note in table.notes), end="", file=sys.stderr)
     return 0
+
+
+def _read(runs: Iterable[Path]) -> set[Path]:
+    """Files that hold the runs."""
+    folders = [run if run.is_dir() else run.parent for run in runs]
+    kept = {folder / name for folder in folders for name in ("results.json", "per_image.npz", "gallery.npz")}
+    return {path.resolve() for path in (*kept, *runs)}
 
 
 def _chosen(collection: Collection, methods: str | None, against: str | None) -> tuple[Collection, str]:
