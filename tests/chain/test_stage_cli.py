@@ -78,6 +78,16 @@ def test_several_configs_merge_in_any_order_and_options_win(config: Path, tmp_pa
         assert stage.config["model.init_args.alpha"] == 3
 
 
+def test_null_as_a_sweep_writes_it(config: Path) -> None:
+    """W&B's agent turns null into Python's word."""
+    for word in ("None", "null"):
+        stage = UnbuiltStage(
+            ["--config", str(config), f"--model.student.weights={word}", f"--trainer.precision={word}"]
+        )
+        assert stage.config["model.init_args.student.weights"] is None
+        assert stage.config["trainer.precision"] is None
+
+
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_resumed_run_ends_as_the_uninterrupted_one(config: Path, tmp_path: Path, workers: str) -> None:
     """Stopped after step 9, the last checkpoint is of step 8, in the middle of the second epoch."""

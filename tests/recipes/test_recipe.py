@@ -121,6 +121,7 @@ def test_a_setting_needs_a_key() -> None:
         parse_setting("model.alpha")
     with pytest.raises(UserError, match="not YAML"):
         parse_setting("model.alpha=[")
+    assert parse_setting("model.attention_scale=None") == parse_setting("model.attention_scale=null")
 
 
 BENCHMARK = """

@@ -162,6 +162,7 @@ class StageCLI(LightningCLI):
                 merged = Path(folder) / "merged.yaml"
                 merged.write_text(dump_yaml(compose(files)), encoding="utf-8")
                 args = ["--config", str(merged), *options]
+            args = [item.removesuffix("None") + "null" if item.endswith("=None") else item for item in args]  # W&B's
             try:
                 self.config = parser.parse_args(args)
             except argparse.ArgumentError as error:

@@ -136,7 +136,7 @@ def split_scope(key: str, stage_names: list[str]) -> tuple[str | None, str]:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """``--set key=value`` -> (key, value); the value is YAML.
+    """``--set key=value`` -> (key, value); the value is YAML, and ``None``, as W&B's agent writes it, is null.
 
     Raises:
         UserError: if there is no ``=``, or the value is not YAML.
@@ -145,6 +145,6 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"--set {text}: expected key=value, such as task:trainer.max_steps=100")
     try:
-        return key, parse_yaml(value)
+        return key, None if value == "None" else parse_yaml(value)
     except Exception as error:
         raise UserError(f"--set {text}: the value is not YAML") from error
