@@ -81,9 +81,8 @@ def test_several_configs_merge_in_any_order_and_options_win(config: Path, tmp_pa
 def test_null_as_a_sweep_writes_it(config: Path) -> None:
     """W&B's agent turns null into Python's word."""
     for word in ("None", "null"):
-        stage = UnbuiltStage(["--config", str(config), f"--trainer.precision={word}", f"--title={word}"])
+        stage = UnbuiltStage(["--config", str(config), f"--trainer.precision={word}"])
         assert stage.config["trainer.precision"] is None
-        assert stage.config["title"] is None
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
