@@ -93,6 +93,11 @@ def test_a_head_of_ones_own_comes_back(tmp_path: Path) -> None:
     assert head.layer.bias is None
 
 
+def test_a_head_that_no_record_can_hold_is_told_before_the_training() -> None:
+    with pytest.raises(UserError, match="alignment: arguments of Lift must be plain values"):
+        DomainGeneralDistillation(TEACHER, SPEC, alignment=Lift(bias=torch.ones(1)))  # type: ignore[arg-type]
+
+
 def test_an_objective_without_heads_writes_the_student_alone(tmp_path: Path) -> None:
     class Together(Objective):
         def forward(self, passes: Passes) -> dict[str, torch.Tensor]:

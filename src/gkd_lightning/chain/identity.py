@@ -74,7 +74,7 @@ def stage_hash(config: Config) -> str:
             section.pop("init_args")
         if section == {}:
             counted.pop(name)
-    return canonical_hash({"config": _with_file_contents(counted), "parent": None})
+    return canonical_hash(_with_file_contents(counted))
 
 
 def _acting(callbacks: Any) -> list[Any]:

@@ -14,7 +14,10 @@ from typing import Any
 
 from gkd_lightning.errors import Terminated
 
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+def _signals() -> list[signal.Signals]:
+    # inside a SLURM job SIGTERM is Lightning's, which lets it pass: the warning before has written a checkpoint
+    return [signal.SIGHUP] + ([] if "SLURM_JOB_ID" in os.environ else [signal.SIGTERM])
 
 
 @contextmanager
@@ -27,7 +30,7 @@ def steady_terminal() -> Iterator[None]:
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
     ours = threading.current_thread() is threading.main_thread()
-    taken = [number for number in _SIGNALS if ours and signal.getsignal(number) is signal.SIG_DFL]
+    taken = [number for number in _signals() if ours and signal.getsignal(number) is signal.SIG_DFL]
     for number in taken:
         signal.signal(number, _terminate)
     try:

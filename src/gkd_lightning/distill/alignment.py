@@ -135,7 +135,7 @@ def chosen_head(
         attention_scale: of ``qsd``.
 
     Raises:
-        UserError: settings of ``qsd`` for another head.
+        UserError: settings of ``qsd`` for another head, or arguments of a head that no record can hold.
     """
     if alignment == "qsd":
         return QuerySoftDistillation(num_heads, attention_scale)
@@ -145,6 +145,7 @@ def chosen_head(
             "write alignment as class_path and init_args"
         )
     if isinstance(alignment, AlignmentHead):
+        alignment.check_record("alignment")
         return alignment
     kinds: dict[str, type[AlignmentHead]] = {"projection": Projection, "linear": LinearProjection}
     return kinds[alignment]()

@@ -226,16 +226,10 @@ class _DryStep(nn.Module):
     passes, masks, forward = Distillation.passes, Distillation.masks, Distillation.dry_step
 
 
-def freeze_unreached(module: Distillation, batch: int = 4) -> list[str]:
-    """Freeze the student's parameters that no term reaches: left to learn, they would stop distributed training.
-
-    Returns:
-        Their names in the student.
-    """
+def freeze_unreached(module: Distillation) -> None:
+    """Freeze the student's parameters that no term reaches: left to learn, they would stop distributed training."""
     step = _DryStep(module)
     learning = [name for name, value in module.student.named_parameters() if value.requires_grad]
-    images = torch.zeros(batch, 3, *module.student.image_size, dtype=torch.uint8, device="meta")
-    found = unreached(step, [f"student.{name}" for name in learning], (images,), lambda loss: loss)
-    for name in found:
+    images = torch.zeros(4, 3, *module.student.image_size, dtype=torch.uint8, device="meta")
+    for name in unreached(step, [f"student.{name}" for name in learning], (images,), lambda loss: loss):
         step.get_parameter(name).requires_grad_(False)
-    return [name.removeprefix("student.") for name in found]
