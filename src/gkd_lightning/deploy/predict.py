@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from gkd_lightning.data import Image, list_images, overlay, read_image
+from gkd_lightning.data import Image, list_images, overlay, protocol_for, read_image
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
 from gkd_lightning.report import colourize
-from gkd_lightning.segment import load_segmenter, protocol_for
+from gkd_lightning.segment import load_segmenter
 
 
 def predict_folder(
