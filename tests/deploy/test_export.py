@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -170,13 +171,14 @@ def test_the_snippets_of_the_page_run(
     [("torch", "fp32"), ("openvino", "fp32"), ("onnx", "fp16"), ("onnx", "int8"), ("openvino", "int8")],
 )
 def test_other_formats_and_precisions(linear: Path, tmp_path: Path, form: str, precision: str) -> None:
-    if form == "openvino":
-        pytest.importorskip("openvino")
+    if form == "openvino" and find_spec("openvino") is None:  # imported by us alone: it would talk to the network
+        pytest.skip("openvino is not installed")
     source = MiniCity("game", 4, offset=50)
     checks = export_segmenter(
         linear, tmp_path / "out", form, DOMAINS, precision=precision, calibration=source, tolerate=100.0, count=2
     )  # type: ignore[arg-type]
     assert all(check.equal >= {"fp32": 99.9, "fp16": 97.0, "int8": 50.0}[precision] for check in checks)
+    assert sys.modules.get("openvino_telemetry") is None
     exported = open_export(tmp_path / "out")
     whole = np.stack([MiniCity("day", 5).image(index)[:32, :32] for index in range(5)])
     together, alone = exported.window_scores(whole), [exported.window_scores(each[None])[0] for each in whole]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from gkd_lightning.deploy.arrays import Picture
-from gkd_lightning.deploy.runtimes import needed
+from gkd_lightning.deploy.runtimes import needed, openvino
 from gkd_lightning.deploy.window_graph import INPUT, OUTPUTS, WindowGraph
 from gkd_lightning.errors import UserError
 
@@ -22,7 +22,6 @@ Precision = Literal["fp32", "fp16", "int8"]
 OPSET = 18
 FORBIDDEN = ("GridSample",)
 """Operators that device compilers lack or translate wrongly without a word."""
-_ONNX = ("onnx", "onnxscript", "onnxruntime")
 _EXACT = ("Softmax", "LayerNormalization", "InstanceNormalization", "Resize", "Floor", "ReduceSum", "GatherElements")
 """Operators that stay in fp32: sums over many values, and places in a map."""
 
@@ -35,8 +34,10 @@ def require_packages(form: Format, precision: Precision) -> None:
     """
     if form == "torch" and precision != "fp32":
         raise UserError(f"--precision {precision}: --to torch writes fp32; take onnx or openvino")
-    for package in {"torch": (), "onnx": _ONNX, "openvino": (*_ONNX, "openvino")}[form]:
-        needed(package, "openvino" if form == "openvino" else "onnx")
+    for package in () if form == "torch" else ("onnx", "onnxscript", "onnxruntime"):
+        needed(package, form)
+    if form == "openvino":
+        openvino()
 
 
 def write_graph(
@@ -68,8 +69,8 @@ def write_graph(
         _quantize(path, calibration)
     if form == "onnx":
         return path.name
-    openvino = needed("openvino", "openvino")
-    openvino.save_model(openvino.convert_model(str(path)), str(folder / "model.xml"), compress_to_fp16=False)
+    made = openvino()
+    made.save_model(made.convert_model(str(path)), str(folder / "model.xml"), compress_to_fp16=False)
     path.unlink()
     return "model.xml"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,7 @@ class OpenVinoSegmenter(ExportedSegmenter):
         super().__init__(read_record(Path(path)), Path(path))
 
     def _open(self, model: Path) -> None:
-        core = needed("openvino", "openvino").Core()
+        core = openvino().Core()
         # without the hint it computes in bf16 where the processor can
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if self.threads is not None:
@@ -104,6 +106,17 @@ def open_export(path: str | Path) -> ExportedSegmenter:
         raise UserError(f"{path}: of a format that this version does not know, {record['format']!r}")
     found: ExportedSegmenter = RUNTIMES[record["format"]](path)
     return found
+
+
+def openvino() -> Any:
+    """OpenVINO, without the part of it that tells its makers over the network that it was imported.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it has a stand-in for this case
+    with contextlib.redirect_stderr(sys.__stderr__):  # absl, which it imports, later closes any other
+        return needed("openvino", "openvino")
 
 
 def needed(module: str, extra: str) -> Any:
