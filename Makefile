@@ -9,7 +9,7 @@ export NO_ALBUMENTATIONS_UPDATE ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-quick reproduce-f2l reproduce-f2f reproduce-ablation
-.PHONY: test test-fast test-gpu test-docs test-oldest test-newest bench lint format lock wheel clean
+.PHONY: test test-fast test-gpu test-docs test-oldest test-newest drill bench lint format lock wheel clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ test-oldest: .venv-oldest/.setup-stamp ## run a fast selection on the lowest ver
 
 test-newest: .venv-newest/.setup-stamp ## run all tests on the newest versions that pyproject.toml allows
 	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest -n 2 -q
+
+drill: setup ## stop a whole chain 20 times at random moments and compare its bits (10 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chain.drill
 
 # BENCH="--only stage1a --rounds 3" and the like; NAME tells this machine's results from others'
 NAME ?= here

@@ -6,4 +6,18 @@ CVPR 2026, arXiv 2603.02554. The rooms of the house, top to bottom: ``cli``, ``i
 upwards.
 """
 
+from typing import Any
+
 __version__ = "0.1.0"
+
+_OFFERED = {"load": ("deploy", "load"), "load_encoder": ("encoders", "load_student")}
+"""Names for users, imported when they are asked for; `__init__.pyi` tells their types."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OFFERED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    room, inside = _OFFERED[name]
+    return getattr(import_module(f"{__name__}.{room}"), inside)

@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from gkd_lightning.cli import _resume_command, main
+from gkd_lightning.cli.failure import message_and_status
 from tests.evaluate.builders import results, run
 
 STUDENT = (
@@ -404,6 +405,23 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
     assert len(lines) == 1
     assert "no space left on the disk" in lines[0]
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "no space left"), (errno.EDQUOT, "quota"), (errno.EFBIG, "ulimit -f")]
+)
+def test_no_room_is_seen_behind_what_libraries_make_of_it(number: int, words: str) -> None:
+    """PyTorch's writer complains of its own position, safetensors quotes the system."""
+    try:
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError:
+            raise RuntimeError("unexpected pos 704 vs 598")  # noqa: B904 - as PyTorch does
+    except RuntimeError as error:
+        message, status = message_and_status(error)
+    assert (words in message, status) == (True, 2)
+    message, status = message_and_status(ValueError(f"I/O error: {os.strerror(number)} (os error {number})"))
+    assert (words in message, status) == (True, 2)
 
 
 def test_ctrl_c_says_how_to_go_on(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

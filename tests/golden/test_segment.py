@@ -18,7 +18,8 @@ from gkd_lightning.segment.mask2former import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.mask_scores import semantic_scores
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
 from gkd_lightning.segment.pyramid import Level, default_blocks, feature_pyramid
-from gkd_lightning.segment.sliding import plan_windows, sliding_scores
+from gkd_lightning.segment.sliding import sliding_scores
+from gkd_lightning.windows import plan_windows
 from tests.golden.harness import Golden, golden_json
 from tests.segment.shape_points import ShapePoints
 

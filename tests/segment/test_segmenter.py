@@ -5,7 +5,8 @@ from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.mask_scores import semantic_scores
 from gkd_lightning.segment.segmenter import Segmenter
-from gkd_lightning.segment.sliding import plan_windows, sliding_scores
+from gkd_lightning.segment.sliding import sliding_scores
+from gkd_lightning.windows import plan_windows
 from tests.segment.fake import HEAD, SPEC
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from gkd_lightning.errors import OURS, UserError
 
 USER_MISTAKE = 2
 OUR_MISTAKE = 1
+
+_NO_ROOM = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "your quota of the disk is used up",
+    errno.EFBIG: "a file would be larger than is allowed here (ulimit -f)",
+}
 
 
 def message_and_status(error: BaseException) -> tuple[str, int]:
@@ -15,9 +22,10 @@ def message_and_status(error: BaseException) -> tuple[str, int]:
     for cause in _chain(error):
         if isinstance(cause, UserError):
             return _one_line(cause), USER_MISTAKE
-        if _disk_full(cause):
-            where = f"{cause.filename}: " if isinstance(cause, OSError) and cause.filename else ""
-            return f"{where}no space left on the disk; nothing was left half-written", USER_MISTAKE
+        for number, what in _NO_ROOM.items():
+            if getattr(cause, "errno", None) == number or os.strerror(number) in str(cause):
+                where = f"{cause.filename}: " if isinstance(cause, OSError) and cause.filename else ""
+                return f"{where}{what}; nothing was left half-written", USER_MISTAKE
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror or _one_line(error)}", USER_MISTAKE
     if "out of memory" in str(error).lower():
@@ -31,10 +39,6 @@ def _chain(error: BaseException | None) -> list[BaseException]:
         found.append(error)
         error = error.__cause__ or error.__context__
     return found
-
-
-def _disk_full(error: BaseException) -> bool:
-    return getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in str(error)
 
 
 def _one_line(error: BaseException) -> str:

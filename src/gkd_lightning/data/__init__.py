@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.minicity import MiniCity, MiniCityLabelledShapes, MiniCityShapes
     from gkd_lightning.data.module_base import TrainingModule
     from gkd_lightning.data.modules import ProxyDataModule, SourceDataModule, TargetDataModule
-    from gkd_lightning.data.protocol import Protocol
+    from gkd_lightning.data.protocol import Protocol, protocol_for
     from gkd_lightning.data.proxy import ProxyImages
     from gkd_lightning.data.sampling import rescaled, split_batch, steps_per_epoch
     from gkd_lightning.data.types import (
@@ -45,8 +45,8 @@ __all__ = [
     "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes", "Protocol",
     "ProxyDataModule", "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset",
     "SourceDataModule", "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet",
-    "default_palette", "evenly", "keyed_generators", "label_space", "list_images", "manifest", "overlay", "read_image",
-    "rescaled", "sample_key", "split_batch", "steps_per_epoch", "text_font",
+    "default_palette", "evenly", "keyed_generators", "label_space", "list_images", "manifest", "overlay",
+    "protocol_for", "read_image", "rescaled", "sample_key", "split_batch", "steps_per_epoch", "text_font",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from gkd_lightning.data.types import Image
-from gkd_lightning.errors import UserError
+from gkd_lightning.errors import UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Protocol:
 
     def resized(self, image: Image) -> Image:
         """The image (H, W, 3) uint8 as the model sees it."""
+        import cv2  # here alone: exports are resized without it
+
         height, width = image.shape[:2]
         size = self.image_size(width, height)
         if size == (width, height):
@@ -68,3 +70,27 @@ def fitted_size(width: int, height: int, box: tuple[int, int]) -> tuple[int, int
     """(width, height) scaled so that the long edge fits the box's long edge and the short edge its short one."""
     scale = min(max(box) / max(width, height), min(box) / min(width, height))
     return int(width * scale + 0.5), int(height * scale + 0.5)
+
+
+def protocol_for(record: Mapping[str, Any], domain: str | None = None) -> Protocol:
+    """How an image has to be resized for a segmenter: as it was judged; before that, as its training validates.
+
+    Args:
+        record: that of a segmenter or of an export.
+        domain: one of those it was judged on; needed where they were judged by different rules.
+
+    Raises:
+        UserError: no such domain, or one is needed.
+    """
+    judged = dict(record.get("judged") or {})
+    if domain is not None and domain not in judged:
+        names = ", ".join(judged) or "none yet"
+        raise UserError(f"--domain {domain}: the segmenter was not judged on it{nearest(domain, judged)} ({names})")
+    rules = [judged[domain]] if domain is not None else list(judged.values()) or [record.get("protocol") or {}]
+    found = {Protocol(resize=rule.get("resize", "none"), size=rule.get("size")) for rule in rules}
+    if len(found) > 1:
+        raise UserError(
+            "--domain: this segmenter's domains were judged by different rules of resizing, say which of them your "
+            f"images are like: {', '.join(judged)}"
+        )
+    return found.pop()

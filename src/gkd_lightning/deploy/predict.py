@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from gkd_lightning.data import Image, list_images, overlay, read_image
+from gkd_lightning.data import Image, list_images, overlay, protocol_for, read_image
+from gkd_lightning.deploy.model import load
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
 from gkd_lightning.report import colourize
-from gkd_lightning.segment import load_segmenter, protocol_for
 
 
 def predict_folder(
@@ -23,7 +22,7 @@ def predict_folder(
     """Write ``ids/NAME.png``, ``colour/NAME.png`` and ``overlay/NAME.png`` for every image below a folder.
 
     Args:
-        checkpoint: `segmenter.safetensors` (its `segmenter.json` lies beside it), or their folder.
+        checkpoint: `segmenter.safetensors` (its `segmenter.json` lies beside it), their folder, or that of an export.
         images: folder; sub-folders are kept. EXIF rotation, grey, alpha and 16 bit are handled.
         out: where the three folders go.
         device: `auto`, `cpu`, `cuda` ...
@@ -45,13 +44,8 @@ def predict_folder(
     twins = {target for target in targets if targets.count(target) > 1} if len(set(targets)) < len(targets) else set()
     if twins:
         raise UserError(f"{images}: two images are called {sorted(twins)[0].with_suffix('')}, rename one")
-    segmenter, space, record = load_segmenter(checkpoint)
-    try:
-        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        segmenter.to(place)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device: {device}: {str(error).splitlines()[0]}") from error
-    protocol = protocol_for(record, domain)
+    model = load(checkpoint, device)
+    protocol_for(model.record, domain)  # before the first image, not after
     unreadable: list[str] = []
     for name, target in zip(names, targets, strict=True):
         try:
@@ -59,12 +53,9 @@ def predict_folder(
         except UserError as error:
             unreadable.append(str(error))
             continue
-        resized = torch.from_numpy(np.ascontiguousarray(protocol.resized(image).transpose(2, 0, 1)))
-        with torch.inference_mode():
-            ids = segmenter.predict(resized[None].to(place), (image.shape[0], image.shape[1]))[0]
-        label = ids.cpu().numpy().astype(np.uint8)
-        _write_png(Path(out) / "colour" / target, colourize(label, space))
-        _write_png(Path(out) / "overlay" / target, overlay(image, label, space))
+        label = model.predict(image, domain).ids
+        _write_png(Path(out) / "colour" / target, colourize(label, model.label_space))
+        _write_png(Path(out) / "overlay" / target, overlay(image, label, model.label_space))
         _write_png(Path(out) / "ids" / target, label)
         yield Path(out) / "ids" / target
     if unreadable:

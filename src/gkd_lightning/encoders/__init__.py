@@ -11,6 +11,7 @@ from gkd_lightning.encoders.build import (
 )
 from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
 from gkd_lightning.encoders.files import STUDENT_WEIGHTS, one_line, read_safetensors, weights_path
+from gkd_lightning.encoders.fixed_size import fixed_to
 from gkd_lightning.encoders.frozen import Frozen, PartlyFrozen
 from gkd_lightning.encoders.low_rank import LowRank, add_low_rank, merged
 from gkd_lightning.encoders.preparation import (
@@ -28,7 +29,7 @@ from gkd_lightning.encoders.types import EncoderSpec, Tokens
 __all__ = [
     "Encoder", "EncoderSpec", "FeatureMapEncoder", "Frozen", "LowRank", "PartlyFrozen", "STUDENT_RECORD",
     "STUDENT_WEIGHTS", "Tokens", "TransformerEncoder", "adamw", "add_low_rank", "build_encoder",
-    "checkpoint_activations", "compile_blocks", "compiles", "encoder_state", "export_encoder", "hold_in_bf16",
-    "load_student", "merged", "one_line", "prepare_encoders", "read_safetensors", "release", "spec_of", "unreached",
-    "versions", "weights_path",
+    "checkpoint_activations", "compile_blocks", "compiles", "encoder_state", "export_encoder", "fixed_to",
+    "hold_in_bf16", "load_student", "merged", "one_line", "prepare_encoders", "read_safetensors", "release", "spec_of",
+    "unreached", "versions", "weights_path",
 ]  # fmt: skip

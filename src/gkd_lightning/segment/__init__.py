@@ -4,7 +4,6 @@ from gkd_lightning.segment.artefact import (
     SEGMENTER_WEIGHTS,
     LoadedSegmenter,
     load_segmenter,
-    protocol_for,
     record_protocols,
     save_segmenter,
 )
@@ -31,7 +30,6 @@ __all__ = [
     "TaskLearning",
     "TaskLosses",
     "load_segmenter",
-    "protocol_for",
     "record_protocols",
     "save_segmenter",
     "semantic_scores",

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import transformers
 from torch import Tensor
 
-from gkd_lightning.data import LabelSpace, Protocol
+from gkd_lightning.data import LabelSpace
 from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder, merged, read_safetensors, spec_of, versions
-from gkd_lightning.errors import UserError, nearest
+from gkd_lightning.errors import UserError
 from gkd_lightning.files import write_json
 from gkd_lightning.segment.head_choice import settings_of
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
@@ -118,30 +118,6 @@ def record_protocols(weights: Path, domains: Mapping[str, Mapping[str, Any]]) ->
     record = json.loads(path.read_text(encoding="utf-8"))
     record["judged"] = {**record.get("judged", {}), **{name: dict(protocol) for name, protocol in domains.items()}}
     write_json(path, record)
-
-
-def protocol_for(record: Mapping[str, Any], domain: str | None = None) -> Protocol:
-    """How an image has to be resized for a segmenter: as it was judged; before that, as its training validates.
-
-    Args:
-        record: of `load_segmenter`.
-        domain: one of those it was judged on; needed where they were judged by different rules.
-
-    Raises:
-        UserError: no such domain, or one is needed.
-    """
-    judged = dict(record.get("judged") or {})
-    if domain is not None and domain not in judged:
-        names = ", ".join(judged) or "none yet"
-        raise UserError(f"--domain {domain}: the segmenter was not judged on it{nearest(domain, judged)} ({names})")
-    rules = [judged[domain]] if domain is not None else list(judged.values()) or [record.get("protocol") or {}]
-    found = {Protocol(resize=rule.get("resize", "none"), size=rule.get("size")) for rule in rules}
-    if len(found) > 1:
-        raise UserError(
-            "--domain: this segmenter's domains were judged by different rules of resizing, say which of them your "
-            f"images are like: {', '.join(judged)}"
-        )
-    return found.pop()
 
 
 def _state(segmenter: Segmenter) -> dict[str, Tensor]:

@@ -19,6 +19,8 @@ def chunks(rows: int, values: int, device: torch.device, cached: int = CACHED_VA
         device: where the computation runs.
         cached: values that a CPU works on at once.
     """
+    if torch.compiler.is_exporting():
+        return [slice(None)]  # a graph is one piece, of a number of rows that is not known yet
     room = cached if device.type == "cpu" else FULL_VALUES
     step = max(1, room // max(1, values))
     return [slice(first, min(rows, first + step)) for first in range(0, rows, step)]

@@ -135,7 +135,7 @@ class MaskedTransformer(Mask2FormerTransformerModule):
             views.append(_View(value + position, value, small.flatten(2)))
         norm, predictor = self.decoder.layernorm, self.decoder.mask_predictor.mask_embedder
         position = self.queries_embedder.weight
-        queries = self.queries_features.weight.repeat(len(pixels), 1, 1)
+        queries = self.queries_features.weight.repeat(pixels.shape[0], 1, 1)
         states = [norm(queries)]
         embeddings = [predictor(states[0])]
         for index, layer in enumerate(self.decoder.layers):

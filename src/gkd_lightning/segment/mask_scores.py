@@ -28,13 +28,13 @@ def semantic_scores(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Te
     pixels = size[0] * size[1]
     with full_precision(masks.device.type):
         named = classes.float().softmax(-1)[..., :-1].transpose(1, 2)
-        parts = chunks(len(masks), masks.shape[1] * pixels, masks.device, CACHED_MASK_VALUES)
+        parts = chunks(masks.shape[0], masks.shape[1] * pixels, masks.device, CACHED_MASK_VALUES)
         return torch.cat([_summed(named[images], masks[images].float(), size) for images in parts])
 
 
 def _summed(named: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
     total: Tensor | None = None
-    values = len(masks) * size[0] * size[1]
+    values = masks.shape[0] * size[0] * size[1]
     for queries in chunks(masks.shape[1], values, masks.device, CACHED_MASK_VALUES):
         enlarged = F.interpolate(masks[:, queries], size=size, mode="bilinear", align_corners=False)
         probability, weight = enlarged.sigmoid_().flatten(2), named[:, :, queries]

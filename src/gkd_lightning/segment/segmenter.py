@@ -93,7 +93,7 @@ class Segmenter(nn.Module):
         """
         pixels = min(self.window, images.shape[-2]) * min(self.window, images.shape[-1])
         batch = max(1, SCORE_VALUES_AT_ONCE // (self.head.values_per_pixel * pixels))
-        return sliding_scores(images, self._window_scores, self.window, self.stride, batch)
+        return sliding_scores(images, self.window_scores, self.window, self.stride, batch)
 
     def predict(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Class ids (B, *size) int64: scores are brought to `size` (height, width) before the arg max."""
@@ -102,9 +102,12 @@ class Segmenter(nn.Module):
             scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
         return scores.argmax(dim=1)
 
-    def _fitting_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        # The official code stops at windows that are no multiple of the patch. Here they are enlarged a little: to
-        # whole patches, and to as many as the coarsest level needs.
+    def fitting_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """What a window of `size` (height, width) is enlarged to, to fit encoder and pyramid.
+
+        The official code stops at windows that are no multiple of the patch; here they are enlarged a little: to whole
+        patches, and to as many as the coarsest level needs.
+        """
         encoder = unfrozen(self.encoder)
         if encoder.fixed_size:
             return encoder.image_size
@@ -114,9 +117,10 @@ class Segmenter(nn.Module):
         height, width = (max(least, math.ceil(side / encoder.patch_size)) * encoder.patch_size for side in size)
         return (height, width)
 
-    def _window_scores(self, crops: Tensor) -> Tensor:
+    def window_scores(self, crops: Tensor) -> Tensor:
+        """Class scores (B, K, H, W) float32 of one window of each image, (B, 3, H, W), in one pass."""
         size = (crops.shape[-2], crops.shape[-1])
-        fitting = self._fitting_size(size)
+        fitting = self.fitting_size(size)
         if fitting != size:
             crops = crops / 255 if crops.dtype == torch.uint8 else crops
             crops = F.interpolate(crops, size=fitting, mode="bilinear", align_corners=False)

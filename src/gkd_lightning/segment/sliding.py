@@ -1,42 +1,13 @@
-"""Sliding-window inference: which windows, and the mean of their scores."""
+"""Sliding-window inference: the mean of the windows' scores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-
-class Window(NamedTuple):
-    """A rectangle of an image in pixels; `top` and `left` are its first row and column."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    @property
-    def area(self) -> tuple[slice, slice]:
-        """Index of its rows and columns."""
-        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
-
-
-def plan_windows(size: tuple[int, int], window: int, stride: int) -> list[Window]:
-    """Windows that cover an image of `size` (height, width), row by row.
-
-    They have `window` pixels a side, less where the image is smaller; the last of a row or column is shifted
-    back so that it ends with the image. Source: mmseg 1.2.2 ``encoder_decoder.py``, lines 241-292.
-    """
-    rows, columns = (_starts(side, window, stride) for side in size)
-    height, width = (min(side, window) for side in size)
-    return [Window(top, left, height, width) for top in rows for left in columns]
-
-
-def _starts(side: int, window: int, stride: int) -> list[int]:
-    count = max(side - window + stride - 1, 0) // stride + 1
-    return [max(min(i * stride, side - window), 0) for i in range(count)]
+from gkd_lightning.windows import plan_windows
 
 
 @torch.no_grad()

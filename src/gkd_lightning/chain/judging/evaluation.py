@@ -7,16 +7,16 @@ from typing import Any
 import lightning as L
 from torch import nn
 
+from gkd_lightning.deploy import load_finished
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import DomainScore, ImageCounter, ImageCounts, from_confusion
-from gkd_lightning.segment import load_segmenter
 
 
 class Evaluation(L.LightningModule):
     """Counts the pixels of every domain of a `TargetDataModule` (or of a source's validation domains).
 
     Args:
-        segmenter: path of `segmenter.safetensors`, or its folder.
+        segmenter: path of `segmenter.safetensors`, its folder, or that of an export.
 
     Attributes:
         domain_scores: score by domain, after `test` or `validate`.
@@ -26,7 +26,7 @@ class Evaluation(L.LightningModule):
     def __init__(self, segmenter: str) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.segmenter, self.label_space, self.record = load_segmenter(segmenter)
+        self.segmenter, self.label_space, self.record = load_finished(segmenter)
         self.domain_metrics = nn.ModuleList()
         self.domain_scores: dict[str, DomainScore] = {}
         self.image_counts: dict[str, ImageCounts] = {}

@@ -1,0 +1,66 @@
+"""`gkd export`: a trained segmenter for other runtimes."""
+
+from __future__ import annotations
+
+import re
+
+from gkd_lightning.cli.options import Options
+from gkd_lightning.errors import UserError
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """See `gkd export --help`."""
+    options = Options(verb, "Write a segmenter as one graph for other runtimes; it is compared before it is kept.")
+    options.add_argument("--ckpt", required=True, help="segmenter.safetensors (with segmenter.json beside it)")
+    options.add_argument("--to", required=True, choices=["onnx", "openvino", "torch"], help="format")
+    options.add_argument("--out", required=True, help="new folder for the model and export.json")
+    options.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="fp32", help="(default: fp32)")
+    options.add_argument("--size", help="HEIGHTxWIDTH of the graph's images (default: the judge's window)")
+    options.add_argument("--images", help="folder of images to compare on")
+    options.add_argument(
+        "--data", help="or a data configuration with labels (default: MiniCity, data/minicity_targets.yaml)"
+    )
+    options.add_argument("--domains", help="only these of its domains, such as game,night")
+    options.add_argument("--count", type=int, default=32, help="images of every domain (default: 32)")
+    options.add_argument("--calibrate", help="source images for int8: a folder, or a data configuration")
+    options.add_argument("--tolerate", type=float, help="points of mIoU that a domain may lose")
+    found = options.read(arguments)
+    if found.count < 1:
+        raise UserError(f"--count {found.count}: compare at least one image")
+    from gkd_lightning.deploy import export_segmenter
+    from gkd_lightning.inspection import find_domains
+
+    domains = find_domains(found.images, found.data or (None if found.images else MINICITY), found.domains)
+    calibration = None
+    if found.calibrate is not None:
+        is_fragment = found.calibrate.endswith((".yaml", ".yml"))
+        folder, fragment = (None, found.calibrate) if is_fragment else (found.calibrate, None)
+        sources = find_domains(folder, fragment, None)
+        calibration = next(iter(sources.values()))
+    checks = export_segmenter(
+        found.ckpt,
+        found.out,
+        found.to,
+        domains,
+        precision=found.precision,
+        size=_size(found.size),
+        calibration=calibration,
+        tolerate=found.tolerate,
+        count=found.count,
+    )
+    for check in checks:
+        print(check)
+    print(found.out)
+    return 0
+
+
+MINICITY = "data/minicity_targets.yaml"
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
+        raise UserError(f"--size {text}: give HEIGHTxWIDTH in pixels, such as 400x1280")
+    height, width = text.split("x")
+    return int(height), int(width)

@@ -1,0 +1,138 @@
+"""Is an export still the model that was judged? Both see the same images, each run by its own runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gkd_lightning.data import Image, ImageDataset, LabelSpace, Protocol, SegmentationDataset, evenly
+from gkd_lightning.deploy.exported import ExportedSegmenter
+from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate import ConfusionMatrix, mean_iou
+from gkd_lightning.segment import Segmenter
+
+EQUAL_PIXELS = 99.9
+"""Percent of the pixels that a graph in fp32 has to agree on."""
+EQUAL_MIOU = 0.05
+"""Points of mIoU that it may lose or win on a domain."""
+
+
+@dataclass(frozen=True)
+class DomainCheck:
+    """Both on one domain.
+
+    Attributes:
+        domain: its name.
+        images: how many.
+        equal: percent of pixels with the same class.
+        judged: mIoU in percent of the segmenter; None without labels.
+        exported: that of the export.
+    """
+
+    domain: str
+    images: int
+    equal: float
+    judged: float | None = None
+    exported: float | None = None
+
+    @property
+    def loss(self) -> float:
+        """Points of mIoU that the export loses; 0 without labels."""
+        return 0.0 if self.judged is None or self.exported is None else self.judged - self.exported
+
+    def asdict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        scores = "" if self.judged is None else f", mIoU {self.judged:.2f} as judged, {self.exported:.2f} exported"
+        return f"{self.domain}: {self.equal:.3f} % of the pixels of {self.images} images equal{scores}"
+
+
+def compare(
+    segmenter: Segmenter,
+    exported: ExportedSegmenter,
+    domains: Mapping[str, ImageDataset],
+    protocols: Mapping[str, Protocol],
+    count: int,
+) -> list[DomainCheck]:
+    """Segment the same images with both, as an evaluation does.
+
+    Args:
+        segmenter: as it was judged, with its own windows.
+        exported: with the windows of its graph.
+        domains: labels are used where there are some with the segmenter's classes.
+        protocols: how each domain's images are resized.
+        count: at most so many images of every domain.
+    """
+    return [_on_domain(segmenter, exported, name, dataset, protocols[name], count) for name, dataset in domains.items()]
+
+
+def _on_domain(
+    segmenter: Segmenter,
+    exported: ExportedSegmenter,
+    name: str,
+    dataset: ImageDataset,
+    protocol: Protocol,
+    count: int,
+) -> DomainCheck:
+    space = exported.label_space
+    labelled = dataset if isinstance(dataset, SegmentationDataset) and _same(dataset.label_space, space) else None
+    matrices = [ConfusionMatrix(len(space), labelled.label_space.ignore if labelled else space.ignore) for _ in "ab"]
+    equal = pixels = 0
+    chosen = evenly(dataset, count)
+    for index in chosen:
+        image = dataset.image(index)
+        label = None if labelled is None else np.asarray(labelled.label(index))
+        size = (image.shape[0], image.shape[1]) if label is None else (label.shape[0], label.shape[1])
+        resized = protocol.resized(image)
+        resized = np.ascontiguousarray(covering(resized, exported.window) if label is None else resized)
+        with torch.inference_mode():
+            ours = segmenter.predict(torch.from_numpy(resized).permute(2, 0, 1)[None], size)
+        theirs = torch.from_numpy(exported.predict(resized[None], size)).long()
+        equal, pixels = equal + int((ours == theirs).sum()), pixels + ours.numel()
+        if label is not None:
+            for matrix, ids in zip(matrices, (ours, theirs), strict=True):
+                matrix.update(ids, torch.from_numpy(label)[None], [dataset.name(index)])
+    scores = [None, None] if labelled is None else [mean_iou(matrix.compute()) for matrix in matrices]
+    return DomainCheck(name, len(chosen), 100 * equal / pixels, *scores)
+
+
+def covering(image: Image, window: tuple[int, int]) -> Image:
+    """The image, enlarged where it is smaller than a window (height, width)."""
+    scale = max(1.0, window[0] / image.shape[0], window[1] / image.shape[1])
+    if scale == 1:
+        return image
+    size = (max(window[1], round(image.shape[1] * scale)), max(window[0], round(image.shape[0] * scale)))
+    return Protocol("exact", size).resized(image)
+
+
+def _same(found: LabelSpace, own: LabelSpace) -> bool:
+    return found.names == own.names
+
+
+def refuse(checks: list[DomainCheck], exact: bool, tolerate: float) -> None:
+    """Stop if the export is another model than the one that was judged.
+
+    Args:
+        checks: by domain.
+        exact: whether it has to be the same: fp32, with the windows of the judge.
+        tolerate: points of mIoU that one that is not may lose on a domain.
+
+    Raises:
+        UserError: names the domain.
+    """
+    for check in checks:
+        if exact and (check.equal < EQUAL_PIXELS or abs(check.loss) > EQUAL_MIOU):
+            raise UserError(
+                f"the export is not the model that was judged, nothing is kept: {check} "
+                f"(wanted: {EQUAL_PIXELS} % and {EQUAL_MIOU} points)"
+            )
+        if not exact and check.loss > tolerate:
+            raise UserError(
+                f"the export loses {check.loss:.2f} points, --tolerate allows {tolerate}, nothing is kept: {check}"
+            )

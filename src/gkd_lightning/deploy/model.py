@@ -1,0 +1,111 @@
+"""`gkd_lightning.load`: a finished student in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from torch.nn import functional as F
+
+from gkd_lightning.data import Image, LabelSpace, overlay, protocol_for, read_image
+from gkd_lightning.deploy.finished import Predictor, load_finished
+from gkd_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image, at its own size.
+
+    Attributes:
+        ids: (H, W) uint8, positions in `SegmentationModel.classes`.
+        scores: (K, H, W) float32, of the classes; what they mean is the head's matter.
+        confidence: (H, W) float32 in [0, 1], the share of a pixel's scores that its class has.
+    """
+
+    ids: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
+class SegmentationModel:
+    """A segmenter that is ready to use, see `load`.
+
+    Attributes:
+        classes: names, by id.
+        palette: colours (red, green, blue), by id.
+        record: `segmenter.json` or `export.json`.
+    """
+
+    def __init__(self, segmenter: Predictor, label_space: LabelSpace, record: dict[str, Any], device: str) -> None:
+        self.segmenter, self.label_space, self.record, self.device = segmenter, label_space, record, device
+        self.classes, self.palette = label_space.names, label_space.palette
+
+    def predict(self, images: Any, domain: str | None = None) -> Any:
+        """Segment images as they were judged: resized by the same rule, in the same windows.
+
+        Args:
+            images: a path, a PIL image, an array (H, W, 3) or tensor (3, H, W) of uint8 RGB; or several of them in a
+                list, each of any size.
+            domain: one of the domains that it was judged on, where they were resized by different rules.
+
+        Returns:
+            A `Prediction`, or a list of them if a list was given.
+
+        Raises:
+            UserError: an image that cannot be read, or is no RGB picture of uint8.
+        """
+        if isinstance(images, Iterable) and not isinstance(images, str | Path | np.ndarray | torch.Tensor):
+            return [self.predict(image, domain) for image in images]
+        image = as_image(images)
+        resized = np.ascontiguousarray(protocol_for(self.record, domain).resized(image).transpose(2, 0, 1))
+        with torch.inference_mode():
+            scores = self.segmenter.scores(torch.from_numpy(resized)[None].to(self.device))
+            scores = F.interpolate(scores, size=image.shape[:2], mode="bilinear", align_corners=False)[0].cpu()
+            most, ids = scores.max(0)
+            confidence = most / scores.sum(0).clamp_min(1e-12)
+        return Prediction(ids.numpy().astype(np.uint8), scores.numpy(), confidence.numpy())
+
+    def overlay(self, image: Any, prediction: Prediction) -> Image:
+        """The image under the colours of its classes, uint8 (H, W, 3)."""
+        return overlay(as_image(image), prediction.ids, self.label_space)
+
+
+def load(path: str | Path, device: str = "auto") -> SegmentationModel:
+    """Open a finished student.
+
+    Args:
+        path: `segmenter.safetensors`, its folder, or the folder of an export.
+        device: where a checkpoint computes: ``auto``, ``cpu``, ``cuda`` ...; an export computes on the CPU.
+
+    Raises:
+        UserError: neither of them, a damaged file, a runtime that is not installed, or no such device.
+    """
+    finished = load_finished(path, device)
+    parameter = next(finished.segmenter.parameters(), None) if isinstance(finished.segmenter, torch.nn.Module) else None
+    return SegmentationModel(*finished, device="cpu" if parameter is None else str(parameter.device))
+
+
+def as_image(value: Any) -> Image:
+    """RGB uint8 (H, W, 3) of a path, a PIL image, an array (H, W, 3) or a tensor (3, H, W).
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if isinstance(value, str | Path):
+        return read_image(value)
+    if isinstance(value, Pillow.Image):
+        return np.asarray(value.convert("RGB"))
+    if isinstance(value, torch.Tensor):
+        value = value.permute(1, 2, 0).cpu().numpy() if value.ndim == 3 else value.cpu().numpy()
+    found = np.asarray(value)
+    if found.dtype != np.uint8 or found.ndim != 3 or found.shape[2] != 3:
+        raise UserError(
+            f"an image of {found.dtype} {list(found.shape)}: give RGB uint8, an array (H, W, 3) or a tensor (3, H, W)"
+        )
+    return found

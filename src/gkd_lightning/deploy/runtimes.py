@@ -1,0 +1,131 @@
+"""What runs an export: ONNX Runtime, OpenVINO, or PyTorch without a line of this library."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gkd_lightning.deploy.arrays import Picture, Scores
+from gkd_lightning.deploy.exported import ExportedSegmenter, read_record
+from gkd_lightning.errors import UserError
+
+
+class OnnxSegmenter(ExportedSegmenter):
+    """Run by ONNX Runtime; needs that and NumPy, no PyTorch.
+
+    Args:
+        path: folder of the export.
+        threads: of the processor; None takes all.
+        providers: ONNX Runtime's, such as ``["CUDAExecutionProvider"]``.
+    """
+
+    def __init__(
+        self, path: str | Path, threads: int | None = None, providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    ) -> None:
+        self.threads, self.providers = threads, providers
+        super().__init__(read_record(Path(path)), Path(path))
+
+    def _open(self, model: Path) -> None:
+        runtime = needed("onnxruntime", "onnx")
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        if self.threads is not None:
+            options.intra_op_num_threads = self.threads
+        self.session = runtime.InferenceSession(str(model), options, providers=list(self.providers))
+
+    def window_scores(self, windows: Picture) -> Scores:
+        """See `ExportedSegmenter.window_scores`."""
+        return np.asarray(self.session.run(["scores"], {"images": windows})[0])
+
+
+class OpenVinoSegmenter(ExportedSegmenter):
+    """Run by OpenVINO.
+
+    Args:
+        path: folder of the export.
+        threads: of the processor; None takes all.
+        device: OpenVINO's name of it.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None, device: str = "CPU") -> None:
+        self.threads, self.device = threads, device
+        super().__init__(read_record(Path(path)), Path(path))
+
+    def _open(self, model: Path) -> None:
+        core = openvino().Core()
+        # without the hint it computes in bf16 where the processor can
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+        if self.threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = self.threads
+        self.compiled = core.compile_model(str(model), self.device, settings)
+
+    def window_scores(self, windows: Picture) -> Scores:
+        """See `ExportedSegmenter.window_scores`."""
+        return np.asarray(self.compiled({"images": windows})["scores"])
+
+
+class TorchSegmenter(ExportedSegmenter):
+    """A ``.pt2`` file, run by PyTorch on the CPU.
+
+    Args:
+        path: folder of the export.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(read_record(Path(path)), Path(path))
+
+    def _open(self, model: Path) -> None:
+        import torch
+
+        self.torch = torch
+        self.module = torch.export.load(str(model)).module()
+
+    def window_scores(self, windows: Picture) -> Scores:
+        """See `ExportedSegmenter.window_scores`."""
+        with self.torch.inference_mode():
+            return np.asarray(self.module(self.torch.from_numpy(windows))[1])
+
+
+RUNTIMES: dict[str, type[Any]] = {"onnx": OnnxSegmenter, "openvino": OpenVinoSegmenter, "torch": TorchSegmenter}
+"""By format."""
+
+
+def open_export(path: str | Path) -> ExportedSegmenter:
+    """The export in a folder, whatever its format.
+
+    Raises:
+        UserError: no export, a damaged one, or a runtime that is not installed.
+    """
+    record = read_record(Path(path))
+    if record["format"] not in RUNTIMES:
+        raise UserError(f"{path}: of a format that this version does not know, {record['format']!r}")
+    found: ExportedSegmenter = RUNTIMES[record["format"]](path)
+    return found
+
+
+def openvino() -> Any:
+    """OpenVINO, without the part of it that tells its makers over the network that it was imported.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it has a stand-in for this case
+    with contextlib.redirect_stderr(sys.__stderr__):  # absl, which it imports, later closes any other
+        return needed("openvino", "openvino")
+
+
+def needed(module: str, extra: str) -> Any:
+    """An optional dependency.
+
+    Raises:
+        UserError: it is not installed; says how to.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UserError(f"{module} is not installed: pip install 'gkd-lightning[{extra}]'") from error
