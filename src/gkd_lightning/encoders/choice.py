@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from gkd_lightning.encoders.files import State, floats
-from gkd_lightning.encoders.layouts import SHARE, translated
+from gkd_lightning.encoders.layouts import shared, translated
 from gkd_lightning.encoders.spelling import LoadReport
 from gkd_lightning.errors import UserError, nearest
 
@@ -69,20 +69,20 @@ def chosen(
 
 def _candidates(models: Mapping[str, State], own: Collection[str], skipped: Collection[str]) -> list[_Candidate]:
     """Parts of a file that have enough of the model's own keys, the preferred one first; none lies in another."""
-    needed = max(1.0, SHARE * len(own))
     found = []
     for path, state in models.items():
         plain = {key: _plain(key, skipped) for key in state}
         parts = []
         counts = Counter(prefix for name in plain.values() for prefix in _prefixes(name))
-        for number, prefix in enumerate(prefix for prefix, count in counts.items() if count >= needed):
+        for number, (prefix, count) in enumerate(counts.items()):
+            if count < 0.1 * len(own):
+                continue  # as a block of one of them, of which there are many
             inside = {key: name.removeprefix(prefix) for key, name in plain.items() if name.startswith(prefix)}
             new = translated(inside.values(), own)
-            score = len(set(own).intersection(new.values()))
             place = ".".join(part for part in (path, prefix[:-1]) if part)
             rank = (_rank(path), "student" not in prefix.split("."), number)
             part = _Candidate(place, {key: (name, new[name]) for key, name in inside.items()}, state, rank)
-            if score >= needed:
+            if score := shared(new.values(), own):
                 parts.append((score, prefix, part))
         taken: list[str] = []
         for _, prefix, part in sorted(parts, key=lambda each: -each[0]):

@@ -10,9 +10,6 @@ import re
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-SHARE = 0.25
-"""Of a model's own keys, that a part of a file must have to be taken for such a model."""
-
 
 class Layout(NamedTuple):
     """A way of naming tensors."""
@@ -135,6 +132,15 @@ def translated(keys: Iterable[str], own: Collection[str]) -> dict[str, str]:
         if layout.rules and any(re.search(layout.mark, name) for name in names.values()):
             names = {key: name if name in own else _by(layout.rules, name) for key, name in names.items()}
     return names
+
+
+def shared(keys: Collection[str], own: Collection[str]) -> int:
+    """How many of a model's own keys are among `keys`; 0 where these are too few to be those of such a model.
+
+    A model of another depth has at least half of the shorter one's; a block of another network has a few by chance.
+    """
+    count = len(set(own).intersection(keys))
+    return count if count >= max(0.5 * min(len(own), len(keys)), 0.1 * len(own)) else 0
 
 
 def look(keys: Collection[str]) -> str:

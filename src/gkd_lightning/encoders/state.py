@@ -16,7 +16,7 @@ from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import nn
 
 from gkd_lightning.encoders.encoder import TransformerEncoder
-from gkd_lightning.encoders.layouts import SHARE, begin, look
+from gkd_lightning.encoders.layouts import begin, look, shared
 from gkd_lightning.encoders.spelling import LoadReport, timm_tensors
 from gkd_lightning.encoders.types import ResizeRule
 from gkd_lightning.errors import UserError
@@ -92,7 +92,7 @@ def load_exactly(
     absent, foreign = sorted(missing), [key for key in state if key in unknown]
     name = type(model).__name__
     elsewhere = f"; {report.choice}" if report.beside else ""
-    if foreign and len(own.keys() & state.keys()) < SHARE * len(own):
+    if foreign and not shared(state, own):
         raise UserError(
             f"{where}: not a checkpoint of this {name}: its keys {look(foreign)}, this model's begin {begin(own)}; "
             f"take the model that it was made for{elsewhere}"
