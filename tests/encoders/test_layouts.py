@@ -221,6 +221,29 @@ def test_models_of_transformers(name: str, how: str, tmp_path: Path) -> None:
     assert "joined the query, key and value projections of 2 blocks" in str(encoder.loaded)
 
 
+@pytest.mark.parametrize("how", ["published", "state dict"])
+@pytest.mark.parametrize(
+    ("spec", "kind"), [(CONVNEXT, "ConvNext"), (CONVNEXT_V2, "ConvNextV2"), (CONVNEXT, "DINOv3ConvNext")]
+)
+def test_convolutional_models_of_transformers(spec: EncoderSpec, kind: str, how: str, tmp_path: Path) -> None:
+    sizes = {"depths": WIDTHS["depths"], "hidden_sizes": WIDTHS["dims"]}
+    theirs = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**sizes)).eval()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.normal_(0.0, 0.2)
+    path = tmp_path / "model.safetensors"
+    if how == "published":
+        theirs.save_pretrained(tmp_path)
+    else:
+        torch.save(theirs.state_dict(), path := tmp_path / "pytorch_model.bin")
+    encoder = loaded_from(path, spec)
+    images = torch.nn.functional.pad(IMAGES, (0, 8, 0, 8))
+    with torch.no_grad():
+        wanted = theirs(encoder.normalize(images), output_hidden_states=True).hidden_states[-1]
+        torch.testing.assert_close(encoder.features(images, ())[-1], wanted, atol=2e-5, rtol=1e-4)
+
+
 def test_the_same_bits_under_the_names_of_transformers(tmp_path: Path) -> None:
     original = randomised(DINOV2)
     state = renamed(

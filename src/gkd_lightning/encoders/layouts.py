@@ -89,6 +89,24 @@ LAYOUTS = (
             (r"^norm(s\.3)?\.", "head.norm."),  # DINOv3 names its last norm twice
         ),
     ),
+    Layout(
+        "transformers' ConvNeXt",
+        r"\bstages\.\d+\.layers\.\d+\.(dwconv|depthwise_conv)\.",
+        (
+            (r"^(encoder|model)\.", ""),
+            (r"^embeddings\.patch_embeddings\.", "stem.0."),
+            (r"^embeddings\.layernorm\.", "stem.1."),
+            (r"^stages\.0\.downsample_layers\.", "stem."),
+            (r"\.downsampl(e_layers|ing_layer)\.", ".downsample."),
+            (r"\.layers\.", ".blocks."),
+            (r"\.(dwconv|depthwise_conv)\.", ".conv_dw."),
+            (r"\.(pwconv|pointwise_conv)([12])\.", r".mlp.fc\2."),
+            (r"\.layer_?norm\.", ".norm."),
+            (r"\.layer_scale_parameter$", ".gamma"),
+            (r"\.grn\.", ".mlp.grn."),
+            (r"^layer_?norm\.", "head.norm."),
+        ),
+    ),
     Layout("transformers' CLIP or SigLIP", r"\bencoder\.layers\.\d+\.self_attn\."),
     Layout(
         "OpenAI's or open_clip's CLIP",
@@ -109,7 +127,6 @@ LAYOUTS = (
         ),
     ),
     Layout("transformers' Swin", r"\bencoder\.layers\.\d+\.blocks\.\d+\.(attention|layernorm_before)\."),
-    Layout("transformers' ConvNeXt", r"\bstages\.\d+\.layers\.\d+\.(dwconv|depthwise_conv)\."),
     Layout("transformers' SegFormer", r"\bencoder\.block\.\d+\.\d+\."),
     Layout("torchvision's ViT", r"\bencoder_layer_\d+\."),
     Layout("MMPretrain's or MMSegmentation's ViT", r"\blayers\.\d+\.(ln1|attn\.attn)\."),
