@@ -127,9 +127,10 @@ def test_where_there_is_nothing_to_choose_a_key_has_to_exist(content: Any, tmp_p
          r"'teacher\.backbone'\? \(teacher\.backbone, student\.backbone\)"),
         (FILES["timm"][0], "ema", r"ema is not in .* \(state_dict, state_dict_ema\)"),
         (FILES["timm"][0], "state_dic", r"state_dic is not in"),
+        ({"net": {"odd": ONE["norm.bias"]}}, "not", r"not is not in .*, did you mean 'net'\? \(net\)"),
         (ONE, "teacher", "teacher is not in .* (one model at its top: leave weights_key out)"),
     ],
-    ids=["typing", "half a word", "half a key", "one"],
+    ids=["typing", "half a word", "half a key", "unknown", "one"],
 )  # fmt: skip
 def test_a_key_that_the_file_lacks(content: Any, key: str, message: str, tmp_path: Path) -> None:
     torch.save(content, path := tmp_path / "several.pth")

@@ -49,9 +49,10 @@ def chosen(
     skipped = _WRAPPERS - {word for key in own for word in key.split(".")}
     found = _candidates(models, own, skipped)
     if wanted is not None:
-        models = _under(models, wanted, skipped)
+        before, models = models, _under(models, wanted, skipped)
         if not models:
-            places = [each.place for each in found if each.place] or ["one model at its top: leave weights_key out"]
+            places = [place for place in [each.place for each in found] or before if place]
+            places = places or ["one model at its top: leave weights_key out"]
             raise UserError(f"weights_key: {wanted} is not in {where}{nearest(wanted, places)} ({', '.join(places)})")
         found = _candidates(models, own, skipped)
     if found:
