@@ -62,6 +62,7 @@ def test_how_a_stage_is_run_is_not_counted(how: dict[str, Any]) -> None:
         {"seed_everything": 1},
         {"selection": "source-val"},
         {"float32_matmul_precision": "high"},
+        {"model.teacher.weights_key": "teacher"},
         {"trainer.callbacks": [*MEASURES, {"class_path": "lightning.pytorch.callbacks.EarlyStopping"}]},
     ],
     ids=str,

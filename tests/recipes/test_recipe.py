@@ -57,6 +57,16 @@ def test_shared_stages_appear_once(folder: Path) -> None:
     assert [stage.name for stage in plan.runs[0].chain] == ["task_agnostic", "task"]
 
 
+def test_a_key_into_a_file_goes_where_an_artefact_takes_its_place(folder: Path) -> None:
+    encoder = "{name: s, weights: published.pth, weights_key: teacher}"
+    (folder / "task.yaml").write_text(f"model: {{class_path: T, init_args: {{encoder: {encoder}}}}}\n")
+    plan = make_plan(load_recipe(str(folder / "tiny.yaml")), folder / "out", seeds=[0])
+    found = {run.method.id: run.stages[-1].config["model"]["init_args"]["encoder"] for run in plan.runs}
+    assert found["none"] == {"name": "s", "weights": "published.pth", "weights_key": "teacher"}
+    assert found["mse"]["weights"].startswith("artefact:")
+    assert found["mse"]["weights_key"] is None
+
+
 def test_an_earlier_stage_changes_the_hash_of_the_later_ones_only(folder: Path) -> None:
     recipe = load_recipe(str(folder / "tiny.yaml"))
     before = make_plan(recipe, folder).stages

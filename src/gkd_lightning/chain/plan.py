@@ -22,6 +22,7 @@ from gkd_lightning.recipes import (
     Swap,
     changed,
     compose,
+    get_value,
     require_used,
     set_value,
     split_scope,
@@ -254,6 +255,8 @@ def _plan_stage(
     config["seed_everything"] = seed
     named = {key or Stage.read(config).starts_from: parent for key, parent in inputs.items()}
     config = changed(config, {key: f"artefact:{parent.hash}" for key, parent in named.items()})
+    # a key into the file in whose place the parent's artefact is read
+    config = changed(config, {f"{key}_key": None for key in named if get_value(config, f"{key}_key")})
     digest = stage_hash(config)
     return PlannedStage(stage.name, seed, Stage.read(config), digest, store / f"{stage.name}-{digest[:12]}", named)
 

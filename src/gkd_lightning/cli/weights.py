@@ -29,6 +29,7 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument(
         "--tolerate", action="append", default=[], metavar="REGEX", help="keys that may be missing or unknown"
     )
+    options.add_argument("--weights-key", help="which model of a file that holds several, such as teacher")
     if action == "convert":
         options.add_argument("--out", type=Path, required=True, help="folder of the two files")
     found = options.read(rest)
@@ -46,6 +47,7 @@ def run(verb: str, arguments: list[str]) -> int:
             found.resize,
             options={} if found.init_values is None else {"init_values": found.init_values},
             tolerate=found.tolerate,
+            weights_key=found.weights_key,
         )
     )
     print(encoder.loaded)
@@ -53,5 +55,6 @@ def run(verb: str, arguments: list[str]) -> int:
     print(f"{found.model}: {sum(p.numel() for p in encoder.parameters()) / 1e6:.1f} M parameters for {size} images")
     if action == "convert":
         provenance = {"converted_from": Path(found.file).name, "sha256": file_sha256(found.file)}
+        provenance |= {} if found.weights_key is None else {"weights_key": found.weights_key}
         print(export_encoder(encoder, found.out, stage="converted", provenance=provenance))
     return 0

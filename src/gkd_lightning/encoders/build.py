@@ -16,6 +16,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from gkd_lightning import __version__
 from gkd_lightning.class_paths import imported
 from gkd_lightning.encoders.attention import unfuse_attention_on_cpu
+from gkd_lightning.encoders.choice import chosen
 from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
 from gkd_lightning.encoders.files import STUDENT_WEIGHTS, one_line, read_weights, weights_path
 from gkd_lightning.encoders.spelling import LoadReport
@@ -113,8 +114,11 @@ def _of_class(spec: EncoderSpec) -> Encoder:
 
 def _load(encoder: Encoder, spec: EncoderSpec) -> None:
     assert spec.weights is not None
-    grid = None
+    grid, report = None, LoadReport()
+    pruned = encoder.pruned if isinstance(encoder, FeatureMapEncoder) else set()
     if spec.weights == "pretrained" or spec.weights.startswith("timm:"):
+        if spec.weights_key is not None:
+            raise UserError(f"weights_key: {spec.weights_key} chooses in a file, and weights: {spec.weights} is timm's")
         if spec.weights == "pretrained" and type(encoder) not in (TransformerEncoder, FeatureMapEncoder):
             raise UserError(f"{spec.name}: weights: pretrained means timm's file; give the path of a file")
         name = spec.name if spec.weights == "pretrained" else spec.weights.removeprefix("timm:")
@@ -132,15 +136,24 @@ def _load(encoder: Encoder, spec: EncoderSpec) -> None:
     else:
         path = weights_path(spec.weights)
         where = str(path)
-        state, grid = read_weights(path)
+        models, grid = read_weights(path)
+        state = chosen(models, encoder.model.state_dict().keys() | pruned, spec.weights_key, where, report)
+        if report.beside or spec.weights_key is not None:
+            _tell(f"{where}: {report.choice}")
     if isinstance(encoder, TransformerEncoder):
-        report = load_transformer(encoder, state, spec.resize, where, grid, spec.tolerate)
+        load_transformer(encoder, state, spec.resize, where, report, grid, spec.tolerate)
     else:
-        pruned = encoder.pruned if isinstance(encoder, FeatureMapEncoder) else set()
-        report = LoadReport(ignored=sorted(key for key in state if key in pruned))
+        report.ignored += sorted(key for key in state if key in pruned)
         kept = {key: value for key, value in state.items() if key not in pruned}
         load_exactly(encoder.model, kept, where, report, spec.tolerate)
     encoder.loaded = str(report)
+
+
+def _tell(line: str) -> None:
+    from lightning.pytorch.utilities import rank_zero_only  # slow, and most files hold one model
+
+    if not rank_zero_only.rank:
+        print(line, flush=True)
 
 
 def encoder_state(encoder: Encoder) -> dict[str, torch.Tensor]:
@@ -151,11 +164,13 @@ def encoder_state(encoder: Encoder) -> dict[str, torch.Tensor]:
     return state
 
 
-def spec_of(encoder: Encoder) -> EncoderSpec:
-    """The specification that rebuilds this encoder's architecture and geometry, without weights."""
+def spec_of(encoder: Encoder) -> dict[str, Any]:
+    """Fields of the specification that rebuilds this encoder's architecture and geometry, without weights."""
     size = encoder.image_size
     patch = None if isinstance(encoder, FeatureMapEncoder) else encoder.patch_size
-    return replace(encoder.spec, weights=None, tolerate=[], image_size=list(size), patch_size=patch)
+    found = asdict(replace(encoder.spec, weights=None, tolerate=[], image_size=list(size), patch_size=patch))
+    del found["weights_key"]  # records count in the hashes of stages, and those of old have none
+    return found
 
 
 def export_encoder(
@@ -190,7 +205,7 @@ def export_encoder(
         {
             "kind": "gkd-encoder",
             "stage": stage,
-            "encoder": asdict(spec_of(encoder)),
+            "encoder": spec_of(encoder),
             "embed_dim": encoder.embed_dim,
             "patch_size": encoder.patch_size,
             "image_size": list(encoder.image_size),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,9 @@ from gkd_lightning.tensor_files import require_finite
 
 STUDENT_WEIGHTS = "student.safetensors"
 
-Weights = tuple[dict[str, torch.Tensor], tuple[int, int] | None]
-"""Tensors by key, and the patch grid (rows, columns) that the file states, None if it does not."""
-
-_WRAPPERS = ("model", "state_dict", "module", "teacher", "student", "model_ema")
-"""Keys under which training scripts keep a model's tensors, the preferred one first (DINO judges its teacher)."""
+State = dict[str, torch.Tensor]
+Grid = tuple[int, int] | None
+"""Rows and columns of the patch grid that a file states, None if it does not."""
 
 
 def weights_path(weights: str) -> Path:
@@ -41,26 +39,35 @@ def weights_path(weights: str) -> Path:
     return path
 
 
-def read_weights(path: Path) -> Weights:
-    """All tensors of a file, floating-point ones as float32.
+def read_weights(path: Path) -> tuple[dict[str, State], Grid]:
+    """The state dicts of a file by their dotted path in it (the empty one is the file itself), and its patch grid.
+
+    What the file is decides how it is read, whatever its suffix; but a `.safetensors` file is never anything else.
 
     Args:
-        path: a `.safetensors` file, or a PyTorch file (`.pth`, `.pt`, `.bin`).
+        path: a safetensors file, or one that PyTorch wrote (`.pth`, `.pt`, `.bin`, `.ckpt`, `.pth.tar`).
 
     Raises:
         UserError: not such a file, or one that holds more than plain tensors and settings.
     """
-    if path.suffix in (".pth", ".pt", ".bin"):
-        return _floats(_read_torch(path), path), None
-    return read_safetensors(path)
+    with path.open("rb") as file:
+        json_behind_its_length = file.read(9)[8:] == b"{"
+    if json_behind_its_length or path.suffix == ".safetensors":
+        state, grid = _read_safetensors(path)
+        return {"": state}, grid
+    return _read_torch(path), None
 
 
-def read_safetensors(path: Path) -> Weights:
-    """All tensors of a safetensors file as float32, and the patch grid that its metadata states.
+def read_safetensors(path: Path) -> State:
+    """All tensors of a safetensors file as float32.
 
     Raises:
-        UserError: if the file is not a safetensors file (a pickle is never opened).
+        UserError: if the file is not a safetensors file (a pickle is never opened), or values are not finite.
     """
+    return floats(_read_safetensors(path)[0], str(path))
+
+
+def _read_safetensors(path: Path) -> tuple[State, Grid]:
     try:
         with safe_open(path, "pt") as handle:
             metadata = handle.metadata() or {}
@@ -69,9 +76,9 @@ def read_safetensors(path: Path) -> Weights:
         raise UserError(f"{path}: not a readable safetensors file ({one_line(error)})") from error
     grid = metadata.get("grid")
     if grid is None:
-        return _floats(state, path), None
+        return state, None
     rows, columns = grid.split("x")
-    return _floats(state, path), (int(rows), int(columns))
+    return state, (int(rows), int(columns))
 
 
 def one_line(error: BaseException) -> str:
@@ -79,12 +86,17 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _floats(state: dict[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
-    require_finite(state, f"{path}:", "they would turn every output into NaN; take another checkpoint")
+def floats(state: State, where: str) -> State:
+    """Floating-point tensors as float32.
+
+    Raises:
+        UserError: values are not finite.
+    """
+    require_finite(state, f"{where}:", "they would turn every output into NaN; take another checkpoint")
     return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
 
 
-def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+def _read_torch(path: Path) -> dict[str, State]:
     # The restricted unpickler makes tensors and plain containers only. Training scripts also save their command
     # line: a Namespace is a plain object whose attributes are set from such values, nothing is called.
     try:
@@ -98,17 +110,16 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not a readable PyTorch file ({one_line(error)})") from error
-    state = _unwrapped(loaded)
-    if not state:
+    found = dict(_state_dicts(loaded))
+    if not found:
         raise UserError(f"{path}: holds no tensors by name, so it is no model's weights")
-    return state
+    return found
 
 
-def _unwrapped(value: Any) -> dict[str, torch.Tensor]:
-    while isinstance(value, Mapping):
-        tensors = {str(key): item for key, item in value.items() if isinstance(item, torch.Tensor)}
-        inner = next((value[key] for key in _WRAPPERS if isinstance(value.get(key), Mapping)), None)
-        if inner is None:
-            return {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
-        value = inner
-    return {}
+def _state_dicts(value: Any, path: str = "") -> Iterator[tuple[str, State]]:
+    if not isinstance(value, Mapping):
+        return
+    if tensors := {str(key): item for key, item in value.items() if isinstance(item, torch.Tensor)}:
+        yield path, tensors
+    for key, item in value.items():
+        yield from _state_dicts(item, f"{path}.{key}" if path else str(key))

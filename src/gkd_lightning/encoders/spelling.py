@@ -1,40 +1,25 @@
-"""From the key names of published checkpoints to timm's, as `TransformerEncoder` holds them.
-
-Where the names come from: facebookresearch's dinov2, dinov3, dino and deit, BAAI's EVA-02, and the authors' released
-GKD checkpoints (general_distillation's `MetaArch`).
-"""
+"""What takes more than another name on the way from published tensors to timm's, and the account of it all."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from dataclasses import dataclass, field
 
 import torch
 
 from gkd_lightning.errors import UserError
 
-_BACKBONES = ("student.backbone.", "backbone.")
-"""Where training checkpoints keep the encoder (GKD's stage 1; DINO's and DINOv2's); what lies beside it is left out."""
-
-_SWIGLU = (
-    (r"\.mlp\.w12\.", ".mlp.fc1."),
-    (r"\.mlp\.w1\.", ".mlp.fc1_g."),
-    (r"\.mlp\.w2\.", ".mlp.fc1_x."),
-    (r"\.mlp\.w3\.", ".mlp.fc2."),
-    (r"\.mlp\.ffn_ln\.", ".mlp.norm."),
-    (r"\.attn\.inner_attn_ln\.", ".attn.norm."),
-)
-"""EVA02's and DINOv2-g's gated layers; gate and value stand in timm's order."""
-
-_DINOV3 = ((r"^storage_tokens$", "reg_token"), (r"\.ls([12])\.gamma$", r".gamma_\1"))
-"""DINOv3 is an `Eva` in timm."""
-
 
 @dataclass
 class LoadReport:
-    """What was done to a file's keys on the way into a model."""
+    """What was done to a file's keys on the way into a model.
 
+    Attributes:
+        chosen: where in the file its model lies, a dotted path.
+        beside: where others lie that could have been meant.
+    """
+
+    chosen: str = ""
+    beside: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     resized: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
@@ -44,7 +29,8 @@ class LoadReport:
 
     def __str__(self) -> str:
         """One line per kind of change."""
-        lines = [f"renamed {old} -> {new}" for old, new in self.renamed.items()]
+        lines = [self.choice] if self.chosen or self.beside else []
+        lines += [f"renamed {old} -> {new}" for old, new in self.renamed.items()]
         lines += [f"resized {key} {list(old)} -> {list(new)}" for key, (old, new) in self.resized.items()]
         lines += self.changed
         lines += [f"ignored {', '.join(self.ignored)}"] if self.ignored else []
@@ -52,14 +38,20 @@ class LoadReport:
         lines += [f"TOLERATED {', '.join(self.tolerated)}"] if self.tolerated else []
         return "\n".join(lines) or "loaded as it is"
 
+    @property
+    def choice(self) -> str:
+        """Which model of the file was taken."""
+        others = f", not {', '.join(self.beside)}: weights_key takes another" if self.beside else ""
+        return f"took {self.chosen or 'what lies at the top'}{others}"
 
-def timm_names(
+
+def timm_tensors(
     state: dict[str, torch.Tensor], own: dict[str, torch.Tensor], where: str, report: LoadReport
 ) -> dict[str, torch.Tensor]:
-    """The file's tensors under timm's names; what has no place there is left for `load_exactly` to judge.
+    """Tensors joined, split and added up as timm has them; what has no place there is left for `load_exactly` to judge.
 
     Args:
-        state: the file's tensors.
+        state: the file's tensors, under timm's names (`layouts`).
         own: the model's state dict, which decides between variants.
         where: the file, for messages.
         report: receives what was done.
@@ -67,36 +59,37 @@ def timm_names(
     Raises:
         UserError: key biases that the model has no place for.
     """
-    dinov3 = "storage_tokens" in state
-    rules = (*_SWIGLU, *_DINOV3) if dinov3 else _SWIGLU
-    renamed = {}
-    for key, new in _encoder_only(state, report).items():
-        for pattern, replacement in rules:
-            new = re.sub(pattern, replacement, new)
-        if new != key:
-            report.renamed[key] = new
-        renamed[new] = state[key]
-    if dinov3:
-        _without_key_bias(renamed, own, where, report)
-    _registers_of_dinov2(renamed, report)
-    _split_qkv_bias(renamed, own, report)
-    return renamed
+    state = dict(state)
+    _join_qkv(state, own, report)
+    if "reg_token" in state and "pos_embed" not in state:
+        _without_key_bias(state, own, where, report)
+    _registers_of_dinov2(state, report)
+    _split_qkv_bias(state, own, report)
+    return state
 
 
-def _encoder_only(state: dict[str, torch.Tensor], report: LoadReport) -> dict[str, str]:
-    """The encoder's keys in the file, and the same without the prefix of a training checkpoint."""
-    for prefix in _BACKBONES:
-        inside = {key: key.removeprefix(prefix) for key in state if key.startswith(prefix)}
-        if inside:
-            outside = Counter(key.split(".")[0] for key in state if key not in inside)
-            report.ignored += [f"{name}.* ({count} tensors)" for name, count in sorted(outside.items())]
-            return inside
-    return {key: key for key in state}
+def _join_qkv(state: dict[str, torch.Tensor], own: dict[str, torch.Tensor], report: LoadReport) -> None:
+    """transformers keeps query, key and value apart (and DINOv3 a zero for the keys' bias out of its files)."""
+    joined = 0
+    for key in [key for key in state if key.endswith("attn.q_proj.weight")]:
+        block = key.removesuffix("q_proj.weight")
+        names = [f"{block}{part}_proj.weight" for part in "qkv"]
+        if f"{block}qkv.weight" not in own or not all(name in state for name in names):
+            continue
+        state[f"{block}qkv.weight"] = torch.cat([state.pop(name) for name in names])
+        biases = [state.pop(f"{block}{part}_proj.bias", None) for part in "qkv"]
+        given = next((bias for bias in biases if bias is not None), None)
+        if given is not None:
+            whole = [torch.zeros_like(given) if bias is None else bias for bias in biases]
+            state[f"{block}qkv.bias"] = torch.cat(whole)
+        joined += 1
+    if joined:
+        report.changed.append(f"joined the query, key and value projections of {joined} blocks")
 
 
 def _registers_of_dinov2(state: dict[str, torch.Tensor], report: LoadReport) -> None:
     """timm adds no position to the class token of a model with registers, so the file's is added once and for all."""
-    if "register_tokens" not in state:
+    if "register_tokens" not in state or "pos_embed" not in state:
         return
     state["reg_token"] = state.pop("register_tokens")
     report.renamed["register_tokens"] = "reg_token"
@@ -110,14 +103,16 @@ def _without_key_bias(
     state: dict[str, torch.Tensor], own: dict[str, torch.Tensor], where: str, report: LoadReport
 ) -> None:
     """DINOv3 masks the keys' third of its bias; timm has models with the other two thirds, and without any."""
-    for key in [key for key in state if key.endswith("attn.qkv.bias")]:
+    fused = [key for key in state if key.endswith("attn.qkv.bias") and key not in own]
+    for key in fused:
         query, _, value = state.pop(key).chunk(3)
         target = key.removesuffix("qkv.bias")
         if f"{target}q_bias" in own:
             state[f"{target}q_bias"], state[f"{target}v_bias"] = query, value
         elif query.any() or value.any():
             raise UserError(f"{where}: {key} is not zero and this model has no such bias; take timm's *_qkvb model")
-    report.changed.append("took the query and value thirds of attn.qkv.bias, the keys' third is masked in DINOv3")
+    if fused:
+        report.changed.append("took the query and value thirds of attn.qkv.bias, the keys' third is masked in DINOv3")
 
 
 def _split_qkv_bias(state: dict[str, torch.Tensor], own: dict[str, torch.Tensor], report: LoadReport) -> None:

@@ -16,12 +16,13 @@ from timm.layers import resample_abs_pos_embed, resample_patch_embed
 from torch import nn
 
 from gkd_lightning.encoders.encoder import TransformerEncoder
-from gkd_lightning.encoders.spelling import LoadReport, timm_names
+from gkd_lightning.encoders.layouts import begin, look, shared
+from gkd_lightning.encoders.spelling import LoadReport, timm_tensors
 from gkd_lightning.encoders.types import ResizeRule
 from gkd_lightning.errors import UserError
 
 _IGNORED = re.compile(
-    r"^(head\.|classifier\.|fc\.|head_dist\.|dist_token$|lm_head\.|fc_norm\.|rope\.|rope_embed\.|local_cls_norm\.|"
+    r"^(head\.|classifier\.|pooler\.|fc\.|head_dist\.|dist_token$|lm_head\.|fc_norm\.|rope\.|rope_embed\.|local_cls_norm\.|"
     r".*rope\.freqs_|.*bias_mask$|.*num_batches_tracked$)"
 )
 """Keys of published files that an encoder has no use for: classifiers, DeiT's second class token, RoPE tables."""
@@ -32,25 +33,26 @@ def load_transformer(
     state: dict[str, torch.Tensor],
     rule: ResizeRule,
     where: str,
+    report: LoadReport,
     grid: tuple[int, int] | None = None,
     tolerate: Sequence[str] = (),
-) -> LoadReport:
-    """Load `state` (timm's, DINOv2's, DINOv3's, DeiT's, DINO's or EVA02's key names) into a `TransformerEncoder`.
+) -> None:
+    """Load `state` into a `TransformerEncoder`.
 
     Args:
         encoder: the encoder; its `model` and its `mask_token` receive the tensors.
-        state: the file's tensors.
+        state: the file's tensors under timm's names, as published.
         rule: how geometry is changed, see `EncoderSpec.resize`.
         where: the file, for messages.
+        report: receives what was done.
         grid: patch grid (h, w) of the file's position embedding; None means square.
         tolerate: see `EncoderSpec.tolerate`.
 
     Raises:
         UserError: if a key of the model is missing, a key of the file is unknown, or a shape does not fit.
     """
-    report = LoadReport()
     own = encoder.model.state_dict()
-    state = timm_names(state, own, where, report)
+    state = timm_tensors(state, own, where, report)
     mask = state.pop("mask_token", None)
     _resize(state, encoder, rule, grid, where, report)
     if any("gamma" in key for key in own) and not any("gamma" in key for key in state):
@@ -64,7 +66,6 @@ def load_transformer(
         report.initialised.append("mask_token")  # DeiT's and DINO's files have none
     else:
         encoder.mask_token.data.copy_(mask.reshape(encoder.mask_token.shape))
-    return report
 
 
 def load_exactly(
@@ -88,19 +89,27 @@ def load_exactly(
             keys -= named
     for key in [key for key in state if key not in own and key not in unknown]:
         state.pop(key)
-    absent, foreign = sorted(missing), sorted(unknown)
+    absent, foreign = sorted(missing), [key for key in state if key in unknown]
     name = type(model).__name__
+    elsewhere = f"; {report.choice}" if report.beside else ""
+    if foreign and not shared(state, own):
+        raise UserError(
+            f"{where}: not a checkpoint of this {name}: its keys {look(foreign)}, this model's begin {begin(own)}; "
+            f"take the model that it was made for{elsewhere}"
+        )
     if absent or foreign:
-        first = f"has no {absent[0]!r}" if absent else f"has {foreign[0]!r}, which the model lacks"
+        first = f"has no {absent[0]!r}" if absent else f"has {min(foreign)!r}, which the model lacks"
         raise UserError(
             f"{where}: not a checkpoint of this {name}: it {first} "
-            f"({len(absent)} keys missing, {len(foreign)} unknown); check the model name and its options"
+            f"({len(absent)} keys missing, {len(foreign)} unknown); check the model name and its options{elsewhere}"
         )
     for key, value in state.items():
-        if value.shape != own[key].shape:
+        if [side for side in value.shape if side > 1] == [side for side in own[key].shape if side > 1]:
+            state[key] = value.reshape(own[key].shape)  # the same values, with other sides of length 1
+        elif value.shape != own[key].shape:
             raise UserError(
                 f"{where}: {key} has shape {list(value.shape)}, this {name} needs {list(own[key].shape)}; "
-                "check the model name and its options"
+                f"check the model name and its options{elsewhere}"
             )
     model.load_state_dict(state, strict=False)
 
@@ -124,6 +133,8 @@ def _resize(
     positions = state.get("pos_embed")
     if positions is None or getattr(model, "pos_embed", None) is None:
         return
+    if positions.ndim == 2:  # CLIP's
+        positions = positions[None]
     target = tuple(model.patch_embed.grid_size)
     prefix = model.pos_embed.shape[1] - target[0] * target[1]
     file_prefix = prefix

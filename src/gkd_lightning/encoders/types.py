@@ -30,8 +30,8 @@ class EncoderSpec:
             ``my_teacher.MyTeacher``, which is called with this specification and `options`.
         weights: ``None`` for random weights, ``"pretrained"`` for timm's own file, ``"timm:MODEL"`` for timm's file
             of another model (the distilled DeiT in a plain one), ``"asset:NAME"`` for a file
-            that travels with the package, or the path of a ``.safetensors`` file or of a published ``.pth`` file
-            (DINOv2, DINOv3, DeiT, DINO, EVA02, or a GKD checkpoint of the authors).
+            that travels with the package, or the path of a file: safetensors, or what PyTorch, Lightning, transformers
+            and the models' authors write (docs/weights.md).
         image_size: side in pixels, or [height, width]; ``None`` keeps the model's default.
         patch_size: side of a patch in pixels; ``None`` keeps the model's default. Kernels are resized.
         resize: how patch kernels and position embeddings of a file are brought to this geometry.
@@ -42,6 +42,8 @@ class EncoderSpec:
             (which the official code feeds to every network, EVA02 included).
         tolerate: regular expressions; keys that one of them matches whole may be missing in the weights file or
             unknown to the model. Loading is strict otherwise.
+        weights_key: which model of a weights file that holds several, as a dotted path in it: ``teacher``,
+            ``state_dict_ema``, ``model.student.backbone``; ``None`` takes the one that training scripts mean.
         options: further arguments of ``timm.create_model``, such as ``{embed_dim: 96, depth: 4, num_heads: 3}``, or of
             the class.
     """
@@ -54,6 +56,7 @@ class EncoderSpec:
     normalization: Literal["model", "imagenet"] = "model"
     options: dict[str, Any] = field(default_factory=dict)
     tolerate: list[str] = field(default_factory=list)
+    weights_key: str | None = None
 
     @property
     def hw(self) -> tuple[int, int] | None:

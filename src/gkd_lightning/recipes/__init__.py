@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         changed,
         compose,
         find_fragment,
+        get_value,
         set_value,
     )
     from gkd_lightning.recipes.parser_messages import explain
@@ -49,6 +50,7 @@ __all__ = [
     "dump_yaml",
     "explain",
     "find_fragment",
+    "get_value",
     "interpolate",
     "load_benchmark",
     "load_profile",

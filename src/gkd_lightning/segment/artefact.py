@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +58,7 @@ def save_segmenter(
         weights.with_name(SEGMENTER_RECORD),
         {
             "kind": KIND,
-            "encoder": asdict(spec_of(unfrozen(segmenter.encoder))),
+            "encoder": spec_of(unfrozen(segmenter.encoder)),
             "head": segmenter.head.record,
             "blocks": segmenter.blocks,
             "window": segmenter.window,
@@ -89,7 +88,7 @@ def load_segmenter(path: str | Path) -> LoadedSegmenter:
     for file in (weights, record_path):
         if not file.is_file():
             raise UserError(f"{file}: missing; a segmenter is two files, {SEGMENTER_WEIGHTS} and {SEGMENTER_RECORD}")
-    state, _ = read_safetensors(weights)
+    state = read_safetensors(weights)
     try:
         record = json.loads(record_path.read_text(encoding="utf-8"))
         if record["kind"] != KIND:
