@@ -78,7 +78,7 @@ def test_colour_coded_masks(tmp_path: Path) -> None:
     save(tmp_path / "labels" / "a.png", alpha)
     assert data.label(0).tolist() == [[1, 0, 255]]
     black_is_a_class = folder(tmp_path, palette=[[0, 0, 0], [9, 8, 7]])
-    with pytest.raises(UserError, match=r"a.png: colour \(0, 255, 0\) belongs to no class \(1 such"):
+    with pytest.raises(UserError, match=r"a.png: colour \(0, 255, 0\) \(33.3%\) belongs to no class; add it"):
         black_is_a_class.label(0)
 
 
@@ -86,7 +86,7 @@ def test_another_ignored_id_and_none(tmp_path: Path) -> None:
     write_folder(tmp_path, ["a"])
     save(tmp_path / "labels" / "a.png", np.array([[0, 11]], dtype=np.uint8))
     assert folder(tmp_path, ignore=11).label(0).tolist() == [[0, 255]]
-    with pytest.raises(UserError, match=r"a.png: label id 11 belongs to no class \(1 such pixels\)"):
+    with pytest.raises(UserError, match=r"a.png: label id 11 \(50.0%\) belongs to no class; map it"):
         folder(tmp_path, ignore=None).label(0)
 
 
@@ -147,7 +147,7 @@ def test_same_name_with_two_suffixes(tmp_path: Path) -> None:
 def test_bad_labels_are_named(tmp_path: Path) -> None:
     write_folder(tmp_path, ["a"])
     path = save(tmp_path / "labels" / "a.png", np.array([[0, 7, 7]], dtype=np.uint8))
-    with pytest.raises(UserError, match=rf"^{path}: label id 7 belongs to no class \(2 such pixels\)"):
+    with pytest.raises(UserError, match=rf"^{path}: label id 7 \(66.7%\) belongs to no class; map it in class_map"):
         folder(tmp_path).label(0)
     path.write_bytes(b"garbage")
     with pytest.raises(UserError, match=rf"^{path}: cannot be read as label"):
@@ -156,6 +156,29 @@ def test_bad_labels_are_named(tmp_path: Path) -> None:
     os.replace(tmp_path / "f.tif", path)
     with pytest.raises(UserError, match="mode F holds neither ids nor RGB"):
         folder(tmp_path).label(0)
+
+
+def test_all_ids_without_a_class_are_named_with_their_share(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["a"])
+    save(tmp_path / "labels" / "a.png", np.array([[0] * 5000 + [7, 98, 98]], dtype=np.uint8))
+    shown = r"a.png: label ids 98 \(under 0.1%\), 7 \(under 0.1%\) belong to no class; map them in class_map"
+    with pytest.raises(UserError, match=shown):
+        folder(tmp_path).label(0)
+    save(tmp_path / "labels" / "a.png", np.array([[*range(1, 20), 19]], dtype=np.uint8))
+    shown = r"a.png: label ids 19 \(10.0%\), 2 \(5.0%\), 3 .*, 8 \(5.0%\) and 10 more belong to no class; .* was a JPEG"
+    with pytest.raises(UserError, match=shown):
+        folder(tmp_path).label(0)
+    save(tmp_path / "labels" / "a.png", np.array([[[9, 8, 7], [1, 2, 3], [9, 8, 7]]], dtype=np.uint8))
+    shown = r"colours \(9, 8, 7\) \(66.7%\), \(1, 2, 3\) \(33.3%\) belong to no class; add them to the palette"
+    with pytest.raises(UserError, match=shown):
+        folder(tmp_path).label(0)
+
+
+def test_a_jpeg_mask_is_told_as_such(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["a"])
+    save(tmp_path / "labels" / "a.jpg", np.zeros((8, 8), dtype=np.uint8))
+    with pytest.raises(UserError, match=r"a.jpg: cannot be read as label: it is a JPEG, whose compression changes ids"):
+        folder(tmp_path, label_suffix=".jpg").label(0)
 
 
 def test_ids_beyond_16_bit_and_negative_ones() -> None:

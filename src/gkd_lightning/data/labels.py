@@ -27,6 +27,8 @@ PRESETS = {
 """Label spaces that a configuration can call by name."""
 
 _UNMAPPED = -1
+_MOST_SHOWN = 8
+"""Ids without a class in one message."""
 
 
 def label_space(classes: str | list[str], palette: list[list[int]] | None = None) -> LabelSpace:
@@ -172,11 +174,7 @@ class LabelMapping:
             return np.asarray(cv2.LUT(np.ascontiguousarray(stored), self._bytes), dtype=np.uint8)
         train = self._from_colours(stored) if stored.ndim == 3 else self._from_ids(stored)
         if train.min() == _UNMAPPED:
-            missing = train == _UNMAPPED
-            value = stored[missing][0]
-            shown = f"colour {tuple(int(v) for v in value)}" if stored.ndim == 3 else f"label id {int(value)}"
-            advice = "add it to the palette" if stored.ndim == 3 else "map it in class_map (to 255 to ignore it)"
-            raise UserError(f"{where}: {shown} belongs to no class ({int(missing.sum())} such pixels); {advice}")
+            raise UserError(f"{where}: {_without_class(stored, train == _UNMAPPED)}")
         return train.astype(np.uint8)
 
     @cached_property
@@ -195,6 +193,28 @@ class LabelMapping:
         position = np.minimum(np.searchsorted(palette, codes), len(palette) - 1)
         other = np.where(codes == 0, np.int16(self.space.ignore), np.int16(_UNMAPPED))
         return np.where(palette[position] == codes, classes[position], other)
+
+
+def _without_class(stored: StoredLabel, missing: NDArray[np.bool_]) -> str:
+    """The ids or colours that belong to no class, with their share of the pixels, the most frequent first."""
+    coloured = stored.ndim == 3
+    found, counts = np.unique(_codes(stored[missing]) if coloured else stored[missing], return_counts=True)
+    shown = [
+        f"{tuple(int(found[i]).to_bytes(3, 'big')) if coloured else found[i]} ({_percent(counts[i] / missing.size)})"
+        for i in np.argsort(-counts, kind="stable")[:_MOST_SHOWN]
+    ]
+    what, advice = ("colour", "add it to the palette") if coloured else ("label id", "map it in class_map (255 ignores)")
+    if len(found) == 1:
+        return f"{what} {shown[0]} belongs to no class; {advice}"
+    advice = advice.replace("it", "them")
+    if len(found) > _MOST_SHOWN:
+        shown[-1] += f" and {len(found) - _MOST_SHOWN} more"
+        advice += ", unless the file is a picture, or was a JPEG, smoothed or resized before"
+    return f"{what}s {', '.join(shown)} belong to no class; {advice}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.0005 else "under 0.1%"
 
 
 def _codes(colours: StoredLabel) -> NDArray[np.int64]:
