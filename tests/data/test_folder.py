@@ -14,6 +14,7 @@ from gkd_lightning.data import (
     CamVid,
     FolderSegmentation,
     SegmentationDataset,
+    check_dataset,
     default_palette,
     label_space,
 )
@@ -113,6 +114,51 @@ def test_images_without_a_label(tmp_path: Path) -> None:
     assert [kept.name(index) for index in range(len(kept))] == ["a", "c"]
     assert kept.pairs.without_label == ["b.png"]
     assert kept.pairs.without_image == ["lonely.png"]
+
+
+def test_the_message_shows_what_is_wanted_and_what_is_there(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["a", "b"])
+    for name in ("a", "b"):
+        os.replace(tmp_path / f"labels/{name}.png", tmp_path / f"labels/{name}_mask.png")
+    told = (
+        r"wants .*labels/a.png, there is a_mask.png; check image_suffix \(any\), in whose place "
+        r"label_suffix \(.png\) stands"
+    )
+    with pytest.raises(UserError, match=f"labels: no label matches any image; a.png {told}$"):
+        len(folder(tmp_path, skip_unlabelled=True))
+    with pytest.raises(UserError, match=f"2 of 2 images have no label, this one {told}; add it"):
+        len(folder(tmp_path))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"wants .*_gt.png, and there is no picture in this folder"):
+        len(folder(tmp_path, labels=str(tmp_path / "empty"), label_suffix="_gt.png"))
+
+
+def test_case_is_blamed_only_where_it_is_the_cause(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["a", "b"])
+    os.replace(tmp_path / "labels/b.png", tmp_path / "labels/b.PNG")
+    with pytest.raises(UserError, match=r"1 of 2 images have no label, .*there is b.PNG: labels, unlike"):
+        len(folder(tmp_path))
+    check, _ = check_dataset(folder(tmp_path))
+    assert "there is b.PNG: labels, unlike image suffixes, differ by upper and lower case" in check.problems[0]
+    (tmp_path / "labels/b.PNG").unlink()
+    with pytest.raises(UserError, match=r"wants .*labels/b.png; add it or set skip_unlabelled"):
+        len(folder(tmp_path))
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_an_image_is_never_its_own_label(tmp_path: Path, skip: bool) -> None:
+    write_folder(tmp_path, ["a", "b"])
+    for name in ("a", "b"):
+        os.replace(tmp_path / f"labels/{name}.png", tmp_path / f"images/{name}_mask.png")
+    (tmp_path / "labels").rmdir()
+    (tmp_path / "labels").symlink_to(tmp_path / "images")
+    told = r"images/a.png: would be its own label \(4 such images\); .* give image_suffix and label_suffix"
+    with pytest.raises(UserError, match=told):
+        len(folder(tmp_path, skip_unlabelled=skip))
+    with pytest.raises(UserError, match=told):
+        check_dataset(folder(tmp_path))
+    paired = folder(tmp_path, label_suffix="_mask.png", skip_unlabelled=True)
+    assert [paired.name(index) for index in range(len(paired))] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ class DataCheck:
     stretched: list[str] = field(default_factory=list)
     """Pairs whose label has another resolution than the image; training stretches it."""
     without_label: list[str] = field(default_factory=list)
+    looked_for: str = ""
+    """Of the first image without a label: what it wants, and what is there instead."""
     without_image: list[str] = field(default_factory=list)
     without_truth: list[str] = field(default_factory=list)
     """Labels that are ignored altogether."""
@@ -49,7 +51,7 @@ class DataCheck:
         """One line for each kind of mistake that would stop a training or spoil an evaluation."""
         kinds = [
             (self.unreadable, "files cannot be used, first"),
-            (self.without_label, "images have no label, first"),
+            ([f"{name}{self.looked_for}" for name in self.without_label], "images have no label, first"),
             (self.odd_sized, "labels have another shape than their image, first"),
         ]
         lines = [f"{len(found)} {text} {found[0]}" for found, text in kinds if found]
@@ -121,6 +123,8 @@ def check_dataset(dataset: ImageDataset) -> tuple[DataCheck, ImageDataset]:
     if isinstance(dataset, FolderSegmentation | Tiles):
         result.without_label = dataset.pairs.without_label
         result.without_image = dataset.pairs.without_image
+        if result.without_label and isinstance(dataset, FolderSegmentation):
+            result.looked_for = f", which {dataset.looked_for(result.without_label[0])}"
         dataset = dataset.labelled_only()
     labels = dataset if isinstance(dataset, SegmentationDataset) else None
     if labels is not None:

@@ -203,7 +203,9 @@ def _without_class(stored: StoredLabel, missing: NDArray[np.bool_]) -> str:
         f"{tuple(int(found[i]).to_bytes(3, 'big')) if coloured else found[i]} ({_percent(counts[i] / missing.size)})"
         for i in np.argsort(-counts, kind="stable")[:_MOST_SHOWN]
     ]
-    what, advice = ("colour", "add it to the palette") if coloured else ("label id", "map it in class_map (255 ignores)")
+    what, advice = "label id", "map it in class_map (255 ignores)"
+    if coloured:
+        what, advice = "colour", "add it to the palette"
     if len(found) == 1:
         return f"{what} {shown[0]} belongs to no class; {advice}"
     advice = advice.replace("it", "them")

@@ -192,7 +192,7 @@ def eight_bit_colours(dataset: PublishedSegmentation) -> str:
     path = dataset.label_path(1)
     height, width = dataset.label(1).shape
     Pillow.fromarray(np.full((height, width, 3), 77, dtype=np.uint8)).save(path)
-    return "three 16 bit channels" if isinstance(dataset, Synthia) else "colour (77, 77, 77) (100.0%) belongs to no class"
+    return "three 16 bit channels" if isinstance(dataset, Synthia) else "(77, 77, 77) (100.0%) belongs to no class"
 
 
 def truncated_image(dataset: PublishedSegmentation) -> str:
