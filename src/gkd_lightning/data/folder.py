@@ -79,8 +79,8 @@ class FolderSegmentation:
             own = [image for image, label in wanted if image == label]
             if own:
                 raise UserError(
-                    f"{self.images / own[0]}: would be its own label ({len(own)} such images); with images and labels in "
-                    "one folder give image_suffix and label_suffix that tell them apart, such as .jpg and _mask.png"
+                    f"{self.images / own[0]}: would be its own label ({len(own)} such images); with images and labels "
+                    "in one folder give image_suffix and label_suffix that tell them apart, such as .jpg and _mask.png"
                 )
         return Pairs(
             labelled=[pair for pair in wanted if pair[1] in labels],

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
+from collections.abc import Callable
+from contextvars import ContextVar
 from io import BytesIO
 from pathlib import Path
 
@@ -25,6 +28,11 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Pillow.DecompressionBombError)
 """What Pillow raises for broken files; `SyntaxError` is its word for a damaged PNG."""
 
+WATCHER: ContextVar[Callable[[str | os.PathLike[str], Image], None] | None] = ContextVar("WATCHER", default=None)
+"""Called with every file that `read_image` has read, and its pixels."""
+
+warnings.filterwarnings("ignore", category=Pillow.DecompressionBombWarning)  # from half of what is refused on
+
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _24_BIT = b"\x18\0"
@@ -43,21 +51,28 @@ def read_image(path: str | os.PathLike[str]) -> Image:
             guess).
     """
     try:
-        data = Path(path).read_bytes()
-        with opened(BytesIO(data)) as image:
-            if image.format in ("JPEG", "MPO"):
-                pixels = decoded_jpeg(image, data)
-                if pixels is not None:
-                    return _turned(pixels, image)
-            elif _is_plain(image, data):
-                pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _AS_STORED)
-                if pixels is not None:  # else Pillow says what is wrong
-                    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels), dtype=np.uint8)
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return _rgb(image)
+        pixels = _read(Path(path).read_bytes())
     except DECODING_ERRORS as error:
         raise unreadable(path, error, "image") from error
+    watcher = WATCHER.get()
+    if watcher is not None:
+        watcher(path, pixels)
+    return pixels
+
+
+def _read(data: bytes) -> Image:
+    with opened(BytesIO(data)) as image:
+        if image.format in ("JPEG", "MPO"):
+            pixels = decoded_jpeg(image, data)
+            if pixels is not None:
+                return _turned(pixels, image)
+        elif _is_plain(image, data):
+            decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _AS_STORED)
+            if decoded is not None:  # else Pillow says what is wrong
+                return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded), dtype=np.uint8)
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        return _rgb(image)
 
 
 def opened(source: str | os.PathLike[str] | BytesIO) -> Pillow.Image:
@@ -98,10 +113,19 @@ def unreadable(path: str | os.PathLike[str], error: BaseException, what: str) ->
     if isinstance(error, UnidentifiedImageError):
         reason = "the format is unknown or the file is damaged"
     if isinstance(error, Pillow.DecompressionBombError):
-        most = 2 * (Pillow.MAX_IMAGE_PIXELS or 0)
-        return UserError(f"{os.fspath(path)}: has more pixels than are read at once ({most:,}); cut it into tiles")
+        return UserError(f"{os.fspath(path)}: {_too_large(path)}; cut it into tiles, and its label or image as well")
     reason = reason.removesuffix(f": {str(os.fspath(path))!r}")
     return UserError(f"{os.fspath(path)}: cannot be read as {what}: {reason}; repair or remove the file")
+
+
+def _too_large(path: str | os.PathLike[str]) -> str:
+    most, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
+    try:
+        with opened(path) as picture:
+            width, height = picture.size
+    finally:
+        Pillow.MAX_IMAGE_PIXELS = most
+    return f"has {width}x{height} = {width * height:,} pixels, more than are read at once ({2 * (most or 0):,})"
 
 
 def _rgb(image: Pillow.Image) -> Image:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import colorsys
 import os
 from functools import cached_property
+from io import BytesIO
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageOps
 
 from gkd_lightning.data.images import DECODING_ERRORS, opened, unreadable
 from gkd_lightning.data.types import CAMVID_11, CITYSCAPES_19, ISPRS_6, MINICITY_8, RESCUE_5, Label, LabelSpace
@@ -73,16 +76,18 @@ LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")
 
 
 def read_stored_label(path: str | os.PathLike[str]) -> StoredLabel:
-    """A label file as stored: ids (H, W) of 8, 16 or 32 bit (palette indices too), or colours uint8 (H, W, 3).
+    """A label file as stored, but upright: ids (H, W) of 8, 16 or 32 bit (palette indices too), or colours (H, W, 3).
 
     Raises:
         UserError: no such file, damaged, or neither ids nor colours.
     """
     try:
-        with opened(path) as image:
+        # not by its path: Pillow maps a plain grey TIFF into memory, where it muddles one that EXIF turns
+        with opened(BytesIO(Path(path).read_bytes())) as image:
             if image.format not in LOSSLESS:
                 raise ValueError(f"it is a {image.format}, whose compression changes ids; labels are PNG, BMP or TIFF")
             image.load()
+            ImageOps.exif_transpose(image, in_place=True)
             if image.mode in ("RGB", "RGBA"):
                 return np.array(image.convert("RGB"))
             if image.mode in ("L", "P") or image.mode.startswith("I"):
@@ -92,16 +97,6 @@ def read_stored_label(path: str | os.PathLike[str]) -> StoredLabel:
             raise ValueError(f"mode {image.mode} holds neither ids nor RGB colours")
     except DECODING_ERRORS as error:
         raise unreadable(path, error, "label") from error
-
-
-def same_frame(label: tuple[int, ...], image: tuple[int, ...]) -> bool:
-    """Whether a label of another size shows the same frame as its image: equal proportions to one per cent.
-
-    Args:
-        label: its shape (H, W).
-        image: the image's shape (H, W, ...).
-    """
-    return abs(label[0] * image[1] - label[1] * image[0]) <= 0.01 * label[0] * image[1]
 
 
 def class_counts(label: StoredLabel) -> NDArray[np.int64]:
