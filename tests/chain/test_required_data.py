@@ -67,7 +67,7 @@ def test_missing_data_are_told_and_in_a_plan_left_alone() -> None:
     missing = [NeededData(name, True, UserError(f"{name}: no such folder"), 0) for name in ("a", "b")]
     look_at_data(missing)
     assert str(missing[0]) == "data: a: MISSING: a: no such folder"
-    with pytest.raises(UserError, match="^2 of 2 data sets are missing, first a: no such folder"):
+    with pytest.raises(UserError, match=r"^2 of 2 data sets are missing, first a: no such folder"):
         require_data(missing)
 
 

@@ -96,7 +96,10 @@ def execute(
         stages = {stage.directory.name: stage for stage in plan.stages}
         if only not in stages:
             raise UserError(f"--only {only}: no such stage in the plan{nearest(only, stages)} (see --dry-run)")
-        run_stage(stages[only], again=stages[only].hash in stages_from(plan, start), launch=launch)
+        again_too = stages[only].hash in stages_from(plan, start)
+        if not again_too:
+            check_data_changes(replace(plan, stages=(stages[only],)), accept_data)
+        run_stage(stages[only], again=again_too, launch=launch)
         return 0
     check_jobs(jobs, launch)
     check_plan(plan)
