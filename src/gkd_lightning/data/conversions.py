@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 
 from PIL import ExifTags
 
-from gkd_lightning.data.images import WATCHER, opened
+from gkd_lightning.data.images import WATCHER, may_be_turned, opened
 from gkd_lightning.data.types import Image
 
 
@@ -30,13 +32,15 @@ class Conversions:
     def add(self, path: str | os.PathLike[str], pixels: Image) -> None:
         """Look at a file once more, which gave these pixels."""
         self.images += 1
-        with opened(path) as picture:
+        data = Path(path).read_bytes()
+        with opened(BytesIO(data)) as picture:
             grey = picture.mode.startswith("I")
             stored = str(getattr(picture, "tile", ""))  # how Pillow will unpack it
             if grey or (picture.format != "BMP" and ";16" in stored):
                 self.wide += 1
                 self.brightest = max(self.brightest, int(pixels.max()))
-            self.turned += 2 <= picture.getexif().get(ExifTags.Base.Orientation, 1) <= 8
+            if picture.format != "PNG" or may_be_turned(data):  # Pillow decodes a PNG to its end to look for it
+                self.turned += 2 <= picture.getexif().get(ExifTags.Base.Orientation, 1) <= 8
             if picture.has_transparency_data and not grey:
                 lowest, _ = picture.convert("RGBA").getchannel("A").getextrema()
                 self.alpha += lowest != 255

@@ -36,7 +36,6 @@ warnings.filterwarnings("ignore", category=Pillow.DecompressionBombWarning)  # f
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _24_BIT = b"\x18\0"
-_PNG_ORIENTATION = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type exif")
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
@@ -102,7 +101,12 @@ def _is_plain(image: Pillow.Image, data: bytes) -> bool:
         return False  # OpenCV drops transparency, and prints warnings about colour profiles
     if image.format == "BMP":
         return data[28:30] == _24_BIT and int.from_bytes(data[2:6], "little") == len(data)
-    return image.format == "PNG" and data.endswith(_PNG_END) and not any(word in data for word in _PNG_ORIENTATION)
+    return image.format == "PNG" and data.endswith(_PNG_END) and not may_be_turned(data)
+
+
+def may_be_turned(png: bytes) -> bool:
+    """Whether the bytes of a PNG hold something that may say which way is up."""
+    return any(word in png for word in (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type exif"))
 
 
 def unreadable(path: str | os.PathLike[str], error: BaseException, what: str) -> UserError:
