@@ -102,7 +102,7 @@ def test_what_follows_or_fills_up_a_picture_is_no_damage(tmp_path: Path, capfd: 
 def test_what_others_write_meanwhile_is_handed_on(capfd: pytest.CaptureFixture[str]) -> None:
     with _standard_error() as said:
         os.write(2, b"one\nCorrupt JPEG data: bad Huffman code\ntwo\n")
-    assert said == ["bad Huffman code"]
+    assert said == ["Corrupt JPEG data: bad Huffman code"]
     os.write(2, b"three\n")
     assert capfd.readouterr().err == "one\ntwo\nthree\n"
 

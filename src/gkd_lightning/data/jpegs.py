@@ -16,7 +16,7 @@ from gkd_lightning.data.types import Image
 
 _END = b"\xff\xd9"
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-_DAMAGE = re.compile(r"(?:Corrupt JPEG data: |Premature end)(.*)\n?")
+_DAMAGE = re.compile(r"(Corrupt JPEG data: .*|Premature end of .*)\n?")
 _BEFORE_THE_END = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _MOST_PADDING = 16
 _ONE_AT_A_TIME = threading.Lock()
@@ -42,7 +42,7 @@ def decoded_jpeg(picture: Pillow.Image, data: bytes) -> Image | None:
     with _standard_error() as said:
         pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _AS_STORED)
     for damage in said:
-        padding = _BEFORE_THE_END.match(damage)
+        padding = _BEFORE_THE_END.search(damage)
         count = int(padding[1]) if padding else _MOST_PADDING + 1
         if count > _MOST_PADDING or len(set(data[-2 - count : -2])) > 1:
             raise ValueError(f"it is damaged inside, libjpeg would fill in grey ({damage})")
@@ -62,9 +62,9 @@ def _standard_error() -> Iterator[list[str]]:
             kept = os.open(os.devnull, os.O_WRONLY)
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        os.dup2(writing, 2)
-        os.close(writing)
         try:
+            os.dup2(writing, 2)
+            os.close(writing)
             yield said
         finally:
             os.dup2(kept, 2)
