@@ -10,9 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from gkd_lightning.chain.data_changes import evaluated_data
+from gkd_lightning.chain.data_changes import check_data_changes, evaluated_data
+from gkd_lightning.chain.execution import run_stages
+from gkd_lightning.chain.plan import PlannedStage
 from gkd_lightning.cli import main
+from gkd_lightning.cli.study import Study, execute
 from gkd_lightning.data import FolderSegmentation, contents
+from gkd_lightning.errors import UserError
 
 FOLDER = "gkd_lightning.data.FolderSegmentation"
 RECIPE = """
@@ -72,23 +76,55 @@ def test_a_second_look_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert contents(dataset(tmp_path), labels=True) == first
 
 
+def write_study(folder: Path) -> None:
+    """`own_recipe.yaml` and its data, for commands that are given in this folder."""
+    for name in ("source", "target"):
+        write(folder / name)
+    (folder / "own.yaml").write_text(
+        "data:\n  class_path: gkd_lightning.data.SourceDataModule\n"
+        "  init_args:\n    image_size: 96\n    batch_size: 2\n"
+        f"    dataset: {SET % ('source', 'source')}\n"
+    )
+    (folder / "targets.yaml").write_text(
+        "data:\n  class_path: gkd_lightning.data.TargetDataModule\n  init_args:\n    domains:\n"
+        f"      night: {SET % ('target', 'target')}\n"
+    )
+    (folder / "own_recipe.yaml").write_text(RECIPE)
+
+
+def test_an_interrupted_stage_says_that_its_data_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path)
+    plan = Study("own_recipe.yaml", methods="none").plan()
+    (stage,) = plan.stages
+
+    def interrupted(stage: PlannedStage, arguments: list[str]) -> None:
+        (stage.directory / "resume.ckpt").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gkd_lightning.chain.execution._fit_here", interrupted)
+    monkeypatch.setattr("gkd_lightning.data.fingerprints.file_sha256", lambda path: pytest.fail(f"read {path}"))
+    with pytest.raises(KeyboardInterrupt):
+        run_stages(plan)
+    assert stage.state() == "resume"
+    check_data_changes(plan)
+    shutil.copy("source/labels/2.png", "source/labels/1.png")
+    told = "files of its training data have changed since it began; --from task trains it again, --accept-data goes on"
+    with pytest.raises(UserError, match=told):
+        check_data_changes(plan)
+    with pytest.raises(UserError, match=told):
+        execute(Study("own_recipe.yaml", methods="none"), only=stage.directory.name)
+    check_data_changes(plan, accept=True)
+    check_data_changes(plan)
+    assert stage.state() == "resume"
+
+
 @pytest.mark.slow
 def test_changed_labels_are_told_and_judged_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("source", "target"):
-        write(tmp_path / name)
-    (tmp_path / "own.yaml").write_text(
-        "data:\n  class_path: gkd_lightning.data.SourceDataModule\n"
-        "  init_args:\n    image_size: 96\n    batch_size: 2\n"
-        f"    dataset: {SET % ('source', 'source')}\n"
-    )
-    (tmp_path / "targets.yaml").write_text(
-        "data:\n  class_path: gkd_lightning.data.TargetDataModule\n  init_args:\n    domains:\n"
-        f"      night: {SET % ('target', 'target')}\n"
-    )
-    (tmp_path / "own_recipe.yaml").write_text(RECIPE)
+    write_study(tmp_path)
     command = ["run", "own_recipe.yaml", "--methods", "none"]
     assert main(command) == 0
     assert main(command) == 0

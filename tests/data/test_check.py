@@ -40,7 +40,7 @@ def test_everything_that_is_wrong_is_listed(tmp_path: Path) -> None:
     assert [len(check.unreadable), check.without_label, check.without_image] == [2, ["d.png"], ["z.png"]]
     assert check.odd_sized == ["c (image 24x16, label 14x8)"]
     assert check.without_truth == ["e"]
-    assert "label id 9 belongs to no class" in check.unreadable[1]
+    assert "label id 9 (100.0%) belongs to no class" in check.unreadable[1]
     assert [line.split(",")[0] for line in check.problems] == [
         "2 files cannot be used", "1 images have no label", "1 labels have another shape than their image",
     ]  # fmt: skip

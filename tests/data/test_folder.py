@@ -14,6 +14,7 @@ from gkd_lightning.data import (
     CamVid,
     FolderSegmentation,
     SegmentationDataset,
+    check_dataset,
     default_palette,
     label_space,
 )
@@ -78,7 +79,7 @@ def test_colour_coded_masks(tmp_path: Path) -> None:
     save(tmp_path / "labels" / "a.png", alpha)
     assert data.label(0).tolist() == [[1, 0, 255]]
     black_is_a_class = folder(tmp_path, palette=[[0, 0, 0], [9, 8, 7]])
-    with pytest.raises(UserError, match=r"a.png: colour \(0, 255, 0\) belongs to no class \(1 such"):
+    with pytest.raises(UserError, match=r"a.png: colour \(0, 255, 0\) \(33.3%\) belongs to no class; add it"):
         black_is_a_class.label(0)
 
 
@@ -86,7 +87,7 @@ def test_another_ignored_id_and_none(tmp_path: Path) -> None:
     write_folder(tmp_path, ["a"])
     save(tmp_path / "labels" / "a.png", np.array([[0, 11]], dtype=np.uint8))
     assert folder(tmp_path, ignore=11).label(0).tolist() == [[0, 255]]
-    with pytest.raises(UserError, match=r"a.png: label id 11 belongs to no class \(1 such pixels\)"):
+    with pytest.raises(UserError, match=r"a.png: label id 11 \(50.0%\) belongs to no class; map it"):
         folder(tmp_path, ignore=None).label(0)
 
 
@@ -113,6 +114,51 @@ def test_images_without_a_label(tmp_path: Path) -> None:
     assert [kept.name(index) for index in range(len(kept))] == ["a", "c"]
     assert kept.pairs.without_label == ["b.png"]
     assert kept.pairs.without_image == ["lonely.png"]
+
+
+def test_the_message_shows_what_is_wanted_and_what_is_there(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["a", "b"])
+    for name in ("a", "b"):
+        os.replace(tmp_path / f"labels/{name}.png", tmp_path / f"labels/{name}_mask.png")
+    told = (
+        r"wants .*labels/a.png, there is a_mask.png; check image_suffix \(any\), in whose place "
+        r"label_suffix \(.png\) stands"
+    )
+    with pytest.raises(UserError, match=f"labels: no label matches any image; a.png {told}$"):
+        len(folder(tmp_path, skip_unlabelled=True))
+    with pytest.raises(UserError, match=f"2 of 2 images have no label, this one {told}; add it"):
+        len(folder(tmp_path))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"wants .*_gt.png, and there is no picture in this folder"):
+        len(folder(tmp_path, labels=str(tmp_path / "empty"), label_suffix="_gt.png"))
+
+
+def test_case_is_blamed_only_where_it_is_the_cause(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["a", "b"])
+    os.replace(tmp_path / "labels/b.png", tmp_path / "labels/b.PNG")
+    with pytest.raises(UserError, match=r"1 of 2 images have no label, .*there is b.PNG: labels, unlike"):
+        len(folder(tmp_path))
+    check, _ = check_dataset(folder(tmp_path))
+    assert "there is b.PNG: labels, unlike image suffixes, differ by upper and lower case" in check.problems[0]
+    (tmp_path / "labels/b.PNG").unlink()
+    with pytest.raises(UserError, match=r"wants .*labels/b.png; add it or set skip_unlabelled"):
+        len(folder(tmp_path))
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_an_image_is_never_its_own_label(tmp_path: Path, skip: bool) -> None:
+    write_folder(tmp_path, ["a", "b"])
+    for name in ("a", "b"):
+        os.replace(tmp_path / f"labels/{name}.png", tmp_path / f"images/{name}_mask.png")
+    (tmp_path / "labels").rmdir()
+    (tmp_path / "labels").symlink_to(tmp_path / "images")
+    told = r"images/a.png: would be its own label \(4 such images\); .* give image_suffix and label_suffix"
+    with pytest.raises(UserError, match=told):
+        len(folder(tmp_path, skip_unlabelled=skip))
+    with pytest.raises(UserError, match=told):
+        check_dataset(folder(tmp_path))
+    paired = folder(tmp_path, label_suffix="_mask.png", skip_unlabelled=True)
+    assert [paired.name(index) for index in range(len(paired))] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +193,7 @@ def test_same_name_with_two_suffixes(tmp_path: Path) -> None:
 def test_bad_labels_are_named(tmp_path: Path) -> None:
     write_folder(tmp_path, ["a"])
     path = save(tmp_path / "labels" / "a.png", np.array([[0, 7, 7]], dtype=np.uint8))
-    with pytest.raises(UserError, match=rf"^{path}: label id 7 belongs to no class \(2 such pixels\)"):
+    with pytest.raises(UserError, match=rf"^{path}: label id 7 \(66.7%\) belongs to no class; map it in class_map"):
         folder(tmp_path).label(0)
     path.write_bytes(b"garbage")
     with pytest.raises(UserError, match=rf"^{path}: cannot be read as label"):
@@ -156,6 +202,29 @@ def test_bad_labels_are_named(tmp_path: Path) -> None:
     os.replace(tmp_path / "f.tif", path)
     with pytest.raises(UserError, match="mode F holds neither ids nor RGB"):
         folder(tmp_path).label(0)
+
+
+def test_all_ids_without_a_class_are_named_with_their_share(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["a"])
+    save(tmp_path / "labels" / "a.png", np.array([[0] * 5000 + [7, 98, 98]], dtype=np.uint8))
+    shown = r"a.png: label ids 98 \(under 0.1%\), 7 \(under 0.1%\) belong to no class; map them in class_map"
+    with pytest.raises(UserError, match=shown):
+        folder(tmp_path).label(0)
+    save(tmp_path / "labels" / "a.png", np.array([[*range(1, 20), 19]], dtype=np.uint8))
+    shown = r"a.png: label ids 19 \(10.0%\), 2 \(5.0%\), 3 .*, 8 \(5.0%\) and 10 more belong to no class; .* was a JPEG"
+    with pytest.raises(UserError, match=shown):
+        folder(tmp_path).label(0)
+    save(tmp_path / "labels" / "a.png", np.array([[[9, 8, 7], [1, 2, 3], [9, 8, 7]]], dtype=np.uint8))
+    shown = r"colours \(9, 8, 7\) \(66.7%\), \(1, 2, 3\) \(33.3%\) belong to no class; add them to the palette"
+    with pytest.raises(UserError, match=shown):
+        folder(tmp_path).label(0)
+
+
+def test_a_jpeg_mask_is_told_as_such(tmp_path: Path) -> None:
+    write_folder(tmp_path, ["a"])
+    save(tmp_path / "labels" / "a.jpg", np.zeros((8, 8), dtype=np.uint8))
+    with pytest.raises(UserError, match=r"a.jpg: cannot be read as label: it is a JPEG, whose compression changes ids"):
+        folder(tmp_path, label_suffix=".jpg").label(0)
 
 
 def test_ids_beyond_16_bit_and_negative_ones() -> None:

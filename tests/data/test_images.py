@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import pytest
 from PIL import Image as Pillow
 
 from gkd_lightning.data import list_images, read_image
+from gkd_lightning.data.augment.crops import crop_of_file
 from gkd_lightning.data.images import _is_plain
+from gkd_lightning.data.jpegs import decoded_jpeg
 from gkd_lightning.data.labels import read_stored_label
 from gkd_lightning.errors import UserError
 from tests.data.helpers import save
@@ -118,7 +122,8 @@ SMOOTH = np.asarray(Pillow.fromarray(GRADIENT).resize((61, 47), Pillow.Resamplin
 def test_the_fast_decoder_gives_pillows_pixels(tmp_path: Path, suffix: str, options: dict[str, object]) -> None:
     path = save(tmp_path / f"a{suffix}", SMOOTH, **options)
     with Pillow.open(path) as picture:
-        assert _is_plain(picture, path.read_bytes())
+        data = path.read_bytes()
+        assert decoded_jpeg(picture, data) is not None if suffix == ".jpg" else _is_plain(picture, data)
         expected = np.array(picture)
     image = read_image(path)
     assert np.array_equal(image, expected)
@@ -183,8 +188,18 @@ def test_a_picture_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 10)
     path = tmp_path / "a.png"
     Pillow.fromarray(np.zeros((8, 8), np.uint8)).save(path)
-    with pytest.raises(UserError, match=r"a.png: has more pixels than are read at once \(20\); cut it into tiles"):
-        read_image(path)
+    told = r"a.png: has 8x8 = 64 pixels, more than are read at once \(20\); cut it into tiles, and its label or image"
+    for read in (read_image, read_stored_label, lambda file: crop_of_file(file, lambda *_: (0, 0, 8, 8), 8, 3)):
+        with pytest.raises(UserError, match=told):
+            read(path)
+    assert Pillow.MAX_IMAGE_PIXELS == 10
+
+
+def test_a_picture_that_pillow_only_warns_of_is_read_without_a_word(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", GRADIENT)
+    code = "import sys, PIL.Image, gkd_lightning.data as d; PIL.Image.MAX_IMAGE_PIXELS = 20; d.read_image(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True)
+    assert done.stderr == b""
 
 
 def test_links_that_never_end_and_folders_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gkd_lightning.chain.logger import METRICS_JSONL, RunLogger, read_metrics
     from gkd_lightning.chain.plan import DONE, Plan, PlannedStage, make_plan, with_parents
     from gkd_lightning.chain.rehearsal import rehearse
-    from gkd_lightning.chain.required_data import data_needed, require_data
+    from gkd_lightning.chain.required_data import data_needed, look_at_data, require_data
     from gkd_lightning.chain.slurm import jobs_of, submit
     from gkd_lightning.chain.stage_cli import StageCLI
     from gkd_lightning.chain.trial_steps import expected_time, trials
@@ -46,6 +46,7 @@ __all__ = [
     "expected_time",
     "jobs_of",
     "link_stages",
+    "look_at_data",
     "make_plan",
     "ranked",
     "read_metrics",

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gkd_lightning.chain.data_changes import training_data
 from gkd_lightning.chain.identity import ARTEFACTS
 from gkd_lightning.chain.lock import HELD, locked
 from gkd_lightning.chain.plan import DONE, STARTED, Plan, PlannedStage
@@ -176,7 +177,8 @@ def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
     resume = newest_checkpoint(stage.directory)
     if state == "run":
         forget(stage)
-        write_json(stage.directory / STARTED, {"hash": stage.hash, "starts_from": start})
+        data = training_data(stage, read=False)  # reading all of them would delay the first step
+        write_json(stage.directory / STARTED, {"hash": stage.hash, "starts_from": start, "data": data})
     config_path = stage.directory / STAGE_CONFIG
     with atomic_write(config_path) as temporary:
         temporary.write_text(dump_yaml(stage.final_config()), encoding="utf-8")
@@ -258,8 +260,6 @@ def _finish(stage: PlannedStage, start: Mapping[str, str | None]) -> None:
     names = [name for name in ARTEFACTS if (stage.directory / name).is_file()]
     if not names:
         raise UserError(f"stage {stage.name}: {stage.directory} holds no artefact, does the model have `export`?")
-    from gkd_lightning.chain.data_changes import training_data
-
     costs = json.loads((stage.directory / "costs.json").read_text(encoding="utf-8"))
     manifest: dict[str, Any] = {
         "stage": stage.name,

@@ -105,12 +105,15 @@ class PlannedStage:
         found = self.manifest()
         if found is not None and found.get("starts_from") == start:
             return "done"
-        try:
-            started = json.loads((self.directory / STARTED).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return "run"
-        same = started.get("starts_from") == start
+        same = self.started().get("starts_from") == start
         return "resume" if same and newest_checkpoint(self.directory) is not None else "run"
+
+    def started(self) -> dict[str, Any]:
+        """`started.json` of the stage; empty if it is missing or damaged."""
+        try:
+            return dict(json.loads((self.directory / STARTED).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
 
     def final_config(self) -> Config:
         """The configuration with the paths filled in, ready for `gkd fit`."""

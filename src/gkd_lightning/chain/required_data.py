@@ -1,70 +1,109 @@
-"""Which data sets a study reads, and whether they are there."""
+"""Which data sets a study reads, whether they are there, and a look at a few files of each."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
-from gkd_lightning.chain.plan import Plan, PlannedStage
-from gkd_lightning.data import SegmentationDataset
+from gkd_lightning.chain.plan import Plan
+from gkd_lightning.data import ImageDataset, SegmentationDataset, evenly, image_and_label, noted_conversions
 from gkd_lightning.errors import UserError
 from gkd_lightning.recipes import arguments, build_dataset, dataset_specs, interpolate
 
-LABELS = 8
+FILES = 8
 """Of a data set, looked at before a run."""
 
 
-def data_needed(plans: Iterable[Plan]) -> dict[str, int | UserError]:
-    """Every data set that a stage or an evaluation reads, by a short title: its images, or what is missing of it."""
-    specs: dict[str, Any] = {}
-    for plan in plans:
-        for datasets in (*(stage.what.datasets for stage in plan.stages), dataset_specs(plan.evaluation)):
-            for spec in datasets.values():
-                specs.setdefault(json.dumps(spec, sort_keys=True), spec)
-    return {_title(spec): _images(spec) for spec in specs.values()}
+@dataclass
+class NeededData:
+    """A data set that a stage or an evaluation reads.
 
-
-def require_data(plan: Plan) -> None:
-    """Look for all data before the first stage runs; nothing to do for a plan of which every stage is finished.
-
-    Raises:
-        UserError: what is wrong with the first data set that cannot be used, and how many others cannot.
+    Attributes:
+        title: short name.
+        labels: whether its labels are used.
+        found: what is there, or what is missing of it.
+        images: its size; 0 if it is missing.
     """
-    waiting = tuple(stage for stage in plan.stages if stage.state() != "done")
-    if not waiting:
-        return
-    found = data_needed([replace(plan, stages=waiting)])
-    missing = [images for images in found.values() if isinstance(images, UserError)]
-    if missing:
-        others = f" (and {len(missing) - 1} more of {len(found)} data sets)" if len(missing) > 1 else ""
-        raise UserError(f"{missing[0]}{others}")
-    _look_at_labels(waiting, plan)
+
+    title: str
+    labels: bool
+    found: ImageDataset | UserError
+    images: int
+
+    def __str__(self) -> str:
+        """One line for the terminal."""
+        missing = isinstance(self.found, UserError)
+        return f"data: {self.title}: " + (f"MISSING: {self.found}" if missing else f"{self.images} images")
 
 
-def _look_at_labels(stages: Iterable[PlannedStage], plan: Plan) -> None:
-    """Read a few labels of every data set whose labels are used: bad ids stop, what looks odd is said.
+def data_needed(plans: Iterable[Plan]) -> list[NeededData]:
+    """All data sets of stages that are not finished, and of the evaluations after those."""
+    labelled: dict[str, bool] = {}
+    for plan in plans:
+        waiting = [stage for stage in plan.stages if stage.state() != "done"]
+        used: list[tuple[Mapping[str, Any], bool]] = [
+            (stage.what.datasets, arguments(stage.config, "data").get("view") == "segmentation") for stage in waiting
+        ]
+        used += [(dataset_specs(plan.evaluation), True)] if waiting else []
+        for datasets, labels in used:
+            for spec in datasets.values():
+                key = json.dumps(spec, sort_keys=True)
+                labelled[key] = labelled.get(key, False) or labels
+    return [_needed(json.loads(key), labels) for key, labels in labelled.items()]
+
+
+def require_data(needed: Iterable[NeededData]) -> None:
+    """See to it that all data are there, and look at them, before the first stage runs.
 
     Raises:
-        UserError: names the file and the id.
+        UserError: what is wrong with the first data set that cannot be used, and how many others cannot; otherwise as
+            `look_at_data`.
+    """
+    needed = list(needed)
+    missing = [data.found for data in needed if isinstance(data.found, UserError)]
+    if len(missing) > 1:
+        raise UserError(f"{len(missing)} of {len(needed)} data sets are missing, first {missing[0]}")
+    if missing:
+        raise missing[0]
+    look_at_data(needed)
+
+
+def look_at_data(needed: Iterable[NeededData]) -> None:
+    """Read a few files of every data set that is there: what cannot be used stops, what looks odd is said.
+
+    Raises:
+        UserError: names the file, and what is wrong with it.
     """
     from gkd_lightning.evaluate import self_test
 
-    used: list[Mapping[str, Any]] = [dataset_specs(plan.evaluation)]
-    used += [stage.what.datasets for stage in stages if arguments(stage.config, "data").get("view") == "segmentation"]
-    specs = {json.dumps(spec, sort_keys=True): spec for datasets in used for spec in datasets.values()}
-    for spec in specs.values():
-        dataset = build_dataset(_title(spec), "dataset", interpolate(spec))
-        if isinstance(dataset, SegmentationDataset) and (problem := self_test(dataset, LABELS).problem) is not None:
-            print(f"data: {_title(spec)}: {problem}", flush=True)
+    for data in needed:
+        if isinstance(data.found, UserError):
+            continue
+        labels = data.found if data.labels and isinstance(data.found, SegmentationDataset) else None
+        with noted_conversions() as converted:
+            for index in evenly(data.found, FILES):
+                if labels is None:
+                    data.found.image(index)
+                else:
+                    image_and_label(labels, index)
+                if not converted.images:  # drawn, or tiles of a large image, which are never changed
+                    break
+        odd = [str(converted)]
+        if labels is not None:
+            odd.append(self_test(labels, FILES).problem or "")
+        for line in filter(None, odd):
+            print(f"data: {data.title}: {line}", flush=True)
 
 
-def _images(spec: Any) -> int | UserError:
+def _needed(spec: Any, labels: bool) -> NeededData:
+    title = _title(spec)
     try:
-        return len(build_dataset(_title(spec), "dataset", interpolate(spec)))
+        found = build_dataset(title, "dataset", interpolate(spec))
+        return NeededData(title, labels, found, len(found))
     except UserError as error:
-        return error
+        return NeededData(title, labels, error, 0)
 
 
 def _title(spec: Any) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from gkd_lightning.cli.options import Options
 from gkd_lightning.cli.run import add_tflops
 from gkd_lightning.cli.study import Study, execute
-from gkd_lightning.errors import UserError
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -36,7 +35,7 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     add_tflops(options)
     found = options.read(arguments)
-    from gkd_lightning.chain import cost_summary, data_needed
+    from gkd_lightning.chain import cost_summary, data_needed, look_at_data, require_data
     from gkd_lightning.chain.judging import write_tables
     from gkd_lightning.recipes import FULL, load_benchmark, load_profile
 
@@ -54,18 +53,15 @@ def run(verb: str, arguments: list[str]) -> int:
         profile.prepare(out / "data")
     plans = [study.plan() for study in studies]
     data = data_needed(plans)
-    for name, images in data.items():
-        print(
-            f"data: {name}: " + (f"MISSING: {images}" if isinstance(images, UserError) else f"{images} images"),
-            flush=True,
-        )
-    missing = [images for images in data.values() if isinstance(images, UserError)]
-    if missing and not found.dry_run:
-        raise UserError(f"{len(missing)} of {len(data)} data sets are missing, first {missing[0]}")
+    for each in data:
+        print(each, flush=True)
+    if not found.dry_run:
+        require_data(data)
     print("\n".join(cost_summary(plans, out, found.tflops)), flush=True)
     for study in studies:
         execute(study, dry_run=found.dry_run, jobs=found.jobs, seek_data=False)  # of all studies at once, above
     if found.dry_run:
+        look_at_data(data)
         return 0
     print(f"\n{write_tables(parts, out)}", end="")
     return 0

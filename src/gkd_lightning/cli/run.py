@@ -112,10 +112,11 @@ def run(verb: str, arguments: list[str]) -> int:
         accept_data=found.accept_data,
     )
     if found.dry_run:
-        from gkd_lightning.chain import cost_summary
+        from gkd_lightning.chain import cost_summary, data_needed, look_at_data
 
         plan = study.plan()
-        print("\n".join(cost_summary([plan], plan.out, found.tflops)))
+        print("\n".join(cost_summary([plan], plan.out, found.tflops)), flush=True)
+        look_at_data(data_needed([plan]))
     return status
 
 
@@ -156,11 +157,11 @@ def _submit(study: Study, start: str | None, sbatch: list[str], dry_run: bool) -
 
 
 def _probe(study: Study, steps: int, fit_batch: bool, memory: float | None) -> int:
-    from gkd_lightning.chain import check_plan, expected_time, require_data, trials
+    from gkd_lightning.chain import check_plan, data_needed, expected_time, require_data, trials
 
     plan = study.plan()
     check_plan(plan)
-    require_data(plan)
+    require_data(data_needed([plan]))
     found = []
     for trial in trials(plan, steps, fit_batch, memory):
         found.append(trial)

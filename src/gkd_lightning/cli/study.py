@@ -69,12 +69,13 @@ def execute(
         jobs: stages at once.
         only: run just this stage.
         launch: see `run_stage`.
-        seek_data: look for all data sets before the first stage.
+        seek_data: look for all data sets, and at a few files of each, before the first stage.
         accept_data: keep finished stages whose data have changed since.
     """
     from gkd_lightning.chain import (
         check_data_changes,
         check_plan,
+        data_needed,
         describe,
         link_stages,
         rehearse,
@@ -95,7 +96,10 @@ def execute(
         stages = {stage.directory.name: stage for stage in plan.stages}
         if only not in stages:
             raise UserError(f"--only {only}: no such stage in the plan{nearest(only, stages)} (see --dry-run)")
-        run_stage(stages[only], again=stages[only].hash in stages_from(plan, start), launch=launch)
+        again_too = stages[only].hash in stages_from(plan, start)
+        if not again_too:
+            check_data_changes(replace(plan, stages=(stages[only],)), accept_data)
+        run_stage(stages[only], again=again_too, launch=launch)
         return 0
     check_jobs(jobs, launch)
     check_plan(plan)
@@ -107,7 +111,7 @@ def execute(
     if dry_run:
         return 0
     if seek_data:
-        require_data(plan)
+        require_data(data_needed([plan]))
     check_data_changes(replace(plan, stages=tuple(s for s in plan.stages if s.hash not in again)), accept_data)
     if jobs > 1:
         from gkd_lightning.chain import run_jobs, stage_command

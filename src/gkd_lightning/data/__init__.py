@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
     from gkd_lightning.data.check import DataCheck, check_dataset
     from gkd_lightning.data.contact_sheets import contact_sheet, overlay, text_font
+    from gkd_lightning.data.conversions import noted_conversions
     from gkd_lightning.data.corruptions import Corrupted
     from gkd_lightning.data.fingerprints import contents
     from gkd_lightning.data.folder import CamVid, FolderSegmentation
+    from gkd_lightning.data.frames import image_and_label
     from gkd_lightning.data.images import list_images, read_image
     from gkd_lightning.data.joined import Joined, JoinedImages
     from gkd_lightning.data.keys import keyed_generators, sample_key
@@ -45,8 +47,9 @@ __all__ = [
     "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes", "Protocol",
     "ProxyDataModule", "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset",
     "SourceDataModule", "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet",
-    "default_palette", "evenly", "keyed_generators", "label_space", "list_images", "manifest", "overlay",
-    "protocol_for", "read_image", "rescaled", "sample_key", "split_batch", "steps_per_epoch", "text_font",
+    "default_palette", "evenly", "image_and_label", "keyed_generators", "label_space", "list_images", "manifest",
+    "noted_conversions", "overlay", "protocol_for", "read_image", "rescaled", "sample_key", "split_batch",
+    "steps_per_epoch", "text_font",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

@@ -10,8 +10,10 @@ import numpy as np
 
 from gkd_lightning.data.benchmarks.published import PublishedSegmentation
 from gkd_lightning.data.benchmarks.tiles import Tiles
+from gkd_lightning.data.conversions import noted_conversions
 from gkd_lightning.data.folder import FolderSegmentation
-from gkd_lightning.data.labels import class_counts, same_frame
+from gkd_lightning.data.frames import same_frame, turned_alone
+from gkd_lightning.data.labels import class_counts
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
 
@@ -31,9 +33,13 @@ class DataCheck:
     stretched: list[str] = field(default_factory=list)
     """Pairs whose label has another resolution than the image; training stretches it."""
     without_label: list[str] = field(default_factory=list)
+    looked_for: str = ""
+    """Of the first image without a label: what it wants, and what is there instead."""
     without_image: list[str] = field(default_factory=list)
     without_truth: list[str] = field(default_factory=list)
     """Labels that are ignored altogether."""
+    converted: str = ""
+    """What reading changes in images."""
     label_space: LabelSpace | None = None
     pixels: list[int] = field(default_factory=list)
     """Pixels of each class."""
@@ -49,7 +55,7 @@ class DataCheck:
         """One line for each kind of mistake that would stop a training or spoil an evaluation."""
         kinds = [
             (self.unreadable, "files cannot be used, first"),
-            (self.without_label, "images have no label, first"),
+            ([f"{name}{self.looked_for}" for name in self.without_label], "images have no label, first"),
             (self.odd_sized, "labels have another shape than their image, first"),
         ]
         lines = [f"{len(found)} {text} {found[0]}" for found, text in kinds if found]
@@ -69,6 +75,8 @@ class DataCheck:
             lines.append(f"the published data set has {self.expected} images, here are {self.images}")
         if self.without_truth:
             lines.append(f"{len(self.without_truth)} labels are ignored altogether, first {self.without_truth[0]}")
+        if self.converted:
+            lines.append(self.converted)
         return lines
 
     def class_rows(self) -> list[tuple[int, str, float, int]]:
@@ -121,6 +129,8 @@ def check_dataset(dataset: ImageDataset) -> tuple[DataCheck, ImageDataset]:
     if isinstance(dataset, FolderSegmentation | Tiles):
         result.without_label = dataset.pairs.without_label
         result.without_image = dataset.pairs.without_image
+        if result.without_label and isinstance(dataset, FolderSegmentation):
+            result.looked_for = f", which {dataset.looked_for(result.without_label[0])}"
         dataset = dataset.labelled_only()
     labels = dataset if isinstance(dataset, SegmentationDataset) else None
     if labels is not None:
@@ -128,25 +138,30 @@ def check_dataset(dataset: ImageDataset) -> tuple[DataCheck, ImageDataset]:
     counts = np.zeros(256, dtype=np.int64)
     occurrences = np.zeros(256, dtype=np.int64)
     sizes: Counter[str] = Counter()
-    for index in range(len(dataset)):
-        try:
-            height, width = dataset.image(index).shape[:2]
-            label = None if labels is None else labels.label(index)
-        except UserError as error:
-            result.unreadable.append(str(error))
-            continue
-        result.images += 1
-        sizes[f"{width}x{height}"] += 1
-        if label is None:
-            continue
-        if label.shape != (height, width):
-            sized = f"{dataset.name(index)} (image {width}x{height}, label {label.shape[1]}x{label.shape[0]})"
-            (result.stretched if same_frame(label.shape, (height, width)) else result.odd_sized).append(sized)
-        found = class_counts(label)
-        counts += found
-        occurrences += found > 0
-        if found[255] == label.size:
-            result.without_truth.append(dataset.name(index))
+    with noted_conversions() as converted:
+        for index in range(len(dataset)):
+            try:
+                height, width = dataset.image(index).shape[:2]
+                label = None if labels is None else labels.label(index)
+            except UserError as error:
+                result.unreadable.append(str(error))
+                continue
+            result.images += 1
+            sizes[f"{width}x{height}"] += 1
+            if label is None:
+                continue
+            if label.shape != (height, width):
+                sized = f"{dataset.name(index)} (image {width}x{height}, label {label.shape[1]}x{label.shape[0]}"
+                if same_frame(label.shape, (height, width)):
+                    result.stretched.append(f"{sized})")
+                else:
+                    result.odd_sized.append(f"{sized}{turned_alone(dataset, index, label)})")
+            found = class_counts(label)
+            counts += found
+            occurrences += found > 0
+            if found[255] == label.size:
+                result.without_truth.append(dataset.name(index))
+    result.converted = str(converted)
     result.sizes = dict(sizes.most_common())
     if result.label_space is not None:
         classes = len(result.label_space)

@@ -15,7 +15,7 @@ from gkd_lightning.files import atomic_write, file_sha256
 READERS = 8
 
 
-def contents(dataset: Any, labels: bool) -> str:
+def contents(dataset: Any, labels: bool, read: bool = True) -> str:
     """SHA-256 over names and contents of a data set's files; of data without files that of its `manifest`.
 
     Reading all files takes as long as copying them, so the answer is kept by names, sizes and times of change: a second
@@ -24,14 +24,18 @@ def contents(dataset: Any, labels: bool) -> str:
     Args:
         dataset: an `ImageDataset`.
         labels: whether its labels count.
+        read: otherwise a fingerprint of names, sizes and times of change, which opens no file.
     """
     if hasattr(dataset, "datasets"):
-        parts = [contents(each, labels) for each in dataset.datasets]
+        parts = [contents(each, labels, read) for each in dataset.datasets]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
     if not hasattr(dataset, "image_path"):
-        return str(manifest(dataset, labels)["sha256"])
+        return str(manifest(dataset, labels)["sha256"]) if read else ""
     files = list(_files(dataset, labels))
     states = [(name, str(path), path.stat()) for name, path in files]
+    if not read:
+        plain = [(name, s.st_size, s.st_mtime_ns) for name, _, s in states]
+        return hashlib.sha256(repr(plain).encode()).hexdigest()
     quick = hashlib.sha256(repr([(name, path, s.st_size, s.st_mtime_ns) for name, path, s in states]).encode())
     kept = _cache() / quick.hexdigest()
     if kept.is_file():

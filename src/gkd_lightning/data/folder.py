@@ -75,6 +75,13 @@ class FolderSegmentation:
             images = self._listed(self.list_file, images)
         labels = set(list_images(self.labels, self.label_suffix))
         wanted = [(image, self._label_name(image)) for image in images]
+        if self.images.resolve() == self.labels.resolve():
+            own = [image for image, label in wanted if image == label]
+            if own:
+                raise UserError(
+                    f"{self.images / own[0]}: would be its own label ({len(own)} such images); with images and labels "
+                    "in one folder give image_suffix and label_suffix that tell them apart, such as .jpg and _mask.png"
+                )
         return Pairs(
             labelled=[pair for pair in wanted if pair[1] in labels],
             without_label=[image for image, label in wanted if label not in labels],
@@ -104,19 +111,41 @@ class FolderSegmentation:
     def _samples(self) -> list[tuple[str, str]]:
         pairs = self.pairs
         if pairs.without_label and not self.skip_unlabelled:
-            image = pairs.without_label[0]
+            image, missing = pairs.without_label[0], len(pairs.without_label)
             raise UserError(
-                f"{self.images / image}: {len(pairs.without_label)} of "
-                f"{len(pairs.without_label) + len(pairs.labelled)} images have no label, this one wants "
-                f"{self.labels / self._label_name(image)}; add it or set skip_unlabelled"
+                f"{self.images / image}: {missing} of {missing + len(pairs.labelled)} images have no label, this one "
+                f"{self.looked_for(image)}; add it or set skip_unlabelled"
             )
         if not pairs.labelled:
-            raise UserError(f"{self.labels}: no label matches any image; check label_suffix {self.label_suffix!r}")
+            image = pairs.without_label[0]
+            raise UserError(f"{self.labels}: no label matches any image; {image} {self.looked_for(image)}")
         names = [self._stem(image) for image, _ in pairs.labelled]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise UserError(f"{self.images / twice}: two images share this name; keep one or set image_suffix")
         return pairs.labelled
+
+    def looked_for(self, image: str) -> str:
+        """The label that an image without one wants, and what is there instead, for a message.
+
+        Args:
+            image: one of `pairs.without_label`.
+        """
+        wanted, there = self._label_name(image), list_images(self.labels)
+        text = f"wants {self.labels / wanted}"
+        if not there:
+            return f"{text}, and there is no picture in this folder"
+        other_case = [name for name in there if name.lower() == wanted.lower()]
+        if other_case:
+            return f"{text}, there is {other_case[0]}: labels, unlike image suffixes, differ by upper and lower case"
+        if self.pairs.labelled:
+            return text
+        stem = self._label_stem(self._stem(image))
+        nearest = next((name for name in there if name.startswith(stem)), there[0])
+        return (
+            f"{text}, there is {nearest}; check image_suffix ({self.image_suffix or 'any'}), in whose place "
+            f"label_suffix ({self.label_suffix}) stands"
+        )
 
     def labelled_only(self) -> Self:
         """The same folder without the images that have no label."""

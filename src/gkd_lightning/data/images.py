@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
+from collections.abc import Callable
+from contextvars import ContextVar
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, ImageOps, UnidentifiedImageError
 from PIL import Image as Pillow
 
+from gkd_lightning.data.jpegs import decoded_jpeg
 from gkd_lightning.data.types import Image
 from gkd_lightning.errors import UserError
 
@@ -24,10 +28,14 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Pillow.DecompressionBombError)
 """What Pillow raises for broken files; `SyntaxError` is its word for a damaged PNG."""
 
+WATCHER: ContextVar[Callable[[str | os.PathLike[str], Image], None] | None] = ContextVar("WATCHER", default=None)
+"""Called with every file that `read_image` has read, and its pixels."""
+
+warnings.filterwarnings("ignore", category=Pillow.DecompressionBombWarning)  # from half of what is refused on
+
 _AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-_JPEG_END, _PNG_END = b"\xff\xd9", b"\0\0\0\0IEND\xaeB`\x82"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _24_BIT = b"\x18\0"
-_PNG_ORIENTATION = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type exif")
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
@@ -42,17 +50,28 @@ def read_image(path: str | os.PathLike[str]) -> Image:
             guess).
     """
     try:
-        data = Path(path).read_bytes()
-        with opened(BytesIO(data)) as image:
-            if _is_plain(image, data):
-                pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _AS_STORED)
-                if pixels is not None:  # else Pillow says what is wrong
-                    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels), dtype=np.uint8)
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return _rgb(image)
+        pixels = _read(Path(path).read_bytes())
     except DECODING_ERRORS as error:
         raise unreadable(path, error, "image") from error
+    watcher = WATCHER.get()
+    if watcher is not None:
+        watcher(path, pixels)
+    return pixels
+
+
+def _read(data: bytes) -> Image:
+    with opened(BytesIO(data)) as image:
+        if image.format in ("JPEG", "MPO"):
+            pixels = decoded_jpeg(image, data)
+            if pixels is not None:
+                return _turned(pixels, image)
+        elif _is_plain(image, data):
+            decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), _AS_STORED)
+            if decoded is not None:  # else Pillow says what is wrong
+                return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded), dtype=np.uint8)
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        return _rgb(image)
 
 
 def opened(source: str | os.PathLike[str] | BytesIO) -> Pillow.Image:
@@ -64,18 +83,30 @@ def opened(source: str | os.PathLike[str] | BytesIO) -> Pillow.Image:
     return Pillow.open(source, formats=FORMATS)
 
 
+def _turned(pixels: Image, stored: Pillow.Image) -> Image:
+    if stored.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return pixels
+    turned = Pillow.fromarray(pixels)
+    turned.info = stored.info
+    ImageOps.exif_transpose(turned, in_place=True)
+    return np.array(turned)
+
+
 def _is_plain(image: Pillow.Image, data: bytes) -> bool:
-    """Whether OpenCV gives the pixels that Pillow gives, in five sixths of the time: complete, RGB, nothing to turn.
+    """Whether OpenCV gives a PNG's or BMP's pixels as Pillow does, in less time: complete, RGB, nothing to turn.
 
     Of a file that ends early OpenCV makes up the rest without a word, and a PNG may say at its end which way is up.
     """
     if image.mode != "RGB" or "icc_profile" in image.info or image.has_transparency_data:
         return False  # OpenCV drops transparency, and prints warnings about colour profiles
-    if image.format == "JPEG":
-        return data.endswith(_JPEG_END) and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
     if image.format == "BMP":
         return data[28:30] == _24_BIT and int.from_bytes(data[2:6], "little") == len(data)
-    return image.format == "PNG" and data.endswith(_PNG_END) and not any(word in data for word in _PNG_ORIENTATION)
+    return image.format == "PNG" and data.endswith(_PNG_END) and not may_be_turned(data)
+
+
+def may_be_turned(png: bytes) -> bool:
+    """Whether the bytes of a PNG hold something that may say which way is up."""
+    return any(word in png for word in (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type exif"))
 
 
 def unreadable(path: str | os.PathLike[str], error: BaseException, what: str) -> UserError:
@@ -86,10 +117,19 @@ def unreadable(path: str | os.PathLike[str], error: BaseException, what: str) ->
     if isinstance(error, UnidentifiedImageError):
         reason = "the format is unknown or the file is damaged"
     if isinstance(error, Pillow.DecompressionBombError):
-        most = 2 * (Pillow.MAX_IMAGE_PIXELS or 0)
-        return UserError(f"{os.fspath(path)}: has more pixels than are read at once ({most:,}); cut it into tiles")
+        return UserError(f"{os.fspath(path)}: {_too_large(path)}; cut it into tiles, and its label or image as well")
     reason = reason.removesuffix(f": {str(os.fspath(path))!r}")
     return UserError(f"{os.fspath(path)}: cannot be read as {what}: {reason}; repair or remove the file")
+
+
+def _too_large(path: str | os.PathLike[str]) -> str:
+    most, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None
+    try:
+        with opened(path) as picture:
+            width, height = picture.size
+    finally:
+        Pillow.MAX_IMAGE_PIXELS = most
+    return f"has {width}x{height} = {width * height:,} pixels, more than are read at once ({2 * (most or 0):,})"
 
 
 def _rgb(image: Pillow.Image) -> Image:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import colorsys
 import os
 from functools import cached_property
+from io import BytesIO
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageOps
 
 from gkd_lightning.data.images import DECODING_ERRORS, opened, unreadable
 from gkd_lightning.data.types import CAMVID_11, CITYSCAPES_19, ISPRS_6, MINICITY_8, RESCUE_5, Label, LabelSpace
@@ -27,6 +30,8 @@ PRESETS = {
 """Label spaces that a configuration can call by name."""
 
 _UNMAPPED = -1
+_MOST_SHOWN = 8
+"""Ids without a class in one message."""
 
 
 def label_space(classes: str | list[str], palette: list[list[int]] | None = None) -> LabelSpace:
@@ -71,16 +76,18 @@ LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")
 
 
 def read_stored_label(path: str | os.PathLike[str]) -> StoredLabel:
-    """A label file as stored: ids (H, W) of 8, 16 or 32 bit (palette indices too), or colours uint8 (H, W, 3).
+    """A label file as stored, but upright: ids (H, W) of 8, 16 or 32 bit (palette indices too), or colours (H, W, 3).
 
     Raises:
         UserError: no such file, damaged, or neither ids nor colours.
     """
     try:
-        with opened(path) as image:
+        # not by its path: Pillow maps a plain grey TIFF into memory, where it muddles one that EXIF turns
+        with opened(BytesIO(Path(path).read_bytes())) as image:
             if image.format not in LOSSLESS:
                 raise ValueError(f"it is a {image.format}, whose compression changes ids; labels are PNG, BMP or TIFF")
             image.load()
+            ImageOps.exif_transpose(image, in_place=True)
             if image.mode in ("RGB", "RGBA"):
                 return np.array(image.convert("RGB"))
             if image.mode in ("L", "P") or image.mode.startswith("I"):
@@ -90,16 +97,6 @@ def read_stored_label(path: str | os.PathLike[str]) -> StoredLabel:
             raise ValueError(f"mode {image.mode} holds neither ids nor RGB colours")
     except DECODING_ERRORS as error:
         raise unreadable(path, error, "label") from error
-
-
-def same_frame(label: tuple[int, ...], image: tuple[int, ...]) -> bool:
-    """Whether a label of another size shows the same frame as its image: equal proportions to one per cent.
-
-    Args:
-        label: its shape (H, W).
-        image: the image's shape (H, W, ...).
-    """
-    return abs(label[0] * image[1] - label[1] * image[0]) <= 0.01 * label[0] * image[1]
 
 
 def class_counts(label: StoredLabel) -> NDArray[np.int64]:
@@ -172,11 +169,7 @@ class LabelMapping:
             return np.asarray(cv2.LUT(np.ascontiguousarray(stored), self._bytes), dtype=np.uint8)
         train = self._from_colours(stored) if stored.ndim == 3 else self._from_ids(stored)
         if train.min() == _UNMAPPED:
-            missing = train == _UNMAPPED
-            value = stored[missing][0]
-            shown = f"colour {tuple(int(v) for v in value)}" if stored.ndim == 3 else f"label id {int(value)}"
-            advice = "add it to the palette" if stored.ndim == 3 else "map it in class_map (to 255 to ignore it)"
-            raise UserError(f"{where}: {shown} belongs to no class ({int(missing.sum())} such pixels); {advice}")
+            raise UserError(f"{where}: {_without_class(stored, train == _UNMAPPED)}")
         return train.astype(np.uint8)
 
     @cached_property
@@ -195,6 +188,30 @@ class LabelMapping:
         position = np.minimum(np.searchsorted(palette, codes), len(palette) - 1)
         other = np.where(codes == 0, np.int16(self.space.ignore), np.int16(_UNMAPPED))
         return np.where(palette[position] == codes, classes[position], other)
+
+
+def _without_class(stored: StoredLabel, missing: NDArray[np.bool_]) -> str:
+    """The ids or colours that belong to no class, with their share of the pixels, the most frequent first."""
+    coloured = stored.ndim == 3
+    found, counts = np.unique(_codes(stored[missing]) if coloured else stored[missing], return_counts=True)
+    shown = [
+        f"{tuple(int(found[i]).to_bytes(3, 'big')) if coloured else found[i]} ({_percent(counts[i] / missing.size)})"
+        for i in np.argsort(-counts, kind="stable")[:_MOST_SHOWN]
+    ]
+    what, advice = "label id", "map it in class_map (255 ignores)"
+    if coloured:
+        what, advice = "colour", "add it to the palette"
+    if len(found) == 1:
+        return f"{what} {shown[0]} belongs to no class; {advice}"
+    advice = advice.replace("it", "them")
+    if len(found) > _MOST_SHOWN:
+        shown[-1] += f" and {len(found) - _MOST_SHOWN} more"
+        advice += ", unless the file is a picture, or was a JPEG, smoothed or resized before"
+    return f"{what}s {', '.join(shown)} belong to no class; {advice}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.0005 else "under 0.1%"
 
 
 def _codes(colours: StoredLabel) -> NDArray[np.int64]:

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from gkd_lightning.data.augment import DistillTransform, SegmentTransform
-from gkd_lightning.data.labels import same_frame
+from gkd_lightning.data.frames import image_and_label
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches
-from gkd_lightning.data.types import Image, ImageDataset, Label, SegmentationDataset
+from gkd_lightning.data.types import Image, ImageDataset, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 Batch = dict[str, Any]
@@ -66,27 +66,12 @@ class SegmentationView(View):
     def __getitem__(self, index: tuple[int, int]) -> dict[str, Any]:
         """`image` uint8 (3, S, S), `label` uint8 (S, S), `key`."""
         position, key = index
-        image, label = _pair(self.dataset, position)
+        image, label = image_and_label(self.dataset, position)
         height, width = image.shape[:2]
         if label.shape != (height, width):
             label = np.asarray(cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
         crop, target = self.transform(image, label, key)
         return {"image": crop, "label": target, "key": key}
-
-
-def _pair(dataset: SegmentationDataset, position: int) -> tuple[Image, Label]:
-    """An image and its label.
-
-    Raises:
-        UserError: they do not show the same frame.
-    """
-    image, label = dataset.image(position), dataset.label(position)
-    if not same_frame(label.shape, image.shape):
-        raise UserError(
-            f"{dataset.name(position)}: the image is {image.shape[1]}x{image.shape[0]} but its label "
-            f"{label.shape[1]}x{label.shape[0]}; `gkd data check` lists all such pairs"
-        )
-    return image, label
 
 
 class EvaluationView(View):
@@ -99,7 +84,7 @@ class EvaluationView(View):
         """`image` uint8 (3, h, w), `label` uint8 (H, W), `name` (empty for padding)."""
         padding = index == ShardedBatches.PADDING
         position = 0 if padding else index
-        image, label = _pair(self.dataset, position)
+        image, label = image_and_label(self.dataset, position)
         image = self.protocol.resized(image)
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),

@@ -129,7 +129,7 @@ def test_damaged_colours_of_two_real_labels_are_rounded() -> None:
     assert ids_of_colours("isprs-6", stored, "x").tolist() == [[4, 2, 0, 255], [1, 3, 5, 255]]
     assert ids_of_colours("rescue-5", stored, "x").tolist() == [[3, 2, 0, 255], [1, 2, 4, 255]]
     for colour in ((255, 0, 255), (3, 0, 0), (255, 120, 0)):  # magenta, nearly black, between red and yellow
-        with pytest.raises(UserError, match=r"x: colour .* belongs to no class \(1 such pixels"):
+        with pytest.raises(UserError, match=r"x: colour .* \([\d.]+%\) belongs to no class; add it"):
             ids_of_colours("isprs-6", np.array([[colour]], dtype=np.uint8), "x")
 
 
@@ -190,9 +190,9 @@ def unknown(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:
     path = dataset.label_path(0)
     if path.suffix == ".png":
         Pillow.fromarray(np.full((64, 96), 99, dtype=np.uint8)).save(path)
-        return "label id 99 belongs to no class", path.name
+        return "label id 99 (100.0%) belongs to no class", path.name
     tifffile.imwrite(path, np.full((*tiff_shape(path)[:2], 3), 77, dtype=np.uint8), photometric="rgb")
-    return "colour (77, 77, 77) belongs to no class", path.name
+    return "colour (77, 77, 77) (100.0%) belongs to no class", path.name
 
 
 def wrong_size(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from gkd_lightning.data.folder import Pairs
 from gkd_lightning.data.images import opened
@@ -191,8 +192,12 @@ def _decoded(path: Path, bands: int) -> NDArray[np.uint8]:
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
+        lacking = UserError(f"{path}: {error} to be decoded: pip install imagecodecs")
         if bands != 3:
-            raise UserError(f"{path}: {error} to be decoded: pip install imagecodecs") from error
-        with opened(path) as image:
-            pixels = np.array(image)
+            raise lacking from error
+        try:
+            with opened(path) as image:
+                pixels = np.array(image)
+        except Pillow.DecompressionBombError:  # more pixels than Pillow reads
+            raise lacking from error
     return pixels

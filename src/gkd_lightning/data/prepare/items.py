@@ -130,6 +130,7 @@ def _re_encode(source: Path, suffix: str, path: Path) -> None:
 
 
 def _write_half(source: Path, path: Path) -> None:
+    read_image(source)  # refuses damaged files
     with opened(source) as image:
         halved = image.resize((image.size[0] // 2, image.size[1] // 2), resample=Pillow.Resampling.BICUBIC)
     halved.save(path, format="JPEG")  # in Pillow's own quality, as the official script: the same bytes are wanted
