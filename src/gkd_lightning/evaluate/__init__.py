@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         mean_iou_present,
     )
     from gkd_lightning.evaluate.encoder_probe import probe_scores
-    from gkd_lightning.evaluate.features import Basis, patch_agreement, patch_maps, pca_pictures
+    from gkd_lightning.evaluate.features import Basis, fitted, patch_agreement, patch_maps, pca_pictures, stacked
     from gkd_lightning.evaluate.findings import Comparison, Difference, Verdict, compare, comparisons
     from gkd_lightning.evaluate.gradient_conflict import ENCODER, PATCH_EMBEDDING, Conflict, conflicts, gradients
     from gkd_lightning.evaluate.image_counter import ImageCounter
@@ -97,6 +97,7 @@ __all__ = [
     "conflicts",
     "confusion_matrix",
     "csv_cell",
+    "fitted",
     "from_confusion",
     "generalization_gap",
     "gradients",
@@ -116,6 +117,7 @@ __all__ = [
     "row_entropy",
     "self_test",
     "share_recovered",
+    "stacked",
     "table",
     "unseen_domains",
     "unseen_mean",
