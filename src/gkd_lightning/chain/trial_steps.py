@@ -118,7 +118,8 @@ def _tried(
     trial = _on_one_device(stage, made)
     if fitted is not None:
         trial = Stage.read(trial.config_with(accumulate=fitted.accumulate))
-    before = _taken()
+    release_memory()
+    before = 0 if torch.cuda.is_available() else resident_memory()  # in use before the stage is built
     try:
         watch = _run(trial, steps, folder)
     except RuntimeError as error:
@@ -152,7 +153,7 @@ def _fitted(stage: PlannedStage, folder: Path, made: Mapping[str, Path], memory:
     """Real steps with ever larger batches, until one does not fit."""
     limit = None if memory is None else int(memory * 2**30)
     trial = _on_one_device(stage, made)
-    if limit is None and not _on_gpu(trial):
+    if limit is None and not (torch.cuda.is_available() and trial.layout.accelerator != "cpu"):
         raise UserError("--fit-batch: on a CPU say with --memory GIB how much the process may take")
     peaks = {0: 0}
 
@@ -202,16 +203,6 @@ def _run(trial: Stage, steps: int, folder: Path) -> StopWatch:
     finally:
         running = None  # type: ignore[assignment]  # the trainer and its modules refer to each other
         release_memory()
-
-
-def _taken() -> int:
-    """Bytes that are in use before a stage is built: on a GPU nothing."""
-    release_memory()
-    return 0 if torch.cuda.is_available() else resident_memory()
-
-
-def _on_gpu(trial: Stage) -> bool:
-    return torch.cuda.is_available() and trial.layout.accelerator != "cpu"
 
 
 def _on_one_device(stage: PlannedStage, made: Mapping[str, Path]) -> Stage:

@@ -108,12 +108,7 @@ def load_segmenter(path: str | Path) -> LoadedSegmenter:
 
 
 def record_protocols(weights: Path, domains: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write into a segmenter's record how each domain was judged, for `protocol_for` to follow.
-
-    Args:
-        weights: its weights file.
-        domains: `Protocol.asdict` by domain.
-    """
+    """Write into a segmenter's record how each domain was judged (`Protocol.asdict`), for `protocol_for` to follow."""
     path = weights.with_name(SEGMENTER_RECORD)
     record = json.loads(path.read_text(encoding="utf-8"))
     record["judged"] = {**record.get("judged", {}), **{name: dict(protocol) for name, protocol in domains.items()}}
@@ -123,9 +118,7 @@ def record_protocols(weights: Path, domains: Mapping[str, Mapping[str, Any]]) ->
 def protocol_for(record: Mapping[str, Any], domain: str | None = None) -> Protocol:
     """How an image has to be resized for a segmenter: as it was judged; before that, as its training validates.
 
-    Args:
-        record: of `load_segmenter`.
-        domain: one of those it was judged on; needed where they were judged by different rules.
+    The `domain`, one of those it was judged on, is needed where they were judged by different rules.
 
     Raises:
         UserError: no such domain, or one is needed.
