@@ -19,23 +19,7 @@ from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHe
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 
 __all__ = [
-    "DomainJudge",
-    "HeadSettings",
-    "Level",
-    "LinearHead",
-    "LoadedSegmenter",
-    "Mask2FormerConfig",
-    "Mask2FormerHead",
-    "SEGMENTER_WEIGHTS",
-    "SegmentationHead",
-    "Segmenter",
-    "StudentPass",
-    "TaskLearning",
-    "TaskLosses",
-    "load_segmenter",
-    "protocol_for",
-    "record_protocols",
-    "save_segmenter",
-    "semantic_scores",
-    "unfrozen",
-]
+    "DomainJudge", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig", "Mask2FormerHead",
+    "SEGMENTER_WEIGHTS", "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "load_segmenter",
+    "protocol_for", "record_protocols", "save_segmenter", "semantic_scores", "unfrozen",
+]  # fmt: skip
