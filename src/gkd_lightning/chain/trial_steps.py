@@ -153,7 +153,7 @@ def _fitted(stage: PlannedStage, folder: Path, made: Mapping[str, Path], memory:
     """Real steps with ever larger batches, until one does not fit."""
     limit = None if memory is None else int(memory * 2**30)
     trial = _on_one_device(stage, made)
-    if limit is None and not (torch.cuda.is_available() and trial.layout.accelerator != "cpu"):
+    if limit is None and not _on_gpu(trial):
         raise UserError("--fit-batch: on a CPU say with --memory GIB how much the process may take")
     peaks = {0: 0}
 
@@ -203,6 +203,10 @@ def _run(trial: Stage, steps: int, folder: Path) -> StopWatch:
     finally:
         running = None  # type: ignore[assignment]  # the trainer and its modules refer to each other
         release_memory()
+
+
+def _on_gpu(trial: Stage) -> bool:
+    return torch.cuda.is_available() and trial.layout.accelerator != "cpu"
 
 
 def _on_one_device(stage: PlannedStage, made: Mapping[str, Path]) -> Stage:
