@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.cka import LinearCKA, linear_cka
+from gkd_lightning.evaluate.cka import LinearCKA
 from gkd_lightning.evaluate.linear_map import LinearMap
 
 
@@ -19,6 +19,13 @@ def drawn(samples: int, width: int, seed: int = 0) -> torch.Tensor:
 
 def rotation(width: int, seed: int) -> torch.Tensor:
     return torch.linalg.qr(drawn(width, width, seed))[0]
+
+
+def linear_cka(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Of one layer each, (n, p) and (n, q)."""
+    cka = LinearCKA([first.shape[1]], [second.shape[1]])
+    cka.add([first], [second])
+    return float(cka.matrix()[0, 0])
 
 
 def test_a_hand_computed_example() -> None:

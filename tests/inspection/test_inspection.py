@@ -15,10 +15,10 @@ from gkd_lightning.data import MiniCity
 from gkd_lightning.distill import load_heads
 from gkd_lightning.encoders import load_student
 from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate import stacked
 from gkd_lightning.files import write_json
 from gkd_lightning.inspection.attention import look
 from gkd_lightning.inspection.gradients import Images, checkpoint_conflict
-from gkd_lightning.inspection.images import stacked
 from gkd_lightning.inspection.similarity import similarity
 from gkd_lightning.inspection.sources import Source, find_sources, find_teacher
 from gkd_lightning.segment import LinearHead

@@ -2,8 +2,8 @@ import torch
 from torch import nn
 
 from gkd_lightning.encoders import build_encoder
+from gkd_lightning.segment.encoder_training import freeze_unreached
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
-from gkd_lightning.segment.reach import freeze_unreached
 from gkd_lightning.segment.segmenter import Segmenter
 from tests.segment.fake import HEAD, SPEC
 

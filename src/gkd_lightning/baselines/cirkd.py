@@ -75,13 +75,7 @@ class ClassMemory(nn.Module):
 
     @torch.no_grad()
     def put(self, teacher: Tensor, labels: Tensor, permutation: Permutation) -> None:
-        """Put in a batch.
-
-        Args:
-            teacher: (B, D, h, w), vectors of length 1.
-            labels: (B, h, w) class ids; others than 0 .. K-1 are left out.
-            permutation: draws which pixels.
-        """
+        """Put in a batch of (B, D, h, w) vectors of length 1; (B, h, w) class ids beyond 0 .. K-1 are left out."""
         for image, label in zip(teacher.flatten(2).transpose(1, 2), labels.flatten(1), strict=True):
             for class_id in label.unique().tolist():  # ascending
                 if 0 <= class_id < len(self.pixel_bank):
@@ -112,16 +106,9 @@ class ClassMemory(nn.Module):
 
 
 def memory_relation(student: Tensor, teacher: Tensor, bank: Tensor, tau: float = 0.1) -> Tensor:
-    """Similarities of the student's pixels to a bank follow the teacher's.
+    """Similarities of the student's pixels, (M, D) vectors of length 1, to a bank (N, D) follow the teacher's.
 
-    Args:
-        student: (M, D) vectors of length 1.
-        teacher: the same of the teacher.
-        bank: (N, D).
-        tau: temperature.
-
-    Returns:
-        Mean over the M pixels; 0 if there are none.
+    The mean over the M pixels; 0 if there are none.
     """
     with full_precision(student.device.type):
         relations = [each.float() @ bank.T / tau for each in (student, teacher)]

@@ -16,11 +16,11 @@ from torch import nn
 
 from gkd_lightning.distill import cosine_factor, parameter_groups
 from gkd_lightning.encoders import EncoderSpec, adamw, build_encoder, export_encoder
-from gkd_lightning.evaluate import ConfusionMatrix, mean_iou
+from gkd_lightning.segment import DomainJudge
 from gkd_lightning.step_logging import StepLogging
 
 
-class DensePretraining(StepLogging):
+class DensePretraining(StepLogging, DomainJudge):
     """Every patch token predicts its patch's labels, pixel by pixel; the class token which classes occur.
 
     Args:
@@ -53,7 +53,6 @@ class DensePretraining(StepLogging):
         self.pixels = nn.Linear(self.encoder.embed_dim, num_classes * self.encoder.patch_size**2)
         self.presence = nn.Linear(self.encoder.embed_dim, num_classes)
         self.num_classes = num_classes
-        self.confusion = nn.ModuleDict()
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 3, H, W) images to (B, K, H, W) pixel logits and (B, K) presence logits."""
@@ -78,27 +77,9 @@ class DensePretraining(StepLogging):
         pixels, presence = self.forward(images)
         return pixels.mean() + presence.mean()
 
-    def setup(self, stage: str) -> None:
-        """One confusion matrix per validation domain."""
-        names = self.trainer.datamodule.domain_names
-        self.confusion = nn.ModuleDict({name: ConfusionMatrix(self.num_classes) for name in names})
-
-    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Count pixels of one domain."""
-        logits, _ = self(batch["image"])
-        self._metric(batch["domain"]).update(logits.argmax(1), batch["label"])
-
-    def on_validation_epoch_end(self) -> None:
-        """Log one mIoU per domain."""
-        for name in self.confusion:
-            confusion = self._metric(name)
-            self.log(f"val/{name}/miou", mean_iou(confusion.compute()))
-            confusion.reset()
-
-    def _metric(self, domain: str) -> ConfusionMatrix:
-        metric = self.confusion[domain]
-        assert isinstance(metric, ConfusionMatrix)
-        return metric
+    def predicted(self, batch: dict[str, Any]) -> torch.Tensor:
+        """See `DomainJudge.predicted`."""
+        return self.forward(batch["image"])[0].argmax(1)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a cosine per step."""

@@ -107,11 +107,8 @@ class G2SD(Objective):
             UserError: a student that cannot see a part of an image only (rotary positions, convolutions).
         """
         model: Any = student.model
-        if (
-            not isinstance(student, TransformerEncoder)
-            or not hasattr(model, "_pos_embed")
-            or getattr(model, "rope", None)
-        ):
+        plain = isinstance(student, TransformerEncoder) and hasattr(model, "_pos_embed")
+        if not plain or getattr(model, "rope", None):
             raise UserError(f"student: {student.spec.name} cannot be shown a part of the patches, which G2SD does")
         self.decoder = Decoder(student.embed_dim, teacher.embed_dim, **self.size)
 

@@ -25,12 +25,8 @@ def pixel_kl(
             ``element`` B*K*h*w (mmrazor's mean, TorchDistiller). They differ by K and by h*w.
         tempered: False leaves out tau^2 (TorchDistiller).
     """
-    divergence = F.kl_div(
-        F.log_softmax(student.float() / tau, 1),
-        F.log_softmax(teacher.float() / tau, 1),
-        reduction="sum",
-        log_target=True,
-    )
+    ours, theirs = (F.log_softmax(logits.float() / tau, 1) for logits in (student, teacher))
+    divergence = F.kl_div(ours, theirs, reduction="sum", log_target=True)
     batch, classes, height, width = student.shape
     count = {"pixel": batch * height * width, "batch": batch, "element": batch * classes * height * width}[reduction]
     return divergence * (tau**2 if tempered else 1.0) / count

@@ -49,9 +49,8 @@ class SingleStageDistillation(TaskLearning):
             self.teacher = Frozen(_Bare(build_encoder(teacher)))
         for who, encoder in (("teacher", self.teacher_encoder), ("encoder", self.encoder)):
             if self.term.blocks and (encoder.hierarchical or max(self.term.blocks) >= encoder.depth):
-                raise UserError(
-                    f"{who}: {encoder.spec.name} has no blocks {list(self.term.blocks)}, which are compared"
-                )
+                missing = list(self.term.blocks)
+                raise UserError(f"{who}: {encoder.spec.name} has no blocks {missing}, which are compared")
         self.term.attach(self.encoder.embed_dim, self.teacher_encoder.embed_dim, kwargs["num_classes"])
 
     def on_fit_start(self) -> None:
@@ -91,12 +90,11 @@ class SingleStageDistillation(TaskLearning):
         segmenter = self.teacher.module
         heads_blocks = segmenter.blocks if self.term.wants_logits else []
         tokens, maps = segmenter.encoder(images, [*heads_blocks, *self.term.blocks])
-        logits = None
+        own, logits = len(maps) - len(self.term.blocks), None
         if self.term.wants_logits:
-            output = segmenter.head(segmenter.pyramid(maps[: len(maps) - len(self.term.blocks)]))
+            output = segmenter.head(segmenter.pyramid(maps[:own]))
             logits = pixel_logits(segmenter.head.scores(output, size))
-        blocks = maps[len(maps) - len(self.term.blocks) :]
-        return View(resize_tokens(tokens, grid), tuple(_resized(block, grid) for block in blocks), logits)
+        return View(resize_tokens(tokens, grid), tuple(_resized(block, grid) for block in maps[own:]), logits)
 
 
 class _Bare(nn.Module):

@@ -29,7 +29,8 @@ class View(NamedTuple):
     @property
     def map(self) -> Tensor:
         """The patch tokens as a map (B, D, h, w)."""
-        return token_map(self.tokens)
+        batch, _, width = self.tokens.patches.shape
+        return self.tokens.patches.transpose(1, 2).reshape(batch, width, *self.tokens.grid)
 
     def scores(self) -> Tensor:
         """The logits.
@@ -76,12 +77,6 @@ def keyed_noise(keys: Tensor, shape: tuple[int, ...], device: torch.device) -> T
     """(B, *shape) float32, uniform in [0, 1), each sample's from its key alone: the same on any rank, in any batch."""
     draws = [np.random.default_rng((key, _STREAM)).random(shape, dtype=np.float32) for key in keys.tolist()]
     return torch.from_numpy(np.stack(draws)).to(device, non_blocking=True)
-
-
-def token_map(tokens: Tokens) -> Tensor:
-    """(B, N, D) patch tokens in row-major order as (B, D, h, w)."""
-    batch, _, width = tokens.patches.shape
-    return tokens.patches.transpose(1, 2).reshape(batch, width, *tokens.grid)
 
 
 def pixel_logits(scores: Tensor) -> Tensor:

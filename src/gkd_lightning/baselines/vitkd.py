@@ -74,10 +74,7 @@ class ViTKD(DistillationTerm):
         scale = OFFICIAL_TOKENS / patches.shape[1] if self.resolution_invariant else 1.0
         mimic = self.mimic([_tokens(block) for block in student.blocks], [_tokens(block) for block in teacher.blocks])
         generation = self.generation(patches, teacher.tokens.patches, student.tokens.grid, noise)
-        return {
-            "mimic": scale * self.alpha * mimic,
-            "generation": scale * self.beta / self.mask_ratio * generation,
-        }
+        return {"mimic": scale * self.alpha * mimic, "generation": scale * self.beta / self.mask_ratio * generation}
 
     def mimic(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         """L_mimic of the (B, N, D) outputs of each block."""

@@ -75,9 +75,7 @@ class StageCost:
 def stage_cost(stage: PlannedStage, at_once: int | None = None) -> StageCost | None:
     """Count one stage; None if its model has no `dry_step`, or needs a segmenter that is not trained yet.
 
-    Args:
-        stage: what is counted.
-        at_once: images of one forward pass on one device; None is what its configuration says.
+    `at_once` are the images of one forward pass on one device, if not as its configuration says.
 
     Raises:
         UserError: arguments that the model does not take.
@@ -122,9 +120,8 @@ def cost_summary(plans: Iterable[Plan], folder: Path, tflops: float | None) -> l
     flops = sum(cost.flops or 0.0 for cost in known)
     time = "GPU hours unknown: --tflops N says how many TFLOP/s one device sustains"
     if tflops is not None:
-        time = (
-            f"{time_text(flops / (tflops * 1e12))} on one device at {tflops:g} TFLOP/s (as given), without evaluation"
-        )
+        hours = time_text(flops / (tflops * 1e12))
+        time = f"{hours} on one device at {tflops:g} TFLOP/s (as given), without evaluation"
     lines = [f"left to train: {len(left)} stages, {_si(flops)}FLOPs; {time}"]
     if len(known) < len(costs):
         lines.append(

@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from gkd_lightning.chain.data_changes import training_data
 from gkd_lightning.chain.identity import ARTEFACTS
@@ -24,7 +23,7 @@ from gkd_lightning.chain.plan import DONE, STARTED, Plan, PlannedStage
 from gkd_lightning.chain.provenance import git_commit, versions
 from gkd_lightning.chain.resume import forget_checkpoints, newest_checkpoint
 from gkd_lightning.errors import OURS, Terminated, UserError
-from gkd_lightning.files import atomic_write, file_sha256, write_json
+from gkd_lightning.files import file_sha256, write_json, write_text
 from gkd_lightning.recipes import dump_yaml
 
 STAGE_CONFIG = "stage.yaml"
@@ -132,8 +131,7 @@ def run_stage(stage: PlannedStage, again: bool = False, launch: str | None = Non
     Args:
         stage: what to train.
         again: even if it is finished.
-        launch: a command that starts its arguments once per device, such as ``srun`` or
-            ``torchrun --nproc-per-node 8``; None leaves that to Lightning.
+        launch: starts its arguments once per device, such as ``torchrun --nproc-per-node 8``; None: Lightning does.
     """
     for parent in stage.parents:
         parent.artefact()  # or a complaint, before anything is touched
@@ -180,8 +178,7 @@ def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
         data = training_data(stage, read=False)  # reading all of them would delay the first step
         write_json(stage.directory / STARTED, {"hash": stage.hash, "starts_from": start, "data": data})
     config_path = stage.directory / STAGE_CONFIG
-    with atomic_write(config_path) as temporary:
-        temporary.write_text(dump_yaml(stage.final_config()), encoding="utf-8")
+    write_text(config_path, dump_yaml(stage.final_config()))
     arguments = ["--config", str(config_path)]
     if state == "resume":
         print(f"{stage.title}: resumes from {resume}", flush=True)
@@ -191,15 +188,11 @@ def _bring_to_end(stage: PlannedStage, again: bool, launch: str | None) -> None:
     elif stage.what.layout.devices_here > 1:
         _fit_in_processes(stage, arguments, [sys.executable])
     else:
-        _fit_here(stage, arguments)
+        from gkd_lightning.chain.stage_cli import StageCLI
+
+        StageCLI(arguments).run()
+        gc.collect()  # the trainer and its modules refer to each other
     _finish(stage, start)
-
-
-def _fit_here(stage: PlannedStage, arguments: list[str]) -> None:
-    from gkd_lightning.chain.stage_cli import StageCLI
-
-    StageCLI(arguments).run()
-    gc.collect()  # the trainer and its modules refer to each other
 
 
 def launched(launch: str) -> list[str]:
@@ -260,8 +253,7 @@ def _finish(stage: PlannedStage, start: Mapping[str, str | None]) -> None:
     names = [name for name in ARTEFACTS if (stage.directory / name).is_file()]
     if not names:
         raise UserError(f"stage {stage.name}: {stage.directory} holds no artefact, does the model have `export`?")
-    costs = json.loads((stage.directory / "costs.json").read_text(encoding="utf-8"))
-    manifest: dict[str, Any] = {
+    manifest = {
         "stage": stage.name,
         "seed": stage.seed,
         "hash": stage.hash,
@@ -270,7 +262,7 @@ def _finish(stage: PlannedStage, start: Mapping[str, str | None]) -> None:
         "files": sorted(path.name for path in stage.directory.glob(f"{Path(names[0]).stem}.*")),
         "starts_from": dict(start),
         "data": training_data(stage),
-        "costs": costs,
+        "costs": json.loads((stage.directory / "costs.json").read_text(encoding="utf-8")),
         "git_commit": git_commit(),
         "versions": versions(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -49,12 +49,9 @@ class FittedBatch:
 
 
 def largest(fits: Callable[[int], bool], first: int, most: int) -> int:
-    """The largest number that fits, by doubling and then halving the gap; to a sixteenth, 0 if none does.
+    """The largest number up to `most` that fits, by doubling `first` and then halving the gap; to a sixteenth, or 0.
 
-    Args:
-        fits: whether a number does; those below one that does are taken to fit.
-        first: to be tried first.
-        most: never beyond it.
+    Numbers below one that fits are taken to fit.
     """
     good, number = 0, min(first, most)
     while fits(number):
@@ -70,13 +67,7 @@ def largest(fits: Callable[[int], bool], first: int, most: int) -> int:
 
 
 def accumulated(batch: int, devices: int, at_once: int) -> int:
-    """The fewest accumulated batches with which a global batch fits.
-
-    Args:
-        batch: the global one.
-        devices: that share it evenly.
-        at_once: images that one device can take, 1 or more.
-    """
+    """The fewest accumulated batches with which a global `batch` fits on `devices` that take `at_once` images each."""
     if batch % devices:
         raise UserError(f"data.batch_size: {batch} cannot be divided by {devices} devices")
     share = batch // devices

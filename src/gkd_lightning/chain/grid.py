@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,14 +14,12 @@ from gkd_lightning.chain.logger import METRICS_JSONL, read_metrics
 from gkd_lightning.chain.plan import Plan, PlannedStage
 from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.evaluate import Spread
-from gkd_lightning.files import atomic_write, write_json
+from gkd_lightning.files import csv_text, write_json, write_text
 from gkd_lightning.recipes import parse_setting
 from gkd_lightning.report import grid
 
 OBJECTIVE = PROBE
 """What trials are ranked by unless the user names another number."""
-
-
 MOST = 1000
 """Combinations of a grid."""
 
@@ -87,13 +83,7 @@ def check_objective(objective: str) -> None:
 
 
 def trial_of(plan: Plan, settings: tuple[str, ...], stage: str, method: str | None) -> Trial:
-    """The stages of a plan that a trial is judged by.
-
-    Args:
-        plan: made with the trial's settings.
-        settings: these.
-        stage: name of the stage.
-        method: id of the row; None takes the one that the recipe is about.
+    """The stages called `stage` of a plan that was made with a trial's settings; without `method` of the recipe's own.
 
     Raises:
         UserError: the row has no such stage.
@@ -138,15 +128,11 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
 def write_trials(trials: Sequence[Trial], folder: Path, facts: Mapping[str, Any]) -> str:
     """Write `sweep.json`, `sweep.csv` and `sweep.md`, the best trial first; the Markdown table is returned.
 
-    Args:
-        trials: with scores, all over the same keys.
-        folder: is made if it is missing.
-        facts: of the whole sweep (recipe, stage, objective), for the JSON.
+    The trials have scores, and settings of the same keys; `facts`, such as the objective, go into the JSON.
     """
     keys = [setting.partition("=")[0] for setting in trials[0].settings]
     rows = [[setting.partition("=")[2] for setting in trial.settings] for trial in trials]
     objective = str(facts["objective"])
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(
         folder / "sweep.json",
         {
@@ -163,14 +149,12 @@ def write_trials(trials: Sequence[Trial], folder: Path, facts: Mapping[str, Any]
             ],
         },
     )
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*keys, "seed", objective])
-    for row, trial in zip(rows, trials, strict=True):
-        for stage, score in zip(trial.stages, trial.scores, strict=True):
-            writer.writerow([*row, stage.seed, f"{score:.4f}"])
+    lines = [
+        [*row, stage.seed, f"{score:.4f}"]
+        for row, trial in zip(rows, trials, strict=True)
+        for stage, score in zip(trial.stages, trial.scores, strict=True)
+    ]
     table = grid([*keys, objective], [[*row, str(t.spread)] for row, t in zip(rows, trials, strict=True)])
-    for name, content in (("sweep.csv", text.getvalue()), ("sweep.md", table)):
-        with atomic_write(folder / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+    write_text(folder / "sweep.csv", csv_text([[*keys, "seed", objective], *lines]))
+    write_text(folder / "sweep.md", table)
     return table

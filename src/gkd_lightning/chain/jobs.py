@@ -136,12 +136,7 @@ def _visible_gpus() -> list[str]:
 
 
 def stage_command(recipe: str, options: list[str]) -> Command:
-    """`gkd run RECIPE … --only STAGE` for each stage.
-
-    Args:
-        recipe: its name or file.
-        options: those of `gkd run` that shaped the plan.
-    """
+    """`gkd run RECIPE … --only STAGE` for each stage, with the options of `gkd run` that shaped the plan."""
 
     def command(stage: PlannedStage) -> list[str]:
         program = [sys.executable, "-m", "gkd_lightning.cli"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import time
@@ -14,7 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from gkd_lightning.files import atomic_write
+from gkd_lightning.files import csv_text, write_text
 
 METRICS_JSONL = "metrics.jsonl"
 METRICS_CSV = "metrics.csv"
@@ -67,8 +66,7 @@ class RunLogger(Logger):
             self._continued = True
             self.directory.mkdir(parents=True, exist_ok=True)
             kept = [old for old in read_metrics(path) if old["step"] < row["step"]]
-            with atomic_write(path) as temporary:
-                temporary.write_text("".join(json.dumps(old) + "\n" for old in kept), encoding="utf-8")
+            write_text(path, "".join(json.dumps(old) + "\n" for old in kept))
         with path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(row) + "\n")
 
@@ -79,10 +77,8 @@ class RunLogger(Logger):
         if status != "success" or not rows:
             return
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        with atomic_write(self.directory / METRICS_CSV) as temporary, temporary.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        lines = ([row.get(column) for column in columns] for row in rows)
+        write_text(self.directory / METRICS_CSV, csv_text([columns, *lines]))
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from gkd_lightning.chain.plan import Plan
 from gkd_lightning.chain.stage import Layout, alone
 from gkd_lightning.errors import UserError
-from gkd_lightning.files import atomic_write
+from gkd_lightning.files import write_text
 
 WARNING_SECONDS = 120
 """Between the signal and the end of a job: enough to write a checkpoint of a ViT-B with its optimiser."""
@@ -44,11 +44,8 @@ class Job:
 def jobs_of(plan: Plan, recipe: str, options: Sequence[str], sbatch: Sequence[str]) -> list[Job]:
     """A job for every stage that is not finished, parents first, and one for the evaluation.
 
-    Args:
-        plan: what to do.
-        recipe: its name or file.
-        options: those of `gkd run` that shaped the plan.
-        sbatch: further options for every job, such as ``--partition=gpu``.
+    `options` are those of `gkd run` that shaped the plan of a `recipe`, `sbatch` further ones for every job, such as
+    ``--partition=gpu``.
 
     Raises:
         UserError: a stage of which the number of devices is not a number.
@@ -77,13 +74,11 @@ def submit(jobs: Sequence[Job], folder: Path, say: Callable[[str], None]) -> Non
     numbers: dict[str, str] = {}
     for job in jobs:
         path = folder / f"{job.name}.sbatch"
-        with atomic_write(path) as temporary:
-            temporary.write_text(job.script, encoding="utf-8")
+        write_text(path, job.script)
         after = [f"--dependency=afterok:{':'.join(numbers[name] for name in job.after)}"] if job.after else []
+        command = ["sbatch", "--parsable", *after, str(path)]
         try:
-            done = subprocess.run(
-                ["sbatch", "--parsable", *after, str(path)], capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         except FileNotFoundError as error:
             raise UserError(f"--submit slurm: no sbatch command here; the scripts are in {folder}") from error
         if done.returncode != 0:
@@ -116,8 +111,10 @@ def _script(plan: Plan, name: str, asked: Sequence[str], command: Sequence[str])
         f"--signal=SIGUSR1@{WARNING_SECONDS}",
         *asked,
     ]
-    lines = ["#!/bin/bash", *(f"#SBATCH {directive}" for directive in directives), "set -euo pipefail"]
-    lines += [
+    lines = [
+        "#!/bin/bash",
+        *(f"#SBATCH {directive}" for directive in directives),
+        "set -euo pipefail",
         f"cd {shlex.quote(str(Path.cwd()))}",
         "export NO_ALBUMENTATIONS_UPDATE=1",
         'export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',  # which srun has not taken from the job since SLURM 22.05

@@ -28,8 +28,6 @@ _KEYS = {
     "title": "title",
 }
 """What `Stage.config_with` may change -> its key in a configuration."""
-
-
 _LAUNCHERS = ("SLURM_PROCID", "TORCHELASTIC_RUN_ID", "GROUP_RANK", "NODE_RANK", "LSB_JOBID", "KUBERNETES_PORT")
 """Environment variables by which Lightning knows that somebody else starts the processes of other nodes."""
 
@@ -94,9 +92,6 @@ class Layout:
 
     def check_launcher(self, launch: str | None = None) -> None:
         """Refuse several nodes that nobody brings together: the first would wait for the others without an end.
-
-        Args:
-            launch: command that starts the processes of a stage.
 
         Raises:
             UserError: there are several, and no launcher.
@@ -196,12 +191,7 @@ class Stage:
             split_batch(self.batch_size, self.layout.processes, self.layout.accumulate)
 
     def config_with(self, weights: Mapping[str, str] | None = None, **changes: Any) -> Config:
-        """The configuration with other values.
-
-        Args:
-            weights: what it starts from, by the dotted keys that receive it.
-            changes: by the names of `_KEYS`.
-        """
+        """The configuration with other weights to start from, by dotted key, and other values, by a name of `_KEYS`."""
         return changed(self.config, {**(weights or {}), **{_KEYS[name]: value for name, value in changes.items()}})
 
 

@@ -27,10 +27,7 @@ OPTIONS: dict[str, Any] = {"gradient_as_bucket_view": True, "broadcast_buffers":
 
 
 def check_strategy(asked: Any) -> None:
-    """Refuse what cannot train a stage.
-
-    Args:
-        asked: `trainer.strategy`: a name, or an object with a ``class_path``.
+    """Refuse a `trainer.strategy`, a name or an object with a ``class_path``, that cannot train a stage.
 
     Raises:
         UserError: it is neither for one device nor DDP.
@@ -46,12 +43,7 @@ def check_strategy(asked: Any) -> None:
 
 
 def strategy(asked: Any, processes: int) -> Any:
-    """What the trainer gets.
-
-    Args:
-        asked: `trainer.strategy`.
-        processes: of the training, over all nodes.
-    """
+    """What the trainer gets for a `trainer.strategy` on so many processes, over all nodes."""
     interactive = hasattr(sys, "ps1")  # where Lightning has a way of its own
     if asked in (None, "auto") and processes > 1 and not interactive:
         asked = "ddp"

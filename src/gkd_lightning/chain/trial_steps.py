@@ -118,7 +118,8 @@ def _tried(
     trial = _on_one_device(stage, made)
     if fitted is not None:
         trial = Stage.read(trial.config_with(accumulate=fitted.accumulate))
-    before = _taken()
+    release_memory()
+    before = 0 if torch.cuda.is_available() else resident_memory()  # in use before the stage is built
     try:
         watch = _run(trial, steps, folder)
     except RuntimeError as error:
@@ -202,12 +203,6 @@ def _run(trial: Stage, steps: int, folder: Path) -> StopWatch:
     finally:
         running = None  # type: ignore[assignment]  # the trainer and its modules refer to each other
         release_memory()
-
-
-def _taken() -> int:
-    """Bytes that are in use before a stage is built: on a GPU nothing."""
-    release_memory()
-    return 0 if torch.cuda.is_available() else resident_memory()
 
 
 def _on_gpu(trial: Stage) -> bool:

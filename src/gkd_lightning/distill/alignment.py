@@ -101,23 +101,19 @@ class Projection(AlignmentHead):
 
     def attach(self, student_dim: int, teacher_dim: int) -> None:
         """Make the layers."""
-        self.proj = _projection(student_dim, teacher_dim)
+        self.proj: nn.Module = _projection(student_dim, teacher_dim)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Aligned:
         """See `AlignmentHead.forward`; the teacher is not looked at."""
         return Aligned(self.proj(student))
 
 
-class LinearProjection(AlignmentHead):
+class LinearProjection(Projection):
     """A Linear without bias, token by token: FitNets' 1x1 convolution."""
 
     def attach(self, student_dim: int, teacher_dim: int) -> None:
         """Make the layer."""
         self.proj = nn.Linear(student_dim, teacher_dim, bias=False)
-
-    def forward(self, student: Tensor, teacher: Tensor) -> Aligned:
-        """See `AlignmentHead.forward`; the teacher is not looked at."""
-        return Aligned(self.proj(student))
 
 
 Alignment = Literal["qsd", "projection", "linear"]
@@ -127,12 +123,7 @@ Alignment = Literal["qsd", "projection", "linear"]
 def chosen_head(
     alignment: Alignment | AlignmentHead, num_heads: int = 1, attention_scale: float | None = 1.0
 ) -> AlignmentHead:
-    """The head, without layers yet, that settings name.
-
-    Args:
-        alignment: a head's name, or one that has no layers yet.
-        num_heads: of ``qsd``.
-        attention_scale: of ``qsd``.
+    """The head, without layers yet, that settings name; `num_heads` and `attention_scale` are those of ``qsd``.
 
     Raises:
         UserError: settings of ``qsd`` for another head, or arguments of a head that no record can hold.

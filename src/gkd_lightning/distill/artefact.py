@@ -22,14 +22,9 @@ KIND = "gkd-heads"
 
 
 def save_heads(heads: Mapping[str, AlignmentHead], student: Path) -> Path:
-    """Write `heads.safetensors` beside a student, tied to it by the SHA-256 of its weights file.
+    """Write an objective's heads, by the name of their term, beside a student's weights file; returns their path.
 
-    Args:
-        heads: of an objective, by the name of their term.
-        student: the written weights file.
-
-    Returns:
-        Path of the heads.
+    `heads.safetensors` is tied to the student by the SHA-256 of that file.
     """
     state = {key: value.float() for key, value in nn.ModuleDict(heads).state_dict().items()}
     metadata = {
@@ -43,10 +38,7 @@ def save_heads(heads: Mapping[str, AlignmentHead], student: Path) -> Path:
 
 
 def load_heads(student: Path) -> dict[str, AlignmentHead]:
-    """The heads that a student learned with, frozen, by the name of their term.
-
-    Args:
-        student: its weights file.
+    """The heads that a student, known by its weights file, learned with, frozen, by the name of their term.
 
     Raises:
         UserError: there are none, they are another student's, or the file is not one of ours.

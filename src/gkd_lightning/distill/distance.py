@@ -22,13 +22,7 @@ class Distance(nn.Module, ABC):
         """
 
     def forward(self, output: Tensor, target: Tensor, chosen: Tensor | None = None) -> Tensor:
-        """Mean over tokens.
-
-        Args:
-            output: (B, N, D).
-            target: (B, N, D).
-            chosen: (B, N) bool, which tokens count; None: all.
-        """
+        """Mean distance of (B, N, D) tokens; `chosen` (B, N) bool says which of them count, None takes all."""
         distances = self.per_token(output.float(), target.float())
         if chosen is None:
             return distances.mean()

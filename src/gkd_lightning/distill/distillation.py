@@ -138,13 +138,7 @@ class Distillation(StepLogging):
         return self.objective.total(self.objective(self.passes(images, keys, hidden)))
 
     def passes(self, images: torch.Tensor, keys: torch.Tensor, hidden: torch.Tensor | None = None) -> Passes:
-        """What the objective looks at.
-
-        Args:
-            images: (B, 3, H, W) uint8.
-            keys: (B,) int64 on the host.
-            hidden: (M, N) bool masks of the first M images; None draws them if the objective wants any.
-        """
+        """What the objective looks at, see `Passes`; masks that are not given are drawn if the objective wants any."""
         masks = self.masks((images.shape[-2], images.shape[-1]))
         if masks is not None and hidden is None:
             hidden = masks({"key": keys})["mask"].to(images.device, non_blocking=True)
@@ -177,21 +171,14 @@ class Distillation(StepLogging):
             total = int(self.trainer.estimated_stepping_batches)
             factor = cosine_factor(total, base, minimum, warmup=hparams.warmup_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": hparams.schedule},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": hparams.schedule}}
 
     def on_fit_start(self) -> None:
         """Bring the encoders into the shape in which they run fastest."""
         self.prepare(bf16=str(self.trainer.precision).startswith("bf16"))
 
     def prepare(self, bf16: bool) -> None:
-        """See `prepare_encoders`.
-
-        Args:
-            bf16: whether the run is in bf16.
-        """
+        """See `prepare_encoders`."""
         compile = self.hparams.compile
         prepare_encoders(self.teacher.module, self.student, device=self.device, bf16=bf16, compile=compile)
 

@@ -22,24 +22,17 @@ class DistillationHealth:
     def due(self, step: int, logged_every: int) -> bool:
         """Whether a logged step measures: the first of all, and then the first after every `every_n_steps` steps.
 
-        Args:
-            step: its number, counted from 1; a multiple of `logged_every`.
-            logged_every: steps from one that is logged to the next.
+        Steps are counted from 1; this one is a multiple of `logged_every`.
         """
         before = step - logged_every
         return self.every_n_steps > 0 and before // self.every_n_steps > (before - logged_every) // self.every_n_steps
 
     def measure(self, terms: dict[str, torch.Tensor], passes: Passes) -> dict[str, torch.Tensor]:
-        """Values for the log.
+        """Values for the log, of an objective's unweighted terms and the passes that they were computed from.
 
-        Args:
-            terms: the objective's, unweighted.
-            passes: those it was computed from.
-
-        Returns:
-            ``health/cosine`` (mean over patches between aligned student and teacher tokens) and ``health/entropy``
-            (first image, 0 = one-hot, 1 = uniform) for an objective that aligns tokens; ``health/grad_<term>``, norm of
-            the unweighted term's gradient with respect to the student's outputs, for a term that starts from them.
+        ``health/cosine`` (mean over patches between aligned student and teacher tokens) and ``health/entropy`` (first
+        image, 0 = one-hot, 1 = uniform) for an objective that aligns tokens; ``health/grad_<term>``, norm of the
+        unweighted term's gradient with respect to the student's outputs, for a term that starts from them.
         """
         values: dict[str, torch.Tensor] = {}
         if passes.aligned is not None:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from gkd_lightning.errors import UserError
 
 
-class Permuter(Protocol):
-    """`numpy.random.Generator` or `numpy.random.RandomState`."""
-
-    def permutation(self, n: int) -> NDArray[np.int64]:
-        """0 .. n-1 in random order."""
-        ...
-
-
-def random_token_mask(count: int, ratio: float, generator: Permuter) -> torch.Tensor:
+def random_token_mask(count: int, ratio: float, generator: np.random.Generator | np.random.RandomState) -> torch.Tensor:
     """(count,) bool with exactly int(count * ratio) True at uniformly random positions."""
     # Comparing ranks, not indexing with them: the same draw as the official shuffle of ones and zeros.
     return torch.from_numpy(generator.permutation(count) < int(count * ratio))
@@ -37,13 +28,7 @@ def masked_samples(batch_size: int, probability: float) -> int:
 
 
 def batch_masks(keys: torch.Tensor, count: int, ratio: float) -> torch.Tensor:
-    """(len(keys), count) bool masks, each drawn from its sample's key alone.
-
-    Args:
-        keys: (M,) int64 sample keys (see `gkd_lightning.data.keys`).
-        count: number of patch tokens N.
-        ratio: share of tokens to mask.
-    """
+    """(M, count) bool masks of (M,) int64 sample keys (`gkd_lightning.data.keys`), each drawn from its key alone."""
     ranks = np.empty((len(keys), count), np.int64)
     for row, key in zip(ranks, keys.tolist(), strict=True):
         row[:] = np.random.default_rng(key).permutation(count)

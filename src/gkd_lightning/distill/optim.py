@@ -11,27 +11,20 @@ from torch import nn
 def parameter_groups(
     named: Iterable[tuple[str, nn.Parameter]], weight_decay: float, decay_tokens: bool = True
 ) -> list[dict[str, object]]:
-    """AdamW groups: no decay for norms, biases and LayerScale (one dimension or a name that ends in ``.bias``).
+    """AdamW groups of the parameters that learn: no decay for norms, biases and LayerScale (one dimension or a name
+    that ends in ``.bias``).
 
-    Args:
-        named: (name, parameter) pairs; those without gradient are left out.
-        weight_decay: decay of the rest.
-        decay_tokens: official: position embedding, class token and mask token ARE decayed, because the wrapper
-            model hides timm's `no_weight_decay()`. False leaves them alone.
+    `decay_tokens` is official: position embedding, class token and mask token ARE decayed, because the wrapper model
+    hides timm's `no_weight_decay()`. False leaves them alone.
     """
-    decayed, undecayed = [], []
+    decayed: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
     for name, parameter in named:
-        if not parameter.requires_grad:
-            continue
-        token = name.rsplit(".", 1)[-1] in {"pos_embed", "cls_token", "mask_token", "reg_token"}
-        if parameter.ndim <= 1 or name.endswith(".bias") or (token and not decay_tokens):
-            undecayed.append(parameter)
-        else:
-            decayed.append(parameter)
-    return [
-        {"params": undecayed, "weight_decay": 0.0},
-        {"params": decayed, "weight_decay": weight_decay},
-    ]
+        if parameter.requires_grad:
+            token = name.rsplit(".", 1)[-1] in {"pos_embed", "cls_token", "mask_token", "reg_token"}
+            spared = parameter.ndim <= 1 or name.endswith(".bias") or (token and not decay_tokens)
+            (undecayed if spared else decayed).append(parameter)
+    return [{"params": undecayed, "weight_decay": 0.0}, {"params": decayed, "weight_decay": weight_decay}]
 
 
 def scaled_learning_rate(base: float, batch_size: int, reference: int | None = 512) -> float:

@@ -76,13 +76,7 @@ class Resampled:
 
 
 def bootstrap(paired: Paired, resamples: int = RESAMPLES, seed: int = 0) -> Resampled:
-    """Score every method on `resamples` draws of each domain's images.
-
-    Args:
-        paired: counts of the same images for all runs.
-        resamples: R.
-        seed: of the draws; each domain has a stream of its own.
-    """
+    """Score every method on `resamples` draws of each domain's images; each domain has a stream of its own."""
     domains = {}
     for place, (domain, methods) in enumerate(paired.counts.items()):
         scores: dict[str, list[Scores]] = {method: [] for method in methods}
@@ -103,14 +97,9 @@ def drawn(images: int, resamples: int, rng: np.random.Generator) -> Iterator[NDA
 
 
 def weighted_miou(weights: NDArray[np.int64], counts: NDArray[np.uint32]) -> Scores:
-    """mIoU in percent when image n counts `weights[r, n]` times, by the rules of `evaluate.confusion`.
+    """mIoU in percent, float64 (R,), when image n of (N, 3, C) `counts` counts `weights[r, n]` times.
 
-    Args:
-        weights: (R, N).
-        counts: (N, 3, C), see `ImageCounts`.
-
-    Returns:
-        float64 (R,); NaN where no class occurs.
+    By the rules of `evaluate.confusion`; NaN where no class occurs.
     """
     images, rows, classes = counts.shape
     # float64 holds whole numbers up to 2**53 exactly, far above the pixels of any data set

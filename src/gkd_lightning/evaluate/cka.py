@@ -75,10 +75,3 @@ class LinearCKA:
 
     def _centred(self, products: Tensor, first: Tensor, second: Tensor) -> Tensor:
         return products - torch.outer(first, second) / self.count
-
-
-def linear_cka(first: Tensor, second: Tensor) -> float:
-    """`LinearCKA` of two (n, p) and (n, q) layers at once."""
-    cka = LinearCKA([first.shape[1]], [second.shape[1]])
-    cka.add([first], [second])
-    return float(cka.matrix()[0, 0])

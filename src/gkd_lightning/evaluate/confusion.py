@@ -31,8 +31,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int, ignore
         UserError: an id outside the classes.
     """
     if prediction.shape != label.shape:
-        shapes = f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)}"
-        raise ValueError(f"{shapes} differ in shape")
+        raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in shape")
     ignored = label == ignore
     rows = label.to(torch.int32).masked_fill(ignored, 0)
     for ids, what in ((rows, "label"), (prediction, "predicted")):
@@ -101,12 +100,6 @@ def iou(intersection: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
     """Intersection over union in percent from pixel counts of any equal shapes, float64; NaN where all are 0."""
     both = intersection.double()
     return 100 * both / (predicted.double() + true.double() - both)  # 0 / 0 is the NaN that is meant
-
-
-def accuracy_per_class(matrix: Tensor) -> Tensor:
-    """Share of each class's true pixels that were found, in percent, float64 (C,); NaN if it has none."""
-    matrix = torch.atleast_2d(matrix).double()
-    return 100 * matrix.diagonal() / matrix.sum(1)
 
 
 def mean_iou(matrix: Tensor) -> float:

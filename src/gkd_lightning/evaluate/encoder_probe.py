@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
 from gkd_lightning.data import SegmentationDataset, evenly
 from gkd_lightning.encoders import Encoder
 from gkd_lightning.evaluate.confusion import ConfusionMatrix
+from gkd_lightning.evaluate.features import stacked
 from gkd_lightning.evaluate.linear_probe import LinearProbe, class_shares
 from gkd_lightning.evaluate.scores import DomainScore, from_confusion
 
@@ -25,15 +24,13 @@ def labelled_tokens(
 
     Every image is stretched to the encoder's own size; labels keep theirs.
     """
-    height, width = encoder.image_size
-    device = next(encoder.parameters()).device
     indices = evenly(dataset, count)
     for start in range(0, len(indices), BATCH):
         chosen = indices[start : start + BATCH]
-        images = [cv2.resize(dataset.image(index), (width, height), interpolation=cv2.INTER_AREA) for index in chosen]
-        tokens = encoder.tokens(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(device))
+        images = stacked([dataset.image(index) for index in chosen], encoder)
+        tokens = encoder.tokens(images)
         for index, patches in zip(chosen, tokens.patches, strict=True):
-            yield patches[None], tokens.grid, torch.from_numpy(dataset.label(index)).to(device)
+            yield patches[None], tokens.grid, torch.from_numpy(dataset.label(index)).to(images.device)
 
 
 @torch.no_grad()

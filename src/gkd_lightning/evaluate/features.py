@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gkd_lightning.data import Image
 from gkd_lightning.encoders import Encoder
@@ -16,6 +18,18 @@ from gkd_lightning.encoders import Encoder
 FeatureMap = NDArray[np.float32]
 """(h, w, D)."""
 Basis = Literal["own", "shared"]
+
+
+def fitted(images: Sequence[Image], encoder: Encoder) -> list[Image]:
+    """Stretched to the size that the encoder's weights are laid out for."""
+    height, width = encoder.image_size
+    return [np.asarray(cv2.resize(each, (width, height), interpolation=cv2.INTER_AREA), np.uint8) for each in images]
+
+
+def stacked(images: Sequence[Image], encoder: Encoder) -> Tensor:
+    """The same as a batch (B, 3, H, W) uint8 on the encoder's device."""
+    device = next(encoder.parameters()).device
+    return torch.from_numpy(np.stack(fitted(images, encoder))).permute(0, 3, 1, 2).to(device)
 
 
 @torch.no_grad()

@@ -19,10 +19,6 @@ class ImageCounter(ConfusionMatrix):
     """A `ConfusionMatrix` whose ranks also gather every image's counts.
 
     After `compute()`, `image_counts` are those of all ranks together; they sum to the matrix's margins.
-
-    Args:
-        num_classes: C.
-        ignore: label id of pixels without truth.
     """
 
     margins: list[Tensor] | Tensor

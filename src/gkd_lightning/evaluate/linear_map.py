@@ -29,20 +29,15 @@ class LinearMap:
 
     Tokens are standardised channel by channel, and the penalty is `ridge` times the squared weights of the standardised
     problem, averaged over tokens. Memory does not grow with their number.
-
-    Args:
-        first: p.
-        second: q.
-        ridge: see above, above 0.
     """
 
-    def __init__(self, first: int, second: int, ridge: float = 1e-3) -> None:
+    def __init__(self, p: int, q: int, ridge: float = 1e-3) -> None:
         if ridge <= 0:
             raise UserError(f"ridge: {ridge} must be above 0, or a constant channel has no answer")
         self.ridge = ridge
-        self.moments = torch.zeros(first + 1, first + 1, dtype=torch.float64)
+        self.moments = torch.zeros(p + 1, p + 1, dtype=torch.float64)
         """Weighted sums of x x^T with a 1 appended to x."""
-        self.products = torch.zeros(first + 1, second, dtype=torch.float64)
+        self.products = torch.zeros(p + 1, q, dtype=torch.float64)
         """Weighted sums of x y^T."""
 
     @property

@@ -21,16 +21,9 @@ class Readout(Line):
 
 
 def class_shares(labels: Tensor, grid: tuple[int, int], num_classes: int, ignore: int = 255) -> Tensor:
-    """Share of a patch's pixels that each class covers.
+    """Share of a patch's pixels that each class covers: (B, H, W) ids, `ignore` without truth, to (B, N, K) float32.
 
-    Args:
-        labels: (B, H, W) class ids; `ignore` marks pixels without truth.
-        grid: patches, (rows, columns).
-        num_classes: K.
-        ignore: see `labels`.
-
-    Returns:
-        (B, N, K) float32, rows in row-major order of the patches; they sum to the share of labelled pixels.
+    Patches are in row-major order of the `grid` (rows, columns); shares sum to that of labelled pixels.
     """
     ids = labels.long()
     ids = torch.where(ids == ignore, num_classes, ids)
@@ -39,13 +32,7 @@ def class_shares(labels: Tensor, grid: tuple[int, int], num_classes: int, ignore
 
 
 class LinearProbe:
-    """`LinearMap` from patch tokens to `class_shares`; a patch counts by the share of its pixels that are labelled.
-
-    Args:
-        dim: D.
-        num_classes: K.
-        ridge: see `LinearMap`.
-    """
+    """`LinearMap` from patch tokens to `class_shares`; a patch counts by the share of its pixels that are labelled."""
 
     def __init__(self, dim: int, num_classes: int, ridge: float = 1e-3) -> None:
         self.map = LinearMap(dim, num_classes, ridge)

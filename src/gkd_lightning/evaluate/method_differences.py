@@ -63,7 +63,7 @@ class ComparisonTable:
 
 
 def comparison_table(
-    collection: Collection, against: str, resamples: int = RESAMPLES, confidence: float = CONFIDENCE, seed: int = 0
+    collection: Collection, against: str, resamples: int = RESAMPLES, confidence: float = CONFIDENCE
 ) -> ComparisonTable:
     """Compare every method of a collection with the method `against`, which is one of them.
 
@@ -72,7 +72,6 @@ def comparison_table(
         against: id of the reference method.
         resamples: draws of each domain's images.
         confidence: of the percentile intervals, in percent.
-        seed: of the draws.
 
     Raises:
         UserError: the runs were not judged by one protocol or not on the same images.
@@ -83,7 +82,7 @@ def comparison_table(
     others = [row for row in rows if row is not reference] if targets else []
     paired = pair(results, collection.per_image)
     comparable = against in paired.methods and any(row.method in paired.methods for row in others)
-    resampled = bootstrap(paired, resamples, seed) if comparable else Resampled({})
+    resampled = bootstrap(paired, resamples) if comparable else Resampled({})
     return ComparisonTable(
         title=results.title,
         rows=rows,

@@ -52,9 +52,7 @@ def pair(results: Results, per_image: PerImage) -> Paired:
             continue
         methods = paired.setdefault(score.domain, {})
         first: tuple[str, ImageCounts] | None = None
-        for run in results.runs:
-            if run.method in without:
-                continue
+        for run in (run for run in results.runs if run.method not in without):
             name, counts = _name(run), per_image.runs[run.method, run.seed][score.domain]
             _check_sums(name, run.domains[index], counts)
             first = first or (name, counts)

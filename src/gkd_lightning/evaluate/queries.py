@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -35,7 +34,9 @@ def choose_queries(entropy: Tensor, grid: Place, how: Choice, count: int) -> lis
         Distinct places, the most typical first (``grid``: in reading order).
     """
     if how == "grid":
-        return _regular(grid, count)
+        columns = min(grid[1], math.ceil(math.sqrt(count * grid[1] / grid[0])))
+        rows = min(grid[0], math.ceil(count / columns))
+        return [(row, column) for row in _middles(grid[0], rows) for column in _middles(grid[1], columns)][:count]
     distance = max(1, min(grid) // 6)
     order = entropy.argsort(descending=how == "diffuse", stable=True).tolist()
     chosen: list[Place] = []
@@ -48,14 +49,7 @@ def choose_queries(entropy: Tensor, grid: Place, how: Choice, count: int) -> lis
     return chosen
 
 
-def _regular(grid: Place, count: int) -> list[Place]:
-    columns = min(grid[1], math.ceil(math.sqrt(count * grid[1] / grid[0])))
-    rows = min(grid[0], math.ceil(count / columns))
-    places = [(row, column) for row in _middles(grid[0], rows) for column in _middles(grid[1], columns)]
-    return places[:count]
-
-
-def _middles(length: int, parts: int) -> Sequence[int]:
+def _middles(length: int, parts: int) -> list[int]:
     return [int((part + 0.5) * length / parts) for part in range(parts)]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -15,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.scores import DomainScore
-from gkd_lightning.files import atomic_write, write_json
+from gkd_lightning.files import csv_text, write_json, write_text
 
 SCHEMA = 1
 Selection = Literal["last", "source-val", "oracle"]
@@ -26,6 +24,9 @@ Role = Literal["method", "none", "teacher", "oracle"]
 `oracle` = trained on labelled target images."""
 STUDENTS = ("method", "none")
 REFERENCES = ("teacher", "oracle")
+_OF_A_RUN = ("method", "title", "seed", "role", "selection", "protocol")
+_OF_ALL = ("recipe", "title", "created", "highlight", "teacher")
+"""What `results.json` holds as it is."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,7 @@ class Results:
         title: headline of the report.
         runs: every method and seed.
         created: UTC time, ISO 8601.
-        teacher: what the teacher is and what it has seen, for example keys ``model``, ``task``, ``data``,
-            ``labels``. Readers need it to judge which domains are really unseen.
+        teacher: what it is and what it has seen, such as ``model`` and ``data``: which domains are really unseen.
         highlight: method id that the report is about.
     """
 
@@ -100,7 +100,7 @@ class Results:
         """Plain JSON values; a curve's value that is not finite becomes None."""
         runs = []
         for run in self.runs:
-            plain = {name: getattr(run, name) for name in ("method", "title", "seed", "role", "selection", "protocol")}
+            plain = {name: getattr(run, name) for name in _OF_A_RUN}
             plain["cost"] = asdict(run.cost)
             plain["domains"] = [score.asdict() for score in run.domains]
             plain["curves"] = {
@@ -109,25 +109,21 @@ class Results:
             }
             plain["provenance"] = run.provenance
             runs.append(plain)
-        head = {name: getattr(self, name) for name in ("recipe", "title", "created", "highlight", "teacher")}
-        return {"schema": SCHEMA, **head, "runs": runs}
+        return {"schema": SCHEMA, **{name: getattr(self, name) for name in _OF_ALL}, "runs": runs}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Results:
         """Inverse of `asdict`. Raises KeyError, TypeError or UserError if it is not one of ours."""
         runs = []
         for plain in value["runs"]:
-            known = {
-                key: plain[key] for key in ("method", "title", "seed", "role", "selection", "protocol", "provenance")
-            }
+            known = {name: plain[name] for name in (*_OF_A_RUN, "provenance")}
             curves = {
                 name: [(int(step), math.nan if y is None else float(y)) for step, y in points]
                 for name, points in plain["curves"].items()
             }
             domains = [DomainScore.from_dict(score) for score in plain["domains"]]
             runs.append(RunResult(**known, domains=domains, cost=Cost(**plain["cost"]), curves=curves))
-        head = {name: value[name] for name in ("recipe", "title", "created", "highlight", "teacher")}
-        return cls(runs=runs, **head)
+        return cls(runs=runs, **{name: value[name] for name in _OF_ALL})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `results.json`, atomically."""
@@ -153,41 +149,20 @@ class Results:
     def to_csv(self) -> str:
         """One line per run and domain; a column ``iou/<class>`` per class of any domain, empty where NaN."""
         classes = list(dict.fromkeys(name for run in self.runs for score in run.domains for name in score.classes))
-        head = [
-            "recipe",
-            "method",
-            "title",
-            "role",
-            "seed",
-            "selection",
-            "protocol",
-            "domain",
-            "seen",
-            "images",
-        ]
-        head += ["miou", "miou_present", "accuracy"]
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(head + [f"iou/{name}" for name in classes])
+        head = ["recipe", "method", "title", "role", "seed", "selection", "protocol", "domain", "seen", "images"]
+        rows: list[list[Any]] = [[*head, "miou", "miou_present", "accuracy", *(f"iou/{name}" for name in classes)]]
         for run in self.runs:
             protocol = json.dumps(run.protocol, sort_keys=True)
             for score in run.domains:
                 iou = dict(zip(score.classes, score.iou, strict=True))
                 line = [self.recipe, run.method, run.title, run.role, run.seed, run.selection, protocol]
-                line += [score.domain, score.seen, score.images]
-                scores = [
-                    score.miou,
-                    score.miou_present,
-                    score.accuracy,
-                    *(iou.get(name) for name in classes),
-                ]
-                writer.writerow(line + [csv_cell(value) for value in scores])
-        return text.getvalue()
+                scores = [score.miou, score.miou_present, score.accuracy, *(iou.get(name) for name in classes)]
+                rows.append([*line, score.domain, score.seen, score.images, *map(csv_cell, scores)])
+        return csv_text(rows)
 
     def save_csv(self, path: str | os.PathLike[str]) -> None:
         """Write `results.csv`, atomically."""
-        with atomic_write(path) as temporary:
-            temporary.write_text(self.to_csv(), encoding="utf-8")
+        write_text(path, self.to_csv())
 
 
 def merge(parts: Iterable[Results], title: str | None = None) -> Results:
@@ -195,19 +170,14 @@ def merge(parts: Iterable[Results], title: str | None = None) -> Results:
     results = list(parts)
     if not results:
         raise UserError("no results to report, give at least one run folder")
+    first, runs = results[0], [run for part in results for run in part.runs]
     seen: set[tuple[str, int]] = set()
-    for run in (run for part in results for run in part.runs):
+    for run in runs:
         if (run.method, run.seed) in seen:
             raise UserError(f"method {run.method}, seed {run.seed} occurs twice among the given runs, give it once")
         seen.add((run.method, run.seed))
-    first = results[0]
-    return Results(
-        recipe=" + ".join(dict.fromkeys(part.recipe for part in results)),
-        title=title or first.title,
-        runs=[run for part in results for run in part.runs],
-        teacher=first.teacher,
-        highlight=first.highlight,
-    )
+    recipe = " + ".join(dict.fromkeys(part.recipe for part in results))
+    return Results(recipe, title or first.title, runs, teacher=first.teacher, highlight=first.highlight)
 
 
 def csv_cell(value: float | None) -> str:

@@ -51,8 +51,7 @@ def self_test(dataset: SegmentationDataset, limit: int | None = None) -> SelfTes
     if len(dataset) == 0:
         raise UserError("the dataset holds no labelled image, check its folders")
     space = dataset.label_space
-    truth = ConfusionMatrix(len(space), space.ignore)
-    shuffled = ConfusionMatrix(len(space), space.ignore)
+    truth, shuffled = (ConfusionMatrix(len(space), space.ignore) for _ in range(2))
     rng = np.random.default_rng(0)
     chosen = evenly(dataset, len(dataset) if limit is None else limit)
     pixels = 0

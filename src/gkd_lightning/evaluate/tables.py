@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,18 +104,17 @@ def class_means(row: Row) -> tuple[list[str], list[str], NDArray[np.float64]]:
     return [score.domain for score in scores[0]], classes, means
 
 
-def check_comparable(runs: Iterable[RunResult]) -> None:
+def check_comparable(runs: Sequence[RunResult]) -> None:
     """Refuse runs that were judged differently: protocol, selection, domains, images or classes.
 
     Raises:
         UserError: names the first field that differs, both values and both runs.
     """
-    everything = list(runs)
-    if not everything:
+    if not runs:
         raise UserError("the results hold no run, nothing to compare")
-    first = everything[0]
+    first = runs[0]
     expected = _judged_by(first)
-    for run in everything[1:]:
+    for run in runs[1:]:
         found = _judged_by(run)
         for key in [*expected, *(key for key in found if key not in expected)]:
             here, there = expected.get(key, "not set"), found.get(key, "not set")

@@ -1,4 +1,9 @@
-"""`gkd inspect`: looking into what training has made, an instrument a file."""
+"""`gkd inspect`: looking into what training has made, an instrument a file.
+
+They take `places` (see `find_sources`), the `domains` that images are from, the folder `out` of the files, a `teacher`
+(see `find_teacher`), how many images of a domain they look at (`count`), and the `device` on which encoders run. Each
+writes a picture, the numbers behind it as CSV, and what was measured as JSON.
+"""
 
 from typing import TYPE_CHECKING
 

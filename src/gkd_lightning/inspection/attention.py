@@ -13,8 +13,17 @@ from torch import Tensor
 from gkd_lightning.distill import HEADS, QuerySoftDistillation, load_heads, resize_tokens
 from gkd_lightning.encoders import STUDENT_WEIGHTS, Encoder, load_student
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Choice, Place, attention_agreement, choose_queries, mean_distance, row_entropy
-from gkd_lightning.inspection.images import Domains, few, fitted, stacked
+from gkd_lightning.evaluate import (
+    Choice,
+    Place,
+    attention_agreement,
+    choose_queries,
+    fitted,
+    mean_distance,
+    row_entropy,
+    stacked,
+)
+from gkd_lightning.inspection.images import Domains, few
 from gkd_lightning.inspection.output import write_findings
 from gkd_lightning.inspection.sources import Source, find_teacher, on_device, stages_of, title_of, titled
 from gkd_lightning.report import AttentionRow, attention_png
@@ -49,13 +58,8 @@ def inspect_attention(
 
     Args:
         place: a student with heads: its file, its stage's folder, or a run's folder, whose last such stage is taken.
-        domains: where the images are from.
-        out: folder of the files.
         queries: a `Choice`, or places such as ``3,4``: row and column of a patch, counted from 0.
         number: patches per image, of a `Choice`.
-        count: images per domain.
-        teacher: see `find_teacher`.
-        device: where the encoders run.
 
     Raises:
         UserError: a student without QSD heads, a teacher of another width, a query outside the grid.
@@ -76,9 +80,8 @@ def inspect_attention(
     chosen = _given(queries, grid)
     on_device(student, device), on_device(teaching, device)
     head.to(next(student.parameters()).device)
-    shown = few(domains, count)
     rows, table = [], []
-    for each in shown:
+    for each in few(domains, count):
         looks = look(student, teaching, head, stacked([each.image], student), stacked([each.image], teaching))
         entropy, distance = row_entropy(looks.attention), mean_distance(looks.attention, grid)
         alike = attention_agreement(looks.attention, looks.similarity)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Basis, patch_agreement, patch_maps, pca_pictures
-from gkd_lightning.inspection.images import Domains, few, fitted
+from gkd_lightning.evaluate import Basis, fitted, patch_agreement, patch_maps, pca_pictures
+from gkd_lightning.inspection.images import Domains, few
 from gkd_lightning.inspection.output import write_findings
 from gkd_lightning.inspection.sources import TEACHER, find_sources, find_teacher, on_device
 from gkd_lightning.report import Grid, picture_grid
@@ -22,19 +22,10 @@ def inspect_features(
     basis: Basis = "own",
     device: str = "auto",
 ) -> list[Path]:
-    """Write ``features.png``, ``.csv`` and ``.json``.
-
-    Args:
-        places: see `find_sources`.
-        domains: where the images are from.
-        out: folder of the files.
-        teacher: see `find_teacher`.
-        count: images per domain.
-        basis: see `pca_pictures`.
-        device: where the encoders run.
+    """Write ``features.png``, ``.csv`` and ``.json``; `basis` as in `pca_pictures`.
 
     Raises:
-        UserError: as the functions named above, or an encoder with fewer than three channels.
+        UserError: a place or a teacher that is none, or an encoder with fewer than three channels.
     """
     if count < 1:
         raise UserError(f"--count {count}: show at least one image per domain")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gkd_lightning.data import SegmentationDataset, evenly
 from gkd_lightning.distill import resize_tokens
-from gkd_lightning.encoders import Encoder, Tokens
+from gkd_lightning.encoders import Encoder
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import (
     ENCODER,
@@ -30,12 +30,13 @@ from gkd_lightning.evaluate import (
     class_shares,
     conflicts,
     gradients,
+    stacked,
 )
-from gkd_lightning.inspection.images import Domains, labelled, stacked
+from gkd_lightning.inspection.images import Domains
 from gkd_lightning.inspection.output import write_findings
 from gkd_lightning.inspection.sources import Source, find_sources, find_teacher, on_device
 from gkd_lightning.report import parts_png
-from gkd_lightning.segment import Segmenter, load_segmenter, unfrozen
+from gkd_lightning.segment import load_segmenter, unfrozen
 
 BATCH = 8
 TaskLoss = Literal["head", "readout"]
@@ -62,6 +63,11 @@ class Images(NamedTuple):
             images = [stacked(pictures, each) for each in (encoder, *others)]
             yield images, torch.from_numpy(np.stack(labels)).to(device), chosen
 
+    def shares(self, labels: Tensor, grid: tuple[int, int]) -> Tensor:
+        """See `class_shares`."""
+        space = self.dataset.label_space
+        return class_shares(labels, grid, len(space), space.ignore)
+
 
 def inspect_gradients(
     places: Sequence[str],
@@ -75,25 +81,19 @@ def inspect_gradients(
 
     The task's loss is that of the segmenters' own heads if all of `places` are segmenters, else that of a linear
     read-out of the patch tokens, so that the numbers of one table are comparable. The distillation's loss is the mean
-    squared error between the teacher's patch tokens and the best linear map of the student's.
-
-    Args:
-        places: see `find_sources`.
-        domains: labelled; the images of the first are used.
-        out: folder of the files.
-        teacher: see `find_teacher`.
-        count: at most so many images.
-        device: where the encoders run.
+    squared error between the teacher's patch tokens and the best linear map of the student's. Of the domains the first
+    one is taken.
 
     Raises:
-        UserError: as the functions named above, or images without labels.
+        UserError: a place or a teacher that is none, or images without labels.
     """
     if count < 1:
         raise UserError(f"--count {count}: give at least one image")
     sources = find_sources(places)
     teaching = on_device(find_teacher(teacher, sources), device)
-    domain = next(iter(domains))
-    dataset = labelled({domain: domains[domain]}, "--data")[domain]
+    domain, dataset = next(iter(domains.items()))
+    if not isinstance(dataset, SegmentationDataset):
+        raise UserError(f"--data: {domain}: has no labels, which the task's loss needs")
     images = Images(dataset, evenly(dataset, count))
     kind: TaskLoss = "head" if all(source.is_segmenter for source in sources) else "readout"
     found = {source.title: checkpoint_conflict(source, teaching, images, kind, device) for source in sources}
@@ -120,28 +120,26 @@ def checkpoint_conflict(
     source: Source, teacher: Encoder, images: Images, kind: TaskLoss, device: str = "auto"
 ) -> dict[str, Conflict]:
     """Conflict of the two losses' gradients over all `images`, by part of the encoder, see `conflicts`."""
-    segmenter = load_segmenter(source.weights).segmenter if source.is_segmenter else None
+    segmenter = load_segmenter(source.weights).segmenter if kind == "head" else None
     encoder = on_device(source.encoder() if segmenter is None else unfrozen(segmenter.encoder), device)
     classes = len(images.dataset.label_space)
-    if segmenter is not None and kind == "head":
+    if segmenter is not None:
         segmenter.to(next(encoder.parameters()).device)
         if segmenter.head.num_classes != classes:
             raise UserError(f"{source.weights}: tells {segmenter.head.num_classes} classes apart, not {classes}")
     line, readout = _fitted(encoder, teacher, images)
     encoder.requires_grad_(True)
     parameters = dict(encoder.named_parameters())
-    sums: list[dict[str, Tensor]] = [
-        {name: torch.zeros_like(value) for name, value in parameters.items()} for _ in "ab"
-    ]
+    sums = [{name: torch.zeros_like(value) for name, value in parameters.items()} for _ in range(2)]
     for (ours, theirs), labels, indices in images.batches(encoder, teacher):
-        blocks = segmenter.blocks if segmenter is not None and kind == "head" else []
-        tokens, maps = encoder(ours, blocks)
+        tokens, maps = encoder(ours, [] if segmenter is None else segmenter.blocks)
         keys = resize_tokens(teacher.tokens(theirs), tokens.grid).patches
         distillation = F.mse_loss(line(tokens.patches), keys)
-        if segmenter is not None and kind == "head":
-            task = _head_loss(segmenter, maps, labels, indices)
+        if segmenter is not None:
+            output = segmenter.head(segmenter.pyramid(maps))
+            task = segmenter.head.loss(output, labels, torch.tensor(indices)).total
         else:
-            task = _readout_loss(readout, tokens, labels, images.dataset)
+            task = _readout_loss(readout(tokens.patches), images.shares(labels, tokens.grid))
         share = len(indices) / len(images.indices)
         for total, loss, keep in zip(sums, (task, distillation), (True, False), strict=True):
             for name, gradient in gradients(loss, parameters, keep_graph=keep).items():
@@ -149,14 +147,7 @@ def checkpoint_conflict(
     return conflicts(*sums)
 
 
-def _head_loss(segmenter: Segmenter, maps: list[Tensor], labels: Tensor, indices: list[int]) -> Tensor:
-    return segmenter.head.loss(segmenter.head(segmenter.pyramid(maps)), labels, torch.tensor(indices)).total
-
-
-def _readout_loss(readout: Readout, tokens: Tokens, labels: Tensor, dataset: SegmentationDataset) -> Tensor:
-    space = dataset.label_space
-    shares = class_shares(labels, tokens.grid, len(space), space.ignore)
-    predicted = readout(tokens.patches)
+def _readout_loss(predicted: Tensor, shares: Tensor) -> Tensor:
     known = shares.sum(-1, keepdim=True)  # a patch counts by its labelled pixels, as in the fit
     return ((predicted - shares / known.clamp_min(1e-6)).square() * known).sum() / known.sum().clamp_min(1)
 
@@ -164,14 +155,13 @@ def _readout_loss(readout: Readout, tokens: Tokens, labels: Tensor, dataset: Seg
 @torch.no_grad()
 def _fitted(encoder: Encoder, teacher: Encoder, images: Images) -> tuple[Line, Readout]:
     """The best lines from the encoder's patch tokens to the teacher's and to the labels."""
-    space = images.dataset.label_space
     align = LinearMap(encoder.embed_dim, teacher.embed_dim)
-    probe = LinearProbe(encoder.embed_dim, len(space))
+    probe = LinearProbe(encoder.embed_dim, len(images.dataset.label_space))
     for (ours, theirs), labels, _ in images.batches(encoder, teacher):
         tokens = encoder.tokens(ours)
         keys = resize_tokens(teacher.tokens(theirs), tokens.grid).patches
         align.add(tokens.patches.flatten(0, 1), keys.flatten(0, 1))
-        probe.add(tokens.patches, class_shares(labels, tokens.grid, len(space), space.ignore))
+        probe.add(tokens.patches, images.shares(labels, tokens.grid))
     return align.solve(), probe.solve()
 
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import cv2
-import numpy as np
-import torch
-from torch import Tensor
-
-from gkd_lightning.data import Image, ImageDataset, ProxyImages, SegmentationDataset, evenly
-from gkd_lightning.encoders import Encoder
+from gkd_lightning.data import Image, ImageDataset, ProxyImages, evenly
 from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.recipes import datasets_of
 
@@ -49,26 +43,12 @@ def find_domains(images: str | None, data: str | None, chosen: str | None) -> di
         for name in () if chosen is None else chosen.split(","):
             if name not in found:
                 raise UserError(
-                    f"--domains {name}: {data} has none of that name{nearest(name, found)} ({_list(found)})"
+                    f"--domains {name}: {data} has none of that name{nearest(name, found)} ({', '.join(found)})"
                 )
         found = {name: found[name] for name in (found if chosen is None else chosen.split(","))}
     for name, dataset in found.items():
         if len(dataset) == 0:
             raise UserError(f"{images or data}: {name}: no image")
-    return found
-
-
-def labelled(domains: Domains, where: str) -> dict[str, SegmentationDataset]:
-    """The same domains, all of which have labels.
-
-    Raises:
-        UserError: one has none.
-    """
-    found = {}
-    for name, dataset in domains.items():
-        if not isinstance(dataset, SegmentationDataset):
-            raise UserError(f"{where}: {name}: has no labels, which the task's loss needs")
-        found[name] = dataset
     return found
 
 
@@ -85,21 +65,3 @@ def batches(dataset: ImageDataset, indices: Sequence[int], size: int = 8) -> Ite
     """Images in groups, so that memory does not grow with their number."""
     for start in range(0, len(indices), size):
         yield [dataset.image(index) for index in indices[start : start + size]]
-
-
-def fitted(images: Sequence[Image], encoder: Encoder) -> list[Image]:
-    """Stretched to the size that the encoder's weights are laid out for."""
-    height, width = encoder.image_size
-    return [
-        np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8) for image in images
-    ]
-
-
-def stacked(images: Sequence[Image], encoder: Encoder) -> Tensor:
-    """A batch (B, 3, H, W) uint8 for the encoder, on its device."""
-    device = next(encoder.parameters()).device
-    return torch.from_numpy(np.stack(fitted(images, encoder))).permute(0, 3, 1, 2).to(device)
-
-
-def _list(names: Mapping[str, object]) -> str:
-    return ", ".join(names)

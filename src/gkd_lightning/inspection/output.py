@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gkd_lightning.files import atomic_write, write_json
+from gkd_lightning.files import atomic_write, csv_text, write_json, write_text
 
 
 def write_findings(
     out: str | Path, name: str, picture: bytes, rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any]
 ) -> list[Path]:
-    """Write ``NAME.png``, ``NAME.csv`` and ``NAME.json``.
-
-    Args:
-        out: folder; it is made.
-        name: of the three files.
-        picture: PNG.
-        rows: of the table; the first one's keys are its columns.
-        record: what was looked at and how, plain values.
+    """Write ``NAME.png``; ``NAME.csv``, whose columns are the first row's keys; and ``NAME.json``, of plain values.
 
     Returns:
-        Paths of the files.
+        Paths of the files; the folder `out` is made.
     """
     paths = [Path(out) / f"{name}.{suffix}" for suffix in ("png", "csv", "json")]
     with atomic_write(paths[0]) as temporary:
         temporary.write_bytes(picture)
-    with atomic_write(paths[1]) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_text(paths[1], csv_text([rows[0], *(row.values() for row in rows)]))
     write_json(paths[2], dict(record))
     return paths

@@ -14,8 +14,8 @@ from gkd_lightning.data import ImageDataset, evenly
 from gkd_lightning.distill import resize_tokens
 from gkd_lightning.encoders import Encoder
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Line, LinearCKA, LinearMap
-from gkd_lightning.inspection.images import Domains, batches, stacked
+from gkd_lightning.evaluate import Line, LinearCKA, LinearMap, stacked
+from gkd_lightning.inspection.images import Domains, batches
 from gkd_lightning.inspection.output import write_findings
 from gkd_lightning.inspection.sources import find_sources, find_teacher, on_device
 from gkd_lightning.report import similarity_png
@@ -42,18 +42,10 @@ def inspect_similarity(
     count: int = 64,
     device: str = "auto",
 ) -> list[Path]:
-    """Write ``similarity.png``, ``.csv`` and ``.json``.
-
-    Args:
-        places: see `find_sources`.
-        domains: where the images are from. The linear map is fitted on half of those of the first, see `similarity`.
-        out: folder of the files.
-        teacher: see `find_teacher`.
-        count: at most so many images per domain.
-        device: where the encoders run.
+    """Write ``similarity.png``, ``.csv`` and ``.json``; for the linear map of the first domain see `similarity`.
 
     Raises:
-        UserError: as the functions named above.
+        UserError: a place or a teacher that is none, or a domain of one image.
     """
     if count < 2:
         raise UserError(f"--count {count}: give at least two images per domain, one fits the map that the other judges")
@@ -119,12 +111,7 @@ def layer_names(encoder: Encoder) -> list[str]:
 
 
 def _domain(
-    student: Encoder,
-    teacher: Encoder,
-    dataset: ImageDataset,
-    chosen: Sequence[int],
-    judged: Sequence[int],
-    line: Line,
+    student: Encoder, teacher: Encoder, dataset: ImageDataset, chosen: Sequence[int], judged: Sequence[int], line: Line
 ) -> DomainSimilarity:
     cka: LinearCKA | None = None
     for images in batches(dataset, chosen):

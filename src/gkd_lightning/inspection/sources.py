@@ -57,10 +57,8 @@ def find_sources(places: Sequence[str]) -> list[Source]:
         UserError: a place that holds none of these.
     """
     found = [source for place in places for source in _at(place)]
-    return [
-        replace(source, title=unique)
-        for source, unique in zip(found, apart([each.title for each in found]), strict=True)
-    ]
+    titles = apart([source.title for source in found])
+    return [replace(source, title=title) for source, title in zip(found, titles, strict=True)]
 
 
 def apart(titles: Sequence[str]) -> list[str]:
@@ -122,10 +120,9 @@ def find_teacher(given: str | None, sources: Sequence[Source]) -> Encoder:
 
 def on_device(encoder: Encoder, device: str) -> Encoder:
     """Move an encoder to ``auto``, ``cpu``, ``cuda`` …"""
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
-        return encoder.to(
-            torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        )
+        return encoder.to(torch.device(chosen))
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
 

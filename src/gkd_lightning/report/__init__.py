@@ -17,26 +17,9 @@ if TYPE_CHECKING:
     from gkd_lightning.report.table_formats import FORMATS
 
 __all__ = [
-    "AttentionRow",
-    "FORMATS",
-    "Gallery",
-    "Grid",
-    "Sample",
-    "Training",
-    "as_record",
-    "attention_png",
-    "beside_published",
-    "colourize",
-    "grid",
-    "headline",
-    "markdown_table",
-    "merge_galleries",
-    "parts_png",
-    "picture_grid",
-    "signed",
-    "similarity_png",
-    "training_png",
-    "write_report",
-]
+    "AttentionRow", "FORMATS", "Gallery", "Grid", "Sample", "Training", "as_record", "attention_png",
+    "beside_published", "colourize", "grid", "headline", "markdown_table", "merge_galleries", "parts_png",
+    "picture_grid", "signed", "similarity_png", "training_png", "write_report",
+]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from gkd_lightning.evaluate import Results
-from gkd_lightning.report.style import ACCENT, RULE, Look, looks, new_figure
+from gkd_lightning.report.style import ACCENT, Look, looks, new_figure
 
 LINEAR = ("cosine", "entropy", "miou")  # curves that never get a logarithmic axis
 FloatArray = NDArray[np.float64]
@@ -45,9 +46,7 @@ def draw_curve(axes: Axes, lines: Mapping[str, Sequence[Points]], look: Mapping[
         axes.set_yscale("log")
     else:
         axes.locator_params(axis="y", nbins=5)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="y", color=RULE, lw=0.7)
-    axes.set_axisbelow(True)
+    axes.grid(axis="y")
     axes.locator_params(axis="x", nbins=4)
     axes.margins(x=0)
 
@@ -72,35 +71,24 @@ def label_lines(
             ends.append((float(axes.transLimits.transform(scaled)[1]), method))
     ends.sort()
     for place, (_, method) in zip(spaced([end for end, _ in ends], 0.1), ends, strict=True):
-        axes.annotate(
-            titles[method],
-            (1, place),
-            (5, 0),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            va="center_baseline",
-            color=look[method].colour,
-            weight="bold" if look[method].colour == ACCENT else "normal",
-            annotation_clip=False,
-        )
+        label_line(axes, titles[method], place, look[method], (5, 0), "center_baseline")
+
+
+def label_line(axes: Axes, title: str, place: float, look: Look, offset: tuple[float, float], va: str) -> None:
+    """Write a method's name beside the axes at this share of their height, `offset` in points."""
+    axes.annotate(
+        title, (1, place), offset, xycoords="axes fraction", textcoords="offset points", va=va, annotation_clip=False,
+        color=look.colour, weight="bold" if look.colour == ACCENT else "normal",
+    )  # fmt: skip
 
 
 def spaced(places: Sequence[float], distance: float) -> list[float]:
     """Ascending places in [0, 1] moved apart until neighbours are `distance` apart, each clash around its centre."""
-    groups: list[tuple[float, int]] = []  # centre and number of places
-    for place in places:
-        centre, count = place, 1
-        while groups:
-            below, members = groups[-1]
-            if below + distance * members / 2 <= centre - distance * count / 2 + 1e-9:
-                break
-            groups.pop()
-            centre = (centre * count + below * members) / (count + members)
-            count += members
-        groups.append((centre, count))
-    moved = [centre + distance * (step - (count - 1) / 2) for centre, count in groups for step in range(count)]
-    last = len(moved) - 1
-    return [max(min(place, 1 - distance * (last - step)), distance * step) for step, place in enumerate(moved)]
+    if not places:
+        return []
+    steps = distance * np.arange(len(places))
+    moved = isotonic_regression(np.array(places) - steps).x + steps  # pools neighbours that clash
+    return list(np.clip(moved, steps, 1 - steps[::-1]))
 
 
 def thin(points: Points, limit: int = 160) -> list[tuple[float, float]]:

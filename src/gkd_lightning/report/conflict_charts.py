@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gkd_lightning.evaluate import ENCODER, PATCH_EMBEDDING, Conflict
-from gkd_lightning.report.charts import Points, draw_curve, label_lines
-from gkd_lightning.report.style import ACCENT, INK, MUTED, PALE, RULE, Look, looks, new_figure, png, style
+from gkd_lightning.report.charts import Points, draw_curve, label_line, label_lines
+from gkd_lightning.report.style import ACCENT, INK, MUTED, PALE, Look, looks, new_figure, png, style
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,8 @@ def training_png(trainings: Mapping[str, Training]) -> bytes:
         }
         _dots(parts, means, look)
         first, training = next(iter(trainings.items()))
-        norms = _axes(
-            figure, left + by_part + 0.55, 2.0, "Gradient norms" + (f" of {first}" if len(trainings) > 1 else "")
-        )
+        whose = f" of {first}" if len(trainings) > 1 else ""
+        norms = _axes(figure, left + by_part + 0.55, 2.0, f"Gradient norms{whose}")
         pair = {"task": [training.task], "distillation": [training.distillation]}
         pair_look = {"task": Look(INK), "distillation": Look(ACCENT)}
         draw_curve(norms, pair, pair_look, decades=True)
@@ -73,15 +72,10 @@ def parts_png(found: Mapping[str, Mapping[str, Conflict]], note: str) -> bytes:
         plot = max(3.2, 0.55 * count)
         figure = new_figure(0.7 + plot + labels, 3.05)
         axes = _axes(figure, 0.55, plot, "Cosine between the gradients of task and distillation", note)
-        _dots(
-            axes, {title: {part: each.cosine for part, each in parts.items()} for title, parts in found.items()}, look
-        )
+        cosines = {title: {part: each.cosine for part, each in parts.items()} for title, parts in found.items()}
+        _dots(axes, cosines, look)
         for place, title in enumerate(found):
-            axes.annotate(
-                title, (1, 0.95 - 0.11 * place), (8, 0), xycoords="axes fraction", textcoords="offset points",
-                color=look[title].colour, va="top", annotation_clip=False,
-                weight="bold" if look[title].colour == ACCENT else "normal",
-            )  # fmt: skip
+            label_line(axes, title, 0.95 - 0.11 * place, look[title], (8, 0), "top")
         return png(figure)
 
 
@@ -117,9 +111,7 @@ def _dots(axes: Axes, values: Mapping[str, Mapping[str, float]], look: Mapping[s
     axes.set_xlim(-0.6, len(parts) - 0.4)
     axes.set_xticks(range(len(parts)), [_short(part) for part in parts], color=INK, fontsize=7.5)
     axes.set_xlabel("all parameters, patch embedding, blocks")
-    axes.grid(axis="y", color=RULE, lw=0.7)
-    axes.set_axisbelow(True)
-    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y")
 
 
 def _short(part: str) -> str:

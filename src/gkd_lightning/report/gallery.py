@@ -6,7 +6,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +54,8 @@ class Gallery:
             arrays |= {f"{number}/image": sample.image, f"{number}/truth": sample.truth}
             arrays |= {f"{number}/predictions/{key}": ids for key, ids in sample.predictions.items()}
             arrays |= {f"{number}/features/{key}": picture for key, picture in sample.features.items()}
-            index.append(
-                {
-                    "domain": sample.domain,
-                    "name": sample.name,
-                    "predictions": list(sample.predictions),
-                    "features": list(sample.features),
-                }
-            )
+            keys = {"predictions": list(sample.predictions), "features": list(sample.features)}
+            index.append({"domain": sample.domain, "name": sample.name, **keys})
         space = self.label_space
         head = {"names": space.names, "palette": space.palette, "ignore": space.ignore, "samples": index}
         arrays["index"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
@@ -109,15 +103,9 @@ def merge_galleries(parts: Iterable[Gallery]) -> Gallery:
                 f"{', '.join(gallery.label_space.names)}; report them apart"
             )
         for sample in gallery.samples:
-            first = merged.setdefault((sample.domain, sample.name), sample)
-            merged[sample.domain, sample.name] = Sample(
-                first.domain,
-                first.name,
-                first.image,
-                first.truth,
-                first.predictions | sample.predictions,
-                first.features | sample.features,
-            )
+            first = merged.get((sample.domain, sample.name), sample)
+            predictions, features = first.predictions | sample.predictions, first.features | sample.features
+            merged[sample.domain, sample.name] = replace(first, predictions=predictions, features=features)
     return Gallery(space, list(merged.values()))
 
 

@@ -16,7 +16,7 @@ from PIL import Image as PillowImage
 from gkd_lightning import __version__
 from gkd_lightning.data import Image, LabelSpace
 from gkd_lightning.evaluate import PER_IMAGE, PerImage, Results, check_comparable
-from gkd_lightning.files import atomic_write
+from gkd_lightning.files import write_text
 from gkd_lightning.report import table_cells
 from gkd_lightning.report.charts import curve_figure, curve_names
 from gkd_lightning.report.claims import headline
@@ -54,11 +54,9 @@ def write_report(
         gallery.save(folder / "gallery.npz")
     if per_image is not None:
         per_image.save(folder / PER_IMAGE)
-    target = folder / "report.html"
-    for path, text in ((folder / "summary.md", tables), (target, page)):
-        with atomic_write(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return target
+    write_text(folder / "summary.md", tables)
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
 
 
 def render_report(results: Results, gallery: Gallery | None = None) -> str:
@@ -74,12 +72,11 @@ def render_report(results: Results, gallery: Gallery | None = None) -> str:
     maps, difference = table_cells.heat_maps(results)
     shared, own = table_cells.provenance(results)
     health, training = _curves(results)
-    seeds = sorted({run.seed for run in results.runs})
     return environment.get_template("report.html.j2").render(
         results=results,
         version=__version__,
         headline=headline(results),
-        seeds=seeds,
+        seeds=sorted({run.seed for run in results.runs}),
         targets=targets,
         seen=[score.domain for score in results.runs[0].domains if score.seen],
         rest=rest,
@@ -109,9 +106,8 @@ def _curves(results: Results) -> tuple[list[Chart], list[Chart]]:
     with style():
         for name in curve_names(results):
             stage, quantity = name.split("/", 1) if "/" in name else ("", name)
-            drawing = themed_svg(curve_figure(results, name), name)
+            chart = Markup(themed_svg(curve_figure(results, name), name))  # safe: matplotlib has escaped its texts
             group = health if quantity.startswith(HEALTH) else training
-            chart = Markup(drawing)  # safe: matplotlib has escaped the texts in its drawing
             group.append((quantity.removeprefix(HEALTH), stage, chart))
     return health, training
 

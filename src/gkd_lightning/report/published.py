@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gkd_lightning.evaluate import Results, Row, Spread, table, unseen_domains
+from gkd_lightning.evaluate import Results, Row, table, unseen_domains
 from gkd_lightning.report.markdown import grid
 
 MEAN = "mean"
-"""Key of a published mean over the unseen domains."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +27,11 @@ class Cell:
     published: float
     std: float = math.nan
 
-    @property
-    def difference(self) -> float:
-        """Ours less the published one, in points."""
-        return self.ours - self.published
-
     def __str__(self) -> str:
         ours = f"{self.ours:.1f}" + ("" if math.isnan(self.std) else f" ± {self.std:.1f}")
         if math.isnan(self.published):
             return ours
-        return f"{ours} / {self.published:.1f} ({self.difference:+.1f})".replace("-", "−")
+        return f"{ours} / {self.published:.1f} ({self.ours - self.published:+.1f})".replace("-", "−")
 
 
 def cells(row: Row, domains: list[str], published: Mapping[str, float]) -> dict[str, Cell]:
@@ -45,14 +39,10 @@ def cells(row: Row, domains: list[str], published: Mapping[str, float]) -> dict[
 
     A published mean that is not given is that of the published domains, if all of them are.
     """
-    found = {name: _cell(row.domains[name], published.get(name, math.nan)) for name in domains}
-    whole = [cell.published for cell in found.values()]
-    mean = published.get(MEAN, sum(whole) / len(whole) if whole else math.nan)
-    return {**found, MEAN: _cell(row.unseen, mean)}
-
-
-def _cell(ours: Spread, published: float) -> Cell:
-    return Cell(ours.mean, published, ours.std)
+    whole = {name: published.get(name, math.nan) for name in domains}
+    mean = published.get(MEAN, sum(whole.values()) / len(whole) if whole else math.nan)
+    ours = {**row.domains, MEAN: row.unseen}
+    return {name: Cell(ours[name].mean, value, ours[name].std) for name, value in {**whole, MEAN: mean}.items()}
 
 
 def all_domains(row: Row) -> float:
@@ -72,10 +62,9 @@ def beside_published(results: Results, published: Mapping[str, Mapping[str, floa
     seen = [name for name in rows[0].domains if name not in domains]
     lines = []
     for row in rows:
-        line = [row.title, *(str(cell) for cell in cells(row, domains, published.get(row.method, {})).values())]
-        lines.append(
-            [*line, *(f"{row.domains[name].mean:.1f}" for name in seen), *[f"{all_domains(row):.1f}"] * bool(seen)]
-        )
+        compared = cells(row, domains, published.get(row.method, {}))
+        own = [*(row.domains[name].mean for name in seen), all_domains(row)] if seen else []
+        lines.append([row.title, *map(str, compared.values()), *(f"{value:.1f}" for value in own)])
     return grid(["ours / published (difference)", *domains, MEAN, *seen, *["mean of all"] * bool(seen)], lines)
 
 

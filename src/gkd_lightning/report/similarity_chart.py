@@ -9,19 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from gkd_lightning.report.charts import HEAT
-from gkd_lightning.report.style import (
-    ACCENT,
-    INK,
-    MUTED,
-    PAPER,
-    RULE,
-    Look,
-    looks,
-    new_figure,
-    picture_axes,
-    png,
-    style,
-)
+from gkd_lightning.report.style import ACCENT, INK, MUTED, PAPER, Look, looks, new_figure, picture_axes, png, style
 
 CELL, GAP = 1.55, 0.28  # inches
 Matrix = NDArray[np.float64]
@@ -81,17 +69,15 @@ def _heat(axes: Axes, values: Matrix, rows: Sequence[str], columns: Sequence[str
     if max(values.shape) <= 6:
         for (row, column), value in np.ndenumerate(values):
             ink = PAPER if value > 0.62 else INK
-            axes.text(
-                column, row, f"{value:.2f}"[1:] if value < 1 else "1", ha="center", va="center", color=ink, size=7
-            )
+            text = f"{value:.2f}"[1:] if value < 1 else "1"
+            axes.text(column, row, text, ha="center", va="center", color=ink, size=7)
     axes.set_title(title, pad=4, color=INK, weight="normal")
     _ticks(axes.xaxis, columns)
     _ticks(axes.yaxis, rows if first else [])
     axes.set_xlabel("teacher's block", labelpad=1)
     if first:
         axes.set_ylabel("student's block", labelpad=2)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
 
 
 def _ticks(axis: object, names: Sequence[str]) -> None:
@@ -104,11 +90,9 @@ def _by_domain(
     axes: Axes, values: Mapping[str, Mapping[str, float]], domains: Sequence[str], look: Mapping[str, Look], title: str
 ) -> None:
     for number, (name, found) in enumerate(values.items()):
-        offset = (number - (len(values) - 1) / 2) * min(0.16, 0.6 / len(values))
-        places = np.arange(len(domains)) + offset
-        heights = [found[domain] for domain in domains]
+        places = np.arange(len(domains)) + (number - (len(values) - 1) / 2) * min(0.16, 0.6 / len(values))
         size = 6 if look[name].colour == ACCENT else 5
-        axes.plot(places, heights, "o", ms=size, color=look[name].colour, clip_on=False)
+        axes.plot(places, [found[domain] for domain in domains], "o", ms=size, color=look[name].colour, clip_on=False)
     everything = [value for found in values.values() for value in found.values()]
     low, high = min(everything), max(everything)
     room = max(0.03, 0.15 * (high - low))
@@ -116,7 +100,5 @@ def _by_domain(
     axes.set_xlim(-0.5, len(domains) - 0.5)
     axes.set_xticks(range(len(domains)), domains, color=INK)
     axes.locator_params(axis="y", nbins=5)
-    axes.grid(axis="y", color=RULE, lw=0.7)
-    axes.set_axisbelow(True)
-    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y")
     axes.set_title(title, pad=6)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +17,7 @@ from gkd_lightning.evaluate import (
     csv_cell,
     number_or_none,
 )
+from gkd_lightning.files import csv_text
 from gkd_lightning.report.claims import signed
 from gkd_lightning.report.markdown import grid
 
@@ -46,17 +45,14 @@ def to_latex(found: ComparisonTable) -> str:
 
 def to_csv(found: ComparisonTable) -> str:
     """One line per method and number; the columns of the difference are empty for the reference and off the targets."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["method", "title", "role", "seeds", "score", "mean", "std", "against", "difference", "low", "high", "positive"]
-    )
+    head = ["method", "title", "role", "seeds", "score", "mean", "std", "against", "difference", "low", "high"]
+    lines: list[list[Any]] = [[*head, "positive"]]
     differences = {difference.row.method: difference for difference in found.differences}
     for row in found.rows:
         for name, spread, difference in _numbers(row, found.targets, differences.get(row.method)):
             line = [row.method, row.title, row.role, len(row.seeds), name, csv_cell(spread.mean), csv_cell(spread.std)]
-            writer.writerow(line + _difference_cells(difference, found.reference.method))
-    return text.getvalue()
+            lines.append(line + _difference_cells(difference, found.reference.method))
+    return csv_text(lines)
 
 
 def to_json(found: ComparisonTable) -> str:
@@ -89,11 +85,8 @@ FORMATS: dict[str, Callable[[ComparisonTable], str]] = {
 
 def legend(found: ComparisonTable) -> list[str]:
     """What the numbers are over, in plain sentences."""
-    lines = []
-    if found.several:
-        lines.append("±: sample standard deviation over seeds, that is, over trainings of the same method.")
-    else:
-        lines.append("One seed per method: nothing here says what another training would give.")
+    several = "±: sample standard deviation over seeds, that is, over trainings of the same method."
+    lines = [several if found.several else "One seed per method: nothing here says what another training would give."]
     if found.images:
         images = ", ".join(f"{domain} {count}" for domain, count in found.images.items())
         lines += [
@@ -167,16 +160,10 @@ def _escaped(text: str) -> str:
 
 
 def _plain_row(row: Row, targets: Sequence[str]) -> dict[str, Any]:
-    return {
-        "method": row.method,
-        "title": row.title,
-        "role": row.role,
-        "seeds": list(row.seeds),
-        "domains": {name: _plain_spread(row.domains[name]) for name in targets},
-        "unseen_mean": _plain_spread(row.unseen),
-        "in_domain": _plain_spread(row.in_domain),
-        "gap": _plain_spread(row.gap),
-    }
+    head = {"method": row.method, "title": row.title, "role": row.role, "seeds": list(row.seeds)}
+    scores = {"unseen_mean": row.unseen, "in_domain": row.in_domain, "gap": row.gap}
+    domains = {name: _plain_spread(row.domains[name]) for name in targets}
+    return {**head, "domains": domains, **{name: _plain_spread(spread) for name, spread in scores.items()}}
 
 
 def _plain_spread(spread: Spread) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from gkd_lightning.segment.artefact import (
     save_segmenter,
 )
 from gkd_lightning.segment.head import Mask2FormerHead
+from gkd_lightning.segment.judging import DomainJudge
 from gkd_lightning.segment.linear_head import LinearHead
 from gkd_lightning.segment.mask2former import Mask2FormerConfig
 from gkd_lightning.segment.mask_scores import semantic_scores
@@ -17,21 +18,7 @@ from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHe
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 
 __all__ = [
-    "HeadSettings",
-    "Level",
-    "LinearHead",
-    "LoadedSegmenter",
-    "Mask2FormerConfig",
-    "Mask2FormerHead",
-    "SEGMENTER_WEIGHTS",
-    "SegmentationHead",
-    "Segmenter",
-    "StudentPass",
-    "TaskLearning",
-    "TaskLosses",
-    "load_segmenter",
-    "record_protocols",
-    "save_segmenter",
-    "semantic_scores",
-    "unfrozen",
-]
+    "DomainJudge", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig", "Mask2FormerHead",
+    "SEGMENTER_WEIGHTS", "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "load_segmenter",
+    "record_protocols", "save_segmenter", "semantic_scores", "unfrozen",
+]  # fmt: skip

@@ -107,12 +107,7 @@ def load_segmenter(path: str | Path) -> LoadedSegmenter:
 
 
 def record_protocols(weights: Path, domains: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write into a segmenter's record how each domain was judged, for `protocol_for` to follow.
-
-    Args:
-        weights: its weights file.
-        domains: `Protocol.asdict` by domain.
-    """
+    """Write into a segmenter's record how each domain was judged (`Protocol.asdict`), for `protocol_for` to follow."""
     path = weights.with_name(SEGMENTER_RECORD)
     record = json.loads(path.read_text(encoding="utf-8"))
     record["judged"] = {**record.get("judged", {}), **{name: dict(protocol) for name, protocol in domains.items()}}

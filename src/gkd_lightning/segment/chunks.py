@@ -11,14 +11,7 @@ FULL_VALUES = 2**28
 
 
 def chunks(rows: int, values: int, device: torch.device, cached: int = CACHED_VALUES) -> list[slice]:
-    """Slices that cover `rows` rows, each of `values` values, in order; none is empty.
-
-    Args:
-        rows: length of the axis that is cut.
-        values: intermediate values that one row needs.
-        device: where the computation runs.
-        cached: values that a CPU works on at once.
-    """
+    """Slices that cover `rows` rows, each of which needs `values` intermediate values, in order; none is empty."""
     if torch.compiler.is_exporting():
         return [slice(None)]  # a graph is one piece, of a number of rows that is not known yet
     room = cached if device.type == "cpu" else FULL_VALUES

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from gkd_lightning.encoders import Encoder, Frozen, LowRank, PartlyFrozen, TransformerEncoder, add_low_rank
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from gkd_lightning.encoders import (
+    Encoder,
+    Frozen,
+    LowRank,
+    PartlyFrozen,
+    Tokens,
+    TransformerEncoder,
+    add_low_rank,
+    unreached,
+)
 from gkd_lightning.errors import UserError
 
 
@@ -38,3 +53,35 @@ def prepared_encoder(
         blocks = [f"model.blocks.{index}" for index in range(first, encoder.depth)]
         return PartlyFrozen(encoder, [*blocks, "model.norm"])
     return Frozen(encoder)
+
+
+def freeze_unreached(encoder: Encoder, blocks: Sequence[int], with_tokens: bool) -> list[str]:
+    """Freeze the parameters that neither the maps of `blocks` nor (if asked) the tokens depend on; returns their names.
+
+    The final norm, the mask token and blocks after the last chosen one get no gradient from a head that reads
+    block outputs; left trainable, they would stop distributed training (unused parameters).
+    """
+    names = [name for name, parameter in encoder.named_parameters() if parameter.requires_grad]
+    images = torch.empty(1, 3, *encoder.image_size, device="meta")
+
+    def total(output: tuple[Tokens, list[Tensor]]) -> Tensor:
+        tokens, maps = output
+        outputs = [*maps, tokens.cls, tokens.patches] if with_tokens else maps
+        return torch.stack([each.sum() for each in outputs]).sum()
+
+    modes = {module: module.training for module in encoder.modules()}
+    found = unreached(encoder.eval(), names, (images, blocks), total)
+    for module, mode in modes.items():  # `train` would give all of them one mode
+        module.training = mode
+    for name in found:
+        encoder.get_parameter(name).requires_grad_(False)
+    return found
+
+
+def weights_digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names and values of a state dict: the same for the same weights, of which neither is kept."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

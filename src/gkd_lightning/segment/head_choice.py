@@ -13,12 +13,7 @@ from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHe
 
 
 def build_head(settings: HeadSettings, feature_dims: Sequence[int], num_classes: int) -> SegmentationHead:
-    """A head with fresh layers for an encoder's maps.
-
-    Args:
-        settings: a Mask2Former head's, or a head that has no layers yet.
-        feature_dims: channels of the levels, finest first.
-        num_classes: K.
+    """A head with fresh layers for an encoder's maps, whose channels are `feature_dims`, finest level first.
 
     Raises:
         UserError: the head does not fit the maps, is in use already, or has arguments that no record can hold.

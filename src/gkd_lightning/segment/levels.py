@@ -37,11 +37,7 @@ class Levels(NamedTuple):
 def levels_of(shapes: Shapes, width: int, device: torch.device, dtype: torch.dtype) -> Levels:
     """What there is to know of maps of these sizes before their content; the same tensors at every call.
 
-    Args:
-        shapes: (height, width) of each map.
-        width: D, channels of the position embedding.
-        device: where the tensors lie.
-        dtype: of the position embedding.
+    The position embedding has `width` channels, D, of type `dtype`.
     """
     with torch.inference_mode(False):  # a validation's inference tensors could not be used in training
         embedding = Mask2FormerSinePositionEmbedding(width // 2, normalize=True)

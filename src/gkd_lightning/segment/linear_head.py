@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from gkd_lightning.errors import UserError
 from gkd_lightning.precision import full_precision
 from gkd_lightning.ranks import mean_over_ranks
-from gkd_lightning.segment.pyramid import Level
+from gkd_lightning.segment.pyramid import Level, resized
 from gkd_lightning.segment.segmentation_head import SegmentationHead, TaskLosses
 
 IGNORED = 255
@@ -50,7 +50,7 @@ class LinearHead(SegmentationHead):
         logits: Tensor = self.bias
         for level, norm, projection in zip(pyramid, self.norms, self.projections, strict=True):
             normalized = level._replace(map=norm(level.map.movedim(1, -1)).movedim(-1, 1))
-            logits = logits + _resized(normalized.projected(projection), size)
+            logits = logits + resized(normalized.projected(projection), size)
         return logits
 
     def loss(self, output: Tensor, labels: Tensor, keys: Tensor) -> TaskLosses:
@@ -67,23 +67,17 @@ class LinearHead(SegmentationHead):
                 "check the class map"
             )
         with full_precision(labels.device.type):
-            logits = _resized(output.float(), (labels.shape[-2], labels.shape[-1]))
+            logits = resized(output.float(), (labels.shape[-2], labels.shape[-1]))
             total = F.cross_entropy(logits, truth, ignore_index=IGNORED, reduction="sum")
             entropy = total / mean_over_ranks(known.sum().float()).clamp(min=1)
         return TaskLosses(entropy, {"loss_entropy": entropy})
 
     def scores(self, output: Tensor, size: tuple[int, int]) -> Tensor:
         """Probabilities."""
-        return _resized(output.float(), size).softmax(1)
+        return resized(output.float(), size).softmax(1)
 
 
 def _projection(dim: int, num_classes: int) -> nn.Conv2d:
     projection = nn.Conv2d(dim, num_classes, 1, bias=False)
     nn.init.normal_(projection.weight, std=0.01)
     return projection
-
-
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    if maps.shape[-2:] == size:
-        return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

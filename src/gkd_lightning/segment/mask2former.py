@@ -86,10 +86,7 @@ class HeadOutput(NamedTuple):
     def chosen_masks(self, image: Tensor, queries: Tensor, counts: Sequence[int]) -> Tensor:
         """Mask logits (M, L, h, w) of a few queries, whose gradient is a fraction of the work for all queries.
 
-        Args:
-            image: (M,) int64, ascending.
-            queries: (M, L) int64, one query in each layer.
-            counts: how many of the M belong to each image.
+        `image` (M,) is ascending, `counts` says how many of the M each has; `queries` (M, L) has one for each layer.
         """
         layers, batch, number, _ = self.embeddings.shape
         layer = torch.arange(layers, device=queries.device)

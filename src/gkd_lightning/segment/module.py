@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gkd_lightning.encoders import (
     Encoder,
@@ -24,14 +24,12 @@ from gkd_lightning.encoders import (
     release,
 )
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, from_confusion
 from gkd_lightning.segment.artefact import save_segmenter
-from gkd_lightning.segment.digest import weights_digest
-from gkd_lightning.segment.encoder_training import prepared_encoder
+from gkd_lightning.segment.encoder_training import freeze_unreached, prepared_encoder, weights_digest
+from gkd_lightning.segment.judging import DomainJudge
 from gkd_lightning.segment.mask2former import OFFICIAL_HEAD
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
 from gkd_lightning.segment.pyramid import SCALES
-from gkd_lightning.segment.reach import freeze_unreached
 from gkd_lightning.segment.segmentation_head import HeadSettings, TaskLosses
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 from gkd_lightning.step_logging import StepLogging
@@ -57,7 +55,7 @@ class StepLosses(NamedTuple):
     """Weighted terms by name; empty without a teacher."""
 
 
-class TaskLearning(StepLogging):
+class TaskLearning(StepLogging, DomainJudge):
     """GKD's stage 2 (CVPR 2026, arXiv 2603.02554). The defaults are the official frozen settings.
 
     Args:
@@ -100,15 +98,13 @@ class TaskLearning(StepLogging):
         compile: bool | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(
-            ignore=["encoder", "head", "low_rank", "scales", "teacher", "term"]
-        )  # plain types, of subclasses too
+        # plain types only, of subclasses too
+        self.save_hyperparameters(ignore=["encoder", "head", "low_rank", "scales", "teacher", "term"])
         self.save_hyperparameters({"encoder": asdict(encoder), "head": head.record, "scales": list(scales)})
         self.save_hyperparameters({"low_rank": None if low_rank is None else asdict(low_rank)})
+        self.num_classes = num_classes
         network = prepared_encoder(build_encoder(encoder), freeze_encoder, last_blocks, low_rank)
         self.segmenter = Segmenter.for_encoder(network, num_classes, head, blocks, window, stride, scales)
-        self.domain_metrics = nn.ModuleList()
-        self.domain_scores: dict[str, DomainScore] = {}
 
     @property
     def encoder(self) -> Encoder:
@@ -133,10 +129,9 @@ class TaskLearning(StepLogging):
         return StepLosses(task, self.distillation_loss(batch, student))
 
     def dry_step(self, images: Tensor) -> Tensor:
-        """A scalar that depends on all that a training step computes, see `SegmentationHead.dry_loss`.
+        """A scalar that depends on all that a training step computes on (B, 3, H, W) images without content.
 
-        Args:
-            images: (B, 3, H, W) without content: this counts what a step takes.
+        It counts what a step takes, see `SegmentationHead.dry_loss`.
         """
         student = self.student_pass(images)
         labels = images.new_zeros((len(images), *images.shape[-2:]), dtype=torch.uint8)
@@ -171,21 +166,9 @@ class TaskLearning(StepLogging):
         """
         return {}
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Count a batch of the domain at `dataloader_idx`."""
-        self._count(batch, dataloader_idx)
-
-    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Count a batch of the domain at `dataloader_idx`."""
-        self._count(batch, dataloader_idx)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log ``val/<domain>/miou``."""
-        self._score_domains("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log ``test/<domain>/miou``."""
-        self._score_domains("test")
+    def predicted(self, batch: dict[str, Any]) -> Tensor:
+        """See `DomainJudge.predicted`."""
+        return self.segmenter.predict(batch["image"], (batch["label"].shape[-2], batch["label"].shape[-1]))
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with the official groups, polynomial decay after every step."""
@@ -197,20 +180,16 @@ class TaskLearning(StepLogging):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:
-        """Check the classes, get a confusion matrix per domain ready, freeze what no loss can reach.
+        """See `DomainJudge.setup`; freeze what no loss can reach.
 
         Raises:
-            UserError: `num_classes` is not the number of classes of the data.
+            UserError: data with other classes, or without labels.
         """
-        classes = self.hparams.num_classes
-        space = self._data.label_space
-        if len(space) != classes:
-            raise UserError(f"num_classes: {classes}, but the data has {len(space)} classes ({', '.join(space.names)})")
-        self.domain_metrics = nn.ModuleList([ConfusionMatrix(classes, space.ignore) for _ in self._data.domain_names])
+        super().setup(stage)
         if stage != "fit":
             return
-        if getattr(self._data, "view", "segmentation") != "segmentation":
-            raise UserError(f"data.view: {self._data.view!r} gives no labels, task learning needs view: segmentation")
+        if getattr(self.data, "view", "segmentation") != "segmentation":
+            raise UserError(f"data.view: {self.data.view!r} gives no labels, task learning needs view: segmentation")
         if any(parameter.requires_grad for parameter in self.encoder.parameters()):
             freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], self.compares_tokens)
 
@@ -219,11 +198,7 @@ class TaskLearning(StepLogging):
         self.prepare(bf16=str(self.trainer.precision).startswith("bf16"))
 
     def prepare(self, bf16: bool) -> None:
-        """Keep a frozen encoder's weights in bf16 in a run in bf16; compile if asked.
-
-        Args:
-            bf16: whether the run is in bf16.
-        """
+        """Keep a frozen encoder's weights in bf16 in a run in bf16; compile if asked."""
         frozen = self.hparams.freeze_encoder
         compile = compiles(self.device, self.hparams.compile if frozen else bool(self.hparams.compile))
         blocks = compile and isinstance(self.encoder, TransformerEncoder)
@@ -258,38 +233,8 @@ class TaskLearning(StepLogging):
 
     def export(self, directory: str | Path, provenance: dict[str, Any]) -> Path:
         """Write `segmenter.safetensors` and `segmenter.json`; see `save_segmenter`."""
-        data = self._data
+        data = self.data
         return save_segmenter(
             self.segmenter, directory,
             label_space=data.label_space, protocol=data.protocol.asdict(), provenance=provenance,
         )  # fmt: skip
-
-    @property
-    def _data(self) -> Any:
-        data = getattr(self.trainer, "datamodule", None)
-        if data is None or data.label_space is None:
-            raise UserError("data: task learning needs labelled data, a SourceDataModule or a TargetDataModule")
-        return data
-
-    def _count(self, batch: dict[str, Any], dataloader_idx: int) -> None:
-        label = batch["label"]
-        prediction = self.segmenter.predict(batch["image"], (label.shape[-2], label.shape[-1]))
-        real = [i for i, name in enumerate(batch["name"]) if name]  # a sampler's padding has no name
-        names = [batch["name"][i] for i in real]
-        self._metric(dataloader_idx).update(prediction[real], label[real], names)
-
-    def _metric(self, index: int) -> ConfusionMatrix:
-        metric = self.domain_metrics[index]
-        assert isinstance(metric, ConfusionMatrix)
-        return metric
-
-    def _score_domains(self, prefix: str) -> None:
-        data = self._data
-        self.domain_scores = {}
-        for index, domain in enumerate(data.domain_names):
-            metric = self._metric(index)
-            matrix = metric.compute()
-            score = from_confusion(domain, matrix, data.label_space.names, metric.num_images, domain in data.seen)
-            metric.reset()
-            self.domain_scores[domain] = score
-            self.log(f"{prefix}/{domain}/miou", score.miou)

@@ -16,14 +16,8 @@ def parameter_groups(
     """AdamW groups: everything decays except norms and embeddings (biases decay too).
 
     The pixel decoder's level embedding is a plain parameter and decays, as in the official frozen configurations;
-    so does all of a trained encoder (there, the `backbone` key of the official rule wins over `norm`).
-
-    Args:
-        model: everything that is trained; frozen parameters are left out.
-        encoder: the part of it that is the encoder.
-        lr: learning rate of all but the encoder.
-        weight_decay: of the decaying groups.
-        encoder_lr_scale: the encoder's learning rate in units of `lr`.
+    so does all of a trained encoder (there, the `backbone` key of the official rule wins over `norm`), whose learning
+    rate is `encoder_lr_scale` times `lr`. Frozen parameters are left out.
 
     Raises:
         UserError: a learning rate of 0 or below.

@@ -60,5 +60,12 @@ def feature_pyramid(maps: Sequence[Tensor], scales: Sequence[float] = SCALES) ->
     return [Level(each, scale) for each, scale in zip(maps, scales, strict=True)]
 
 
+def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, D, h, w) brought to `size`, bilinear, unless they have it."""
+    if maps.shape[-2:] == size:
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
 def _resized(maps: Tensor, scale: float) -> Tensor:
     return maps if scale == 1 else F.interpolate(maps, scale_factor=scale, mode="bilinear", align_corners=False)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gkd_lightning.encoders import Encoder, Frozen
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.head_choice import build_head
-from gkd_lightning.segment.pyramid import SCALES, Level, default_blocks, feature_pyramid
+from gkd_lightning.segment.pyramid import SCALES, Level, default_blocks, feature_pyramid, resized
 from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHead
 from gkd_lightning.segment.sliding import sliding_scores
 
@@ -67,14 +67,14 @@ class Segmenter(nn.Module):
     ) -> Segmenter:
         """A segmenter with a fresh head; `blocks` defaults to the official choice for the encoder's depth."""
         bare = unfrozen(encoder)
-        if bare.hierarchical:
-            built = build_head(head, bare.feature_dims, num_classes)
-            return cls(encoder, built, [], window, stride, scales)
-        chosen = list(blocks) if blocks is not None else default_blocks(bare.depth)
-        if len(chosen) != 4 or not all(0 <= block < bare.depth for block in chosen):
-            raise UserError(f"blocks: {chosen} must be four of the encoder's blocks 0 to {bare.depth - 1}")
-        built = build_head(head, [bare.feature_dims[block] for block in chosen], num_classes)
-        return cls(encoder, built, chosen, window, stride, scales)
+        chosen: list[int] = []
+        dims = bare.feature_dims
+        if not bare.hierarchical:
+            chosen = list(blocks) if blocks is not None else default_blocks(bare.depth)
+            if len(chosen) != 4 or not all(0 <= block < bare.depth for block in chosen):
+                raise UserError(f"blocks: {chosen} must be four of the encoder's blocks 0 to {bare.depth - 1}")
+            dims = [dims[block] for block in chosen]
+        return cls(encoder, build_head(head, dims, num_classes), chosen, window, stride, scales)
 
     def pyramid(self, maps: Sequence[Tensor]) -> list[Level]:
         """Levels of stride 4, 8, 16 and 32 from what the encoder gave for `blocks`."""
@@ -97,10 +97,7 @@ class Segmenter(nn.Module):
 
     def predict(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Class ids (B, *size) int64: scores are brought to `size` (height, width) before the arg max."""
-        scores = self.scores(images)
-        if size != scores.shape[-2:]:
-            scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
-        return scores.argmax(dim=1)
+        return resized(self.scores(images), size).argmax(dim=1)
 
     def fitting_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """What a window of `size` (height, width) is enlarged to, to fit encoder and pyramid.

@@ -11,24 +11,10 @@ from gkd_lightning.windows import plan_windows
 
 
 @torch.no_grad()
-def sliding_scores(
-    images: Tensor,
-    score: Callable[[Tensor], Tensor],
-    window: int,
-    stride: int,
-    batch: int,
-) -> Tensor:
-    """Mean score of every pixel over the windows that hold it.
+def sliding_scores(images: Tensor, score: Callable[[Tensor], Tensor], window: int, stride: int, batch: int) -> Tensor:
+    """Mean score (B, K, H, W) of every pixel of (B, C, H, W) images over the windows that hold it.
 
-    Args:
-        images: (B, C, H, W).
-        score: (n, C, h, w) crops to (n, K, h, w) scores.
-        window: side of a window in pixels.
-        stride: pixels from one window to the next.
-        batch: crops given to `score` at once, at most.
-
-    Returns:
-        (B, K, H, W).
+    `score` gives (n, K, h, w) for (n, C, h, w) crops, at most `batch` at once; `window` and `stride` are in pixels.
     """
     size = (images.shape[-2], images.shape[-1])
     windows = plan_windows(size, window, stride)

@@ -23,22 +23,9 @@ if TYPE_CHECKING:
     from gkd_lightning.chain.callbacks.probe import ProbeStudent
 
 __all__ = [
-    "RESUME_CHECKPOINT",
-    "AtomicCheckpointIO",
-    "BestOnSource",
-    "ExportArtefact",
-    "Float32Products",
-    "GradientConflict",
-    "KeyedSteps",
-    "MatmulPrecision",
-    "OtherLayout",
-    "ProbeStudent",
-    "Progress",
-    "RunCosts",
-    "Selection",
-    "StopWithCheckpoint",
-    "WaitingForData",
-    "resume_checkpoint",
-]
+    "RESUME_CHECKPOINT", "AtomicCheckpointIO", "BestOnSource", "ExportArtefact", "Float32Products", "GradientConflict",
+    "KeyedSteps", "MatmulPrecision", "OtherLayout", "ProbeStudent", "Progress", "RunCosts", "Selection",
+    "StopWithCheckpoint", "WaitingForData", "resume_checkpoint",
+]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

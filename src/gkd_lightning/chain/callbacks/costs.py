@@ -36,12 +36,10 @@ class RunCosts(L.Callback):
         """Start the clock."""
         self._begun = time.perf_counter() - self.seconds
         self.parameters = sum(parameter.numel() for parameter in pl_module.parameters())
-        self.trainable = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
+        self.trainable = sum(parameter.numel() for parameter in pl_module.parameters() if parameter.requires_grad)
         reset_peak_memory()
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Count the operations of the second step (in the first, compiled blocks are compiled).
 
         A resumed run knows them from its checkpoint.
@@ -50,9 +48,7 @@ class RunCosts(L.Callback):
             self._counter = flop_counter()
             self._counter.__enter__()
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count the batch."""
         if self._counter is not None:
             self.flops_per_step = self._counter.get_total_flops() * trainer.accumulate_grad_batches

@@ -60,9 +60,7 @@ class GradientConflict(L.Callback):
                 "trainer.callbacks: GradientConflict: compiled blocks give one gradient a pass, leave out model.compile"
             )
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, *args: Any) -> None:
         """Measure in time, once a step."""
         step = trainer.global_step
         if step % self.every_n_steps or step == self._measured:

@@ -41,9 +41,7 @@ class StopWithCheckpoint(L.Callback):
                     self._before[number] = signal.signal(number, stop)
         self._step = trainer.global_step
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Save and stop if asked to, but not while gradients accumulate: no checkpoint holds them."""
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         if self._asked and stepped:

@@ -21,9 +21,7 @@ class KeyedSteps(L.Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """See the class."""
         # not Lightning's own index, which counts a batch twice that a checkpoint inside its step has cut off
         done = int(trainer.fit_loop.epoch_loop.batch_progress.total.processed)

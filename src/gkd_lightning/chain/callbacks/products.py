@@ -16,7 +16,6 @@ class Float32Products(L.Callback):
 
     Args:
         precision: None decides by the run, see `products_of`.
-
     """
 
     def __init__(self, precision: MatmulPrecision | None = None) -> None:

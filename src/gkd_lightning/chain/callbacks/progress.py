@@ -53,9 +53,7 @@ class Progress(ProgressBar):
             self._task = self._bar.add_task(self.title, total=_total_steps(trainer), text="")
             self._bar.start()
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move the bar, or print a line when the last one is some time ago."""
         if not self._enabled:
             return

@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.cli import SaveConfigCallback
 
-from gkd_lightning.files import atomic_write
+from gkd_lightning.files import write_text
 from gkd_lightning.recipes import parse_dumped
 
 
@@ -33,8 +33,7 @@ class SavedConfig(SaveConfigCallback):
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Atomically, whatever the loggers are, and to the loggers."""
         text = self.parser.dump(self.config, skip_none=False, skip_validation=True, format="yaml")
-        with atomic_write(Path(trainer.default_root_dir) / "config.yaml") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(Path(trainer.default_root_dir) / "config.yaml", text)
         config = parse_dumped(text)
         for logger in trainer.loggers:
             logger.log_hyperparams(config)  # the whole configuration for W&B and TensorBoard, once

@@ -35,16 +35,12 @@ class StopWatch(L.Callback):
         self._begun: float | None = None
         self._idle_since = 0.0
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """The batch is there."""
         if self._begun is not None:
             self.waiting += _now() - self._idle_since
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count what is timed; start after the last step of the warm-up, stop after the last of all."""
         now = self._idle_since = _now()
         if self._begun is not None:

@@ -33,15 +33,11 @@ class WaitingForData(L.Callback):
         self._batches = -WARM_UP
         self._working = self._waited = self._begun = 0.0
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """A step begins."""
         self._begun = time.perf_counter()
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Look at the clock at the end of a window."""
         from gkd_lightning.data import TrainingModule, TrainLoader
 

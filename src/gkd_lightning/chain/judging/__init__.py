@@ -9,10 +9,6 @@ if TYPE_CHECKING:
     from gkd_lightning.chain.judging.plan_report import report_plan
     from gkd_lightning.chain.judging.published_table import write_tables
 
-__all__ = [
-    "Evaluation",
-    "report_plan",
-    "write_tables",
-]
+__all__ = ["Evaluation", "report_plan", "write_tables"]
 
 __getattr__ = on_demand(__name__, __file__)

@@ -18,7 +18,7 @@ from gkd_lightning.chain.provenance import git_commit, versions
 from gkd_lightning.chain.stage import Stage, alone
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import PER_IMAGE, Cost, PerImage, Results, RunResult, load_beside, merge, merge_per_image
-from gkd_lightning.files import atomic_write, canonical_hash
+from gkd_lightning.files import canonical_hash, write_text
 from gkd_lightning.recipes import Config, dump_yaml
 from gkd_lightning.report import Gallery, merge_galleries, write_report
 from gkd_lightning.segment import record_protocols
@@ -34,23 +34,12 @@ def evaluation_config(plan: Plan, segmenter: str) -> Config:
     started by calling the chain's command again.
     """
     config = alone(plan.evaluation)
-    config["model"] = {
-        "class_path": "gkd_lightning.chain.judging.Evaluation",
-        "init_args": {"segmenter": segmenter},
-    }
+    config["model"] = {"class_path": "gkd_lightning.chain.judging.Evaluation", "init_args": {"segmenter": segmenter}}
     return config
 
 
 def report_plan(plan: Plan, again: bool = False) -> Path:
-    """Judge every run of a finished plan and write the report.
-
-    Args:
-        plan: all stages of it are finished.
-        again: False reads what was judged before.
-
-    Returns:
-        Path of `report.html`.
-    """
+    """Judge every run of a finished plan, `again` where it was judged before, write the report and return its path."""
     parts, galleries, counts = [], [], []
     data = evaluated_data(plan.evaluation)
     for run in plan.runs:
@@ -101,8 +90,7 @@ def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None
     title = f"{run.method.id} seed {run.seed}: evaluation"
     config = Stage.read(evaluation_config(plan, str(artefact))).config_with(folder=str(directory), title=title)
     path = directory / "test.yaml"
-    with atomic_write(path) as temporary:
-        temporary.write_text(dump_yaml(config), encoding="utf-8")
+    write_text(path, dump_yaml(config))
     stage = StageCLI(["--config", str(path)], verb="test")
     stage.run()
     module, data = stage.model, stage.datamodule
@@ -120,9 +108,7 @@ def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None
         curves=_curves(run),
         provenance=_provenance(run, data.manifest()),
     )
-    Results(recipe=_recipe_name(plan.recipe.path), title=plan.recipe.title, runs=[result]).save(
-        directory / "results.json"
-    )
+    Results(_recipe_name(plan.recipe.path), plan.recipe.title, [result]).save(directory / "results.json")
     PerImage({(run.method.id, run.seed): module.image_counts}).save(directory / PER_IMAGE)
     sample_gallery(module.segmenter, data, run.method.id, SAMPLES_PER_DOMAIN).save(directory / "gallery.npz")
     unseen = "  ".join(f"{score.domain} {score.miou:.1f}" for score in result.domains)

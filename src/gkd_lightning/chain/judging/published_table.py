@@ -6,21 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gkd_lightning.evaluate import Results
-from gkd_lightning.files import atomic_write, write_json
+from gkd_lightning.files import write_json, write_text
 from gkd_lightning.recipes import Basis, Part
 from gkd_lightning.report import as_record, beside_published
 
 
 def write_tables(parts: Sequence[Part], out: Path) -> str:
-    """Write `tables.md` and `tables.json` of all parts into `out`.
-
-    Args:
-        parts: recipes whose results lie in `out`/NAME.
-        out: the benchmark's folder.
-
-    Returns:
-        The Markdown.
-    """
+    """Write `tables.md`, which is returned, and `tables.json` of recipes whose results lie in `out`/NAME into `out`."""
     texts, record = [], {}
     for part in parts:
         recipe = part.recipe
@@ -30,8 +22,7 @@ def write_tables(parts: Sequence[Part], out: Path) -> str:
         texts.append(f"## {recipe.title}\n\n{source} {_settings(part)}\n\n{beside_published(results, published)}")
         record[part.name] = {"title": recipe.title, "rows": as_record(results, published)}
     text = "\n".join(texts)
-    with atomic_write(out / "tables.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(out / "tables.md", text)
     write_json(out / "tables.json", record)
     return text
 

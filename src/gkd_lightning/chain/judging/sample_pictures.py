@@ -12,7 +12,7 @@ import torch
 from gkd_lightning.chain.plan import Plan
 from gkd_lightning.data import Image, evenly
 from gkd_lightning.encoders import Encoder, EncoderSpec, build_encoder
-from gkd_lightning.evaluate import patch_maps, pca_pictures
+from gkd_lightning.evaluate import fitted, patch_maps, pca_pictures
 from gkd_lightning.recipes import interpolate
 from gkd_lightning.report import Gallery, Sample
 from gkd_lightning.segment import Segmenter, load_segmenter, unfrozen
@@ -21,14 +21,7 @@ TEACHER = "teacher"
 
 
 def sample_gallery(segmenter: Segmenter, data: Any, method: str, count: int) -> Gallery:
-    """`count` images of every domain, spread over it, with the segmenter's predictions.
-
-    Args:
-        segmenter: in eval mode, on any device.
-        data: a `TargetDataModule`.
-        method: id under which the predictions are shown.
-        count: images per domain.
-    """
+    """`count` images of every domain of a `TargetDataModule`, spread over it, with a method's predictions."""
     device = next(segmenter.parameters()).device
     samples = []
     for domain, dataset in data.domains.items():
@@ -50,7 +43,8 @@ def add_features(gallery: Gallery, plan: Plan) -> Gallery:
     encoders = _encoders(plan)
     if TEACHER not in encoders or not gallery.samples:
         return gallery
-    maps = {name: patch_maps(encoder, _fitting(gallery, encoder)) for name, encoder in encoders.items()}
+    images = [sample.image for sample in gallery.samples]
+    maps = {name: patch_maps(encoder, fitted(images, encoder)) for name, encoder in encoders.items()}
     pictures = pca_pictures(maps, TEACHER)
     samples = [
         replace(sample, features={name: _shaped(pictures[name][index], sample.image) for name in pictures})
@@ -68,14 +62,6 @@ def _encoders(plan: Plan) -> dict[str, Encoder]:
         if run.seed == plan.runs[0].seed and run.method.role != "teacher":
             found[run.method.id] = unfrozen(load_segmenter(run.stages[-1].artefact()).segmenter.encoder)
     return found
-
-
-def _fitting(gallery: Gallery, encoder: Encoder) -> list[Image]:
-    height, width = encoder.image_size
-    return [
-        np.asarray(cv2.resize(sample.image, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        for sample in gallery.samples
-    ]
 
 
 def _shaped(picture: Image, image: Image) -> Image:

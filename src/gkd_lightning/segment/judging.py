@@ -1,0 +1,85 @@
+"""Every domain of a data module judged: its pixels counted, its score logged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+from torch import Tensor, nn
+
+from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, from_confusion
+
+
+class DomainJudge(L.LightningModule):
+    """A module that is validated and tested on domains; who derives from it says in `predicted` what it sees.
+
+    Attributes:
+        num_classes: K.
+        domain_scores: score by domain, after `validate` or `test`.
+    """
+
+    num_classes: int
+    counter: type[ConfusionMatrix] = ConfusionMatrix
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.domain_metrics = nn.ModuleList()
+        self.domain_scores: dict[str, DomainScore] = {}
+
+    def predicted(self, batch: dict[str, Any]) -> Tensor:
+        """Class ids (B, H, W) of a batch's images, at the size of its labels."""
+        raise NotImplementedError
+
+    def setup(self, stage: str) -> None:
+        """Get a confusion matrix per domain ready.
+
+        Raises:
+            UserError: `num_classes` is not the number of classes of the data.
+        """
+        space, classes = self.data.label_space, self.num_classes
+        if len(space) != classes:
+            raise UserError(f"num_classes: {classes}, but the data has {len(space)} classes ({', '.join(space.names)})")
+        self.domain_metrics = nn.ModuleList([self.counter(classes, space.ignore) for _ in self.data.domain_names])
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Count a batch of the domain at `dataloader_idx`."""
+        prediction, label, names = self.predicted(batch), batch["label"], batch["name"]
+        real = [index for index, name in enumerate(names) if name]  # a sampler's padding has no name
+        self.metrics[dataloader_idx].update(prediction[real], label[real], [names[index] for index in real])
+
+    validation_step = test_step
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``val/<domain>/miou``."""
+        self._score_domains("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log ``test/<domain>/miou``."""
+        self._score_domains("test")
+
+    @property
+    def data(self) -> Any:
+        """The data module.
+
+        Raises:
+            UserError: there is none, or one without labels.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None or data.label_space is None:
+            raise UserError("data: task learning needs labelled data, a SourceDataModule or a TargetDataModule")
+        return data
+
+    @property
+    def metrics(self) -> list[Any]:
+        """`domain_metrics`, in the order of the domains."""
+        return list(self.domain_metrics)
+
+    def _score_domains(self, prefix: str) -> None:
+        names, seen = self.data.label_space.names, self.data.seen
+        for domain, metric in zip(self.data.domain_names, self.metrics, strict=True):
+            matrix = metric.compute()
+            score = from_confusion(domain, matrix, names, metric.num_images, domain in seen)
+            metric.reset()
+            self.domain_scores[domain] = score
+            self.log(f"{prefix}/{domain}/miou", score.miou)
