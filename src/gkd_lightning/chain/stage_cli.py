@@ -45,6 +45,7 @@ from gkd_lightning.chain.stage import Layout, Stage
 from gkd_lightning.chain.strategy import SyncBatchNorm, check_strategy, strategy
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import canonical_hash, write_json
+from gkd_lightning.ranges import check_numbers
 from gkd_lightning.recipes import (
     arguments,
     compose,
@@ -167,6 +168,7 @@ class StageCLI(LightningCLI):
                 self.config = parser.parse_args(args)
             except argparse.ArgumentError as error:
                 raise UserError(explain(str(error), _ROOTS)) from error
+        check_numbers(self.config, _ROOTS)
         check_strategy(self.config["trainer"]["strategy"])
         if self.verb == "fit":
             Stage.read({"trainer": self.config["trainer"].as_dict()}).check()

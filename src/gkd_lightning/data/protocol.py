@@ -10,10 +10,11 @@ import numpy as np
 
 from gkd_lightning.data.types import Image
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Pixels, Ranged
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Protocol(Ranged):
     """How a domain is evaluated. It is stored with every result; numbers of different protocols do not compare.
 
     Args:
@@ -29,7 +30,7 @@ class Protocol:
     """
 
     resize: Literal["none", "fit", "exact"] = "none"
-    size: tuple[int, int] | None = None
+    size: tuple[Pixels, Pixels] | None = None
     label_resolution: Literal["native"] = "native"
     split: str = ""
     id_map: str = ""
@@ -40,8 +41,6 @@ class Protocol:
             raise UserError(f"protocol: resize is {self.resize!r} but size is {self.size}; {advice}")
         if self.size is not None:
             object.__setattr__(self, "size", tuple(self.size))  # a list when it comes from JSON
-        if self.size is not None and min(self.size) < 1:
-            raise UserError(f"protocol.size: {self.size} has no area; give [width, height] in pixels")
 
     def asdict(self) -> dict[str, Any]:
         """Plain types, as results.json stores it."""

@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from gkd_lightning.ranges import Pixels, Ranged
+
 ResizeRule = Literal["bicubic", "bicubic-offset", "pseudo-inverse"]
 
 
@@ -22,7 +24,7 @@ class Tokens(NamedTuple):
 
 
 @dataclass
-class EncoderSpec:
+class EncoderSpec(Ranged):
     """Everything that a configuration states about a teacher or a student, in plain types.
 
     Attributes:
@@ -48,8 +50,8 @@ class EncoderSpec:
 
     name: str
     weights: str | None = None
-    image_size: int | list[int] | None = None
-    patch_size: int | None = None
+    image_size: Pixels | list[Pixels] | None = None
+    patch_size: Pixels | None = None
     resize: ResizeRule = "bicubic"
     normalization: Literal["model", "imagenet"] = "model"
     options: dict[str, Any] = field(default_factory=dict)

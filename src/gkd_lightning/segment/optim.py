@@ -7,8 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from gkd_lightning.errors import UserError
-
 
 def parameter_groups(
     model: nn.Module, encoder: nn.Module, lr: float, weight_decay: float, encoder_lr_scale: float
@@ -24,12 +22,7 @@ def parameter_groups(
         lr: learning rate of all but the encoder.
         weight_decay: of the decaying groups.
         encoder_lr_scale: the encoder's learning rate in units of `lr`.
-
-    Raises:
-        UserError: a learning rate of 0 or below.
     """
-    if lr <= 0:
-        raise UserError(f"lr: {lr} must be above 0")
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     inside = {id(parameter) for parameter in encoder.parameters()}
     spared = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)
