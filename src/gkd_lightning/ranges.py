@@ -149,13 +149,19 @@ def _inside(hint: Any, values: dict[str, Any], where: str) -> Iterator[str]:
     """Of a mapping: arguments of the class that it names or that its hint is, or values by name."""
     kind: Any = hint if isinstance(hint, type) else None
     if "class_path" in values:
-        module, _, name = str(values["class_path"]).rpartition(".")
-        kind = getattr(sys.modules.get(module), name, None)
+        kind = class_of(values)
         values = dict(_items(values.get("init_args") or {}))
-    hints = _hints(kind) if isinstance(kind, type) else {}
+    hints = _hints(kind) if kind is not None else {}
     of_values = get_args(hint)[1] if get_origin(hint) in (dict, Mapping) else None
     for name, value in values.items():
         yield from _problems(hints.get(name, of_values), value, f"{where}.{name}")
+
+
+def class_of(config: Mapping[str, Any]) -> type:
+    """The class that a parsed configuration, whose classes are imported, names; `object` if it is none."""
+    module, _, name = str(config["class_path"]).rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    return found if isinstance(found, type) else object
 
 
 def _items(config: Any) -> Iterator[tuple[str, Any]]:

@@ -55,6 +55,7 @@ from gkd_lightning.recipes import (
     parse_dumped,
     parse_yaml,
     read_yaml,
+    told_by_key,
 )
 
 COSTS = "costs.json"
@@ -176,7 +177,8 @@ class StageCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Build model, data and trainer."""
         if self.builds:
-            super().instantiate_classes()
+            with told_by_key(self.config.as_dict(), {"trainer": L.Trainer}):
+                super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add what every run has: keyed steps, costs, progress, metrics on disk, resumable and atomic files."""

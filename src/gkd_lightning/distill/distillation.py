@@ -89,8 +89,8 @@ class Distillation(StepLogging):
             raise UserError(f"warmup_steps: {warmup_steps} needs schedule=step: an epoch's rate does not change in it")
         if min_lr > lr:
             raise UserError(f"min_lr: {min_lr} must be at most lr: {lr}")
-        self.teacher = Frozen(build_encoder(teacher))
-        self.student = build_encoder(student)
+        self.teacher = Frozen(build_encoder(teacher, "teacher"))
+        self.student = build_encoder(student, "student")
         self.ema = ExponentialMovingAverage(self.student, ema_decay) if ema_decay is not None else None
         if activation_checkpointing:
             checkpoint_activations(self.student)
