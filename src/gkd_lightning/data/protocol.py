@@ -10,11 +10,11 @@ import numpy as np
 
 from gkd_lightning.data.types import Image
 from gkd_lightning.errors import UserError
-from gkd_lightning.ranges import Pixels, Ranged
+from gkd_lightning.ranges import Pixels, check_arguments
 
 
 @dataclass(frozen=True)
-class Protocol(Ranged):
+class Protocol:
     """How a domain is evaluated. It is stored with every result; numbers of different protocols do not compare.
 
     Args:
@@ -36,6 +36,7 @@ class Protocol(Ranged):
     id_map: str = ""
 
     def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self))
         if (self.resize == "none") != (self.size is None):
             advice = "remove size" if self.resize == "none" else "give size: [width, height]"
             raise UserError(f"protocol: resize is {self.resize!r} but size is {self.size}; {advice}")

@@ -57,7 +57,7 @@ class GKD(Objective):
     ) -> None:
         super().__init__()
         if alpha + beta + gamma == 0:
-            raise UserError(f"alpha={alpha}, beta={beta}, gamma={gamma}: weights must be not all 0")
+            raise UserError(f"alpha={alpha}, beta={beta}, gamma={gamma}: not all of the weights may be 0")
         self.weights = {"fea": alpha, "patch": beta, "token": gamma}
         self.variant = variant
         self.masking = Masking(mask_ratio, mask_probability) if beta > 0 else None

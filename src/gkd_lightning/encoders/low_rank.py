@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.ranges import Count, Positive, Ranged
+from gkd_lightning.ranges import Count, Positive, check_arguments
 
 ATTENTION = ("qkv", "q_proj", "k_proj", "v_proj", "proj")
 """timm's names of an attention block's linear layers; EVA02 has three projections in the place of `qkv`, or one."""
@@ -21,7 +21,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class LowRank(Ranged):
+class LowRank:
     """How large the additions are, and where they go.
 
     Attributes:
@@ -34,6 +34,9 @@ class LowRank(Ranged):
     rank: Count = 8
     alpha: Positive = 16.0
     layers: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self))
 
 
 class LowRankUpdate(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from gkd_lightning.ranges import Pixels, Ranged
+from gkd_lightning.ranges import Pixels, check_arguments
 
 ResizeRule = Literal["bicubic", "bicubic-offset", "pseudo-inverse"]
 
@@ -24,7 +24,7 @@ class Tokens(NamedTuple):
 
 
 @dataclass
-class EncoderSpec(Ranged):
+class EncoderSpec:
     """Everything that a configuration states about a teacher or a student, in plain types.
 
     Attributes:
@@ -56,6 +56,9 @@ class EncoderSpec(Ranged):
     normalization: Literal["model", "imagenet"] = "model"
     options: dict[str, Any] = field(default_factory=dict)
     tolerate: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self))
 
     @property
     def hw(self) -> tuple[int, int] | None:

@@ -29,14 +29,14 @@ from gkd_lightning.data.augment.device import augment_batch, supported
 from gkd_lightning.data.keys import keyed_generators
 from gkd_lightning.data.types import Image
 from gkd_lightning.errors import UserError
-from gkd_lightning.ranges import Ascending, Positive, Ranged, Share, SomeShare
+from gkd_lightning.ranges import Ascending, Positive, Share, SomeShare, check_arguments
 
 _ATTEMPTS, _ERASED_SHARE, _ERASED_LOG_RATIO = 10, (0.02, 1 / 3), (math.log(0.3), math.log(1 / 0.3))
 """timm's defaults, which the official code leaves as they are."""
 
 
 @dataclass(frozen=True)
-class DistillAugmentation(Ranged):
+class DistillAugmentation:
     """Settings of stage 1; the defaults are the official ones (general_distillation/datasets.py, main.py).
 
     Args:
@@ -65,6 +65,9 @@ class DistillAugmentation(Ranged):
     std: tuple[Share, Share, Share] = IMAGENET_DEFAULT_STD
     reduced_decoding: bool = False
     on_device: bool = False
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self))
 
 
 class DistillTransform:

@@ -16,7 +16,7 @@ import numpy as np
 
 from gkd_lightning.data.labels import class_counts
 from gkd_lightning.data.types import Label
-from gkd_lightning.ranges import Ascending, Natural, Pixels, Range, Ranged, Share, Weight
+from gkd_lightning.ranges import Ascending, Natural, Pixels, Range, Share, Weight, check_arguments
 
 IMAGENET_MEAN_PIXEL = (124, 116, 104)
 """Rounded 123.675, 116.28, 103.53."""
@@ -24,7 +24,7 @@ IGNORED = 255
 
 
 @dataclass(frozen=True)
-class SegmentAugmentation(Ranged):
+class SegmentAugmentation:
     """Settings of stage 2; the defaults are the official ones (task_learning's experiment configs).
 
     Args:
@@ -49,6 +49,9 @@ class SegmentAugmentation(Ranged):
     contrast: Annotated[tuple[Weight, Weight], Ascending()] = (0.5, 1.5)
     saturation: Annotated[tuple[Weight, Weight], Ascending()] = (0.5, 1.5)
     hue: Annotated[int, Range(0, 90)] = 18
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self))
 
 
 def default_short_edges(size: int) -> tuple[int, ...]:
