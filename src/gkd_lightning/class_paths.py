@@ -8,6 +8,7 @@ import json
 from typing import Any, Self, TypeVar
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Ranged
 
 T = TypeVar("T")
 
@@ -41,14 +42,14 @@ def imported(name: str, expected: type[T], where: str) -> type[T]:
     return found
 
 
-class Recorded:
+class Recorded(Ranged):
     """A part that is rebuilt from its class and the arguments of its constructor, which are plain values."""
 
     _arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Keep what the constructor is called with, so that no part needs to write its own record."""
-        part = super().__new__(cls)
+        part = super().__new__(cls, *args, **kwargs)
         part.__dict__["_arguments"] = _named(inspect.signature(cls.__init__), (part, *args), kwargs)
         return part
 

@@ -8,10 +8,11 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from gkd_lightning.ranges import Ranged
 from gkd_lightning.ranks import mean_over_ranks
 
 
-class StepLogging(L.LightningModule):
+class StepLogging(Ranged, L.LightningModule):
     """A module whose training step leaves its values with `log_step`.
 
     Nothing is computed, reduced or read in steps that are not logged. In every `trainer.log_every_n_steps`-th, in the

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 from gkd_lightning.baselines.logit_kd import pixel_kl
 from gkd_lightning.baselines.term import DistillationTerm, View, keyed_noise
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Count, Positive, Share, Weight
 
 
-def dense_contrast(student: Tensor, teacher: Tensor, groups: int, patch: int, tau: float) -> Tensor:
+def dense_contrast(student: Tensor, teacher: Tensor, groups: Count, patch: Count, tau: float) -> Tensor:
     """Contrast of channel groups at the positions of a patch.
 
     Each of the student's groups at each position is told which of the teacher's is its own (same group, same position)
@@ -37,7 +38,7 @@ def dense_contrast(student: Tensor, teacher: Tensor, groups: int, patch: int, ta
     return surprise.sum() / (batch * height * width)
 
 
-def _cells(maps: Tensor, groups: int, patch: int) -> Tensor:
+def _cells(maps: Tensor, groups: Count, patch: int) -> Tensor:
     """(B, C, h, w) -> (patches, positions x groups, channels of a group)."""
     batch, channels, height, width = maps.shape
     parts = maps.reshape(batch, groups, channels // groups, height // patch, patch, width // patch, patch)
@@ -94,15 +95,15 @@ class AfDCD(DistillationTerm):
 
     def __init__(
         self,
-        c: float = 33.6,
-        contrast_weight: float = 0.005,
-        logit_weight: float = 1.0,
-        mask_ratio: float = 0.75,
+        c: Weight = 33.6,
+        contrast_weight: Weight = 0.005,
+        logit_weight: Weight = 1.0,
+        mask_ratio: Share = 0.75,
         mask: Literal["random", "centre"] = "random",
-        tau: float = 0.07,
-        groups: int = 16,
-        pool: int = 4,
-        patch: int = 4,
+        tau: Positive = 0.07,
+        groups: Count = 16,
+        pool: Count = 4,
+        patch: Count = 4,
         enhanced: bool = False,
     ) -> None:
         super().__init__()

@@ -13,12 +13,13 @@ from gkd_lightning.baselines.logit_kd import pixel_kl
 from gkd_lightning.baselines.term import DistillationTerm, View
 from gkd_lightning.distill import Variant
 from gkd_lightning.precision import full_precision
+from gkd_lightning.ranges import Count, Positive, Weight
 
 Permutation = Callable[[int], Tensor]
 """From n to 0 .. n-1 in random order."""
 
 
-def pair_relation(student: Tensor, teacher: Tensor, tau: float = 0.1, pool: int = 1) -> Tensor:
+def pair_relation(student: Tensor, teacher: Tensor, tau: Positive = 0.1, pool: int = 1) -> Tensor:
     """Rows of cosine similarity between the pixels of any two images of the batch follow the teacher's.
 
     Args:
@@ -105,7 +106,7 @@ class ClassMemory(nn.Module):
         return banks[0], banks[1]
 
 
-def memory_relation(student: Tensor, teacher: Tensor, bank: Tensor, tau: float = 0.1) -> Tensor:
+def memory_relation(student: Tensor, teacher: Tensor, bank: Tensor, tau: Positive = 0.1) -> Tensor:
     """Similarities of the student's pixels, (M, D) vectors of length 1, to a bank (N, D) follow the teacher's.
 
     The mean over the M pixels; 0 if there are none.
@@ -140,15 +141,15 @@ class CIRKD(DistillationTerm):
 
     def __init__(
         self,
-        pair_weight: float = 1.0,
-        pixel_weight: float = 0.1,
-        region_weight: float = 0.1,
-        logit_weight: float = 1.0,
-        tau: float = 0.1,
-        pixel_places: int = 2000,
-        region_places: int = 2000,
-        pixel_samples: int = 4096,
-        region_samples: int = 1024,
+        pair_weight: Weight = 1.0,
+        pixel_weight: Weight = 0.1,
+        region_weight: Weight = 0.1,
+        logit_weight: Weight = 1.0,
+        tau: Positive = 0.1,
+        pixel_places: Count = 2000,
+        region_places: Count = 2000,
+        pixel_samples: Count = 4096,
+        region_samples: Count = 1024,
         variant: Variant = "paper",
     ) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from gkd_lightning.baselines.term import DistillationTerm, View
 from gkd_lightning.distill import Variant
+from gkd_lightning.ranges import Positive, Weight
 
 
 def channel_wise_kl(
@@ -46,8 +47,8 @@ class CWD(DistillationTerm):
     def __init__(
         self,
         where: Literal["feature", "logits"] = "feature",
-        weight: float | None = None,
-        tau: float = 4.0,
+        weight: Weight | None = None,
+        tau: Positive = 4.0,
         variant: Variant = "paper",
     ) -> None:
         super().__init__()

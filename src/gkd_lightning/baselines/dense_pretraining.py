@@ -16,6 +16,7 @@ from torch import nn
 
 from gkd_lightning.distill import cosine_factor, parameter_groups
 from gkd_lightning.encoders import EncoderSpec, adamw, build_encoder, export_encoder
+from gkd_lightning.ranges import Classes, Natural, Positive, Weight
 from gkd_lightning.segment import DomainJudge
 from gkd_lightning.step_logging import StepLogging
 
@@ -36,12 +37,12 @@ class DensePretraining(StepLogging, DomainJudge):
     def __init__(
         self,
         encoder: EncoderSpec,
-        num_classes: int,
-        lr: float = 1e-3,
-        min_lr: float = 1e-5,
-        weight_decay: float = 0.05,
-        warmup_steps: int = 200,
-        presence_weight: float = 0.1,
+        num_classes: Classes,
+        lr: Positive = 1e-3,
+        min_lr: Weight = 1e-5,
+        weight_decay: Weight = 0.05,
+        warmup_steps: Natural = 200,
+        presence_weight: Weight = 0.1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=["encoder"])

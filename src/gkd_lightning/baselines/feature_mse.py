@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gkd_lightning.baselines.term import DistillationTerm, View
 from gkd_lightning.distill import Alignment, AlignmentHead, chosen_head
+from gkd_lightning.ranges import Positive, Weight
 
 
 class FeatureMSE(DistillationTerm):
@@ -24,9 +25,9 @@ class FeatureMSE(DistillationTerm):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: Weight = 1.0,
         alignment: Alignment | AlignmentHead = "projection",
-        attention_scale: float | None = 1.0,
+        attention_scale: Positive | None = 1.0,
     ) -> None:
         super().__init__()
         self.weight, self.alignment = weight, chosen_head(alignment, attention_scale=attention_scale)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from gkd_lightning.distill import Masking, Objective, Passes
 from gkd_lightning.encoders import Encoder, TransformerEncoder
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Count, InnerShare, Weight
 
 
 def standardised(tokens: Tensor) -> Tensor:
@@ -91,11 +92,9 @@ class G2SD(Objective):
     """
 
     def __init__(
-        self, mask_ratio: float = 0.75, dim: int = 256, depth: int = 4, heads: int = 8, weight: float = 1.0
+        self, mask_ratio: InnerShare = 0.75, dim: Count = 256, depth: Count = 4, heads: Count = 8, weight: Weight = 1.0
     ) -> None:
         super().__init__()
-        if not 0 < mask_ratio < 1:
-            raise UserError(f"mask_ratio: {mask_ratio} must lie between 0 and 1")
         self.mask_ratio, self.masking = mask_ratio, Masking(mask_ratio, 1.0)
         self.weights = {"generic": weight}
         self.size = {"dim": dim, "depth": depth, "heads": heads}

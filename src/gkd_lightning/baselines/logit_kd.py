@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gkd_lightning.baselines.term import DistillationTerm, View
+from gkd_lightning.ranges import Positive, Weight
 
 Reduction = Literal["pixel", "batch", "element"]
 
@@ -44,7 +45,7 @@ class LogitKD(DistillationTerm):
     wants_logits = True
     wants_tokens = False
 
-    def __init__(self, weight: float = 1.0, tau: float = 1.0, reduction: Reduction = "pixel") -> None:
+    def __init__(self, weight: Weight = 1.0, tau: Positive = 1.0, reduction: Reduction = "pixel") -> None:
         super().__init__()
         self.weight, self.tau, self.reduction = weight, tau, reduction
 

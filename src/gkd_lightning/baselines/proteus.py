@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from gkd_lightning.distill import Masking, Objective, Passes, Projection
 from gkd_lightning.encoders import Encoder, Tokens
+from gkd_lightning.ranges import SomeShare, Weight
 
 HEADS = ("token", "fea", "patch")
 
@@ -53,11 +54,11 @@ class Proteus(Objective):
 
     def __init__(
         self,
-        token_weight: float = 1.0,
-        feature_weight: float = 1.0,
-        patch_weight: float = 1.0,
-        mask_ratio: float = 0.5,
-        mask_probability: float = 0.5,
+        token_weight: Weight = 1.0,
+        feature_weight: Weight = 1.0,
+        patch_weight: Weight = 1.0,
+        mask_ratio: SomeShare = 0.5,
+        mask_probability: SomeShare = 0.5,
     ) -> None:
         super().__init__()
         self.weights = dict(zip(HEADS, (token_weight, feature_weight, patch_weight), strict=True))

@@ -46,7 +46,7 @@ class SingleStageDistillation(TaskLearning):
             self.teacher: Frozen[Any] = Frozen(_trained(teacher_segmenter, kwargs["num_classes"]))
         else:
             assert teacher is not None
-            self.teacher = Frozen(_Bare(build_encoder(teacher)))
+            self.teacher = Frozen(_Bare(build_encoder(teacher, "teacher")))
         for who, encoder in (("teacher", self.teacher_encoder), ("encoder", self.encoder)):
             if self.term.blocks and (encoder.hierarchical or max(self.term.blocks) >= encoder.depth):
                 missing = list(self.term.blocks)

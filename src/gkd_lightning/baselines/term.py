@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gkd_lightning.encoders import Tokens
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Ranged
 
 _STREAM = 0x7465726D
 """Keeps these draws apart from the augmentation's, which start from the same key."""
@@ -43,7 +44,7 @@ class View(NamedTuple):
         return self.logits
 
 
-class DistillationTerm(nn.Module, ABC):
+class DistillationTerm(Ranged, nn.Module, ABC):
     """One loss, or several, beside the task's in single-stage distillation.
 
     To add a method, derive from this class: name what you look at in `blocks`, `wants_tokens` and `wants_logits`, make

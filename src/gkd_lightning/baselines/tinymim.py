@@ -14,6 +14,7 @@ from gkd_lightning.distill import Objective, Passes
 from gkd_lightning.encoders import Encoder, TransformerEncoder
 from gkd_lightning.errors import UserError
 from gkd_lightning.precision import full_precision
+from gkd_lightning.ranges import Count, Weight
 
 
 def log_relations(qkv: Tensor, heads: int) -> tuple[Tensor, Tensor]:
@@ -50,7 +51,7 @@ class TinyMIM(Objective):
     Source: ``models_tinymim.py`` of the authors' repository.
     """
 
-    def __init__(self, teacher_block: int | None = None, qk_weight: float = 1.0, vv_weight: float = 1.0) -> None:
+    def __init__(self, teacher_block: Count | None = None, qk_weight: Weight = 1.0, vv_weight: Weight = 1.0) -> None:
         super().__init__()
         self.teacher_block, self.weights = teacher_block, {"qk": qk_weight, "vv": vv_weight}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gkd_lightning.baselines.term import DistillationTerm, View, keyed_noise
-from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import InnerShare, Weight
 
 OFFICIAL_TOKENS = 196
 """Of the 224-pixel images at 16-pixel patches that the official weights were chosen for."""
@@ -45,11 +45,9 @@ class ViTKD(DistillationTerm):
     blocks = (0, 1)
 
     def __init__(
-        self, alpha: float = 3e-5, beta: float = 3e-6, mask_ratio: float = 0.5, resolution_invariant: bool = True
+        self, alpha: Weight = 3e-5, beta: Weight = 3e-6, mask_ratio: InnerShare = 0.5, resolution_invariant: bool = True
     ) -> None:
         super().__init__()
-        if not 0 < mask_ratio < 1:
-            raise UserError(f"mask_ratio: {mask_ratio} must lie between 0 and 1")
         self.alpha, self.beta, self.mask_ratio = alpha, beta, mask_ratio
         self.resolution_invariant = resolution_invariant
 

@@ -22,7 +22,7 @@ from gkd_lightning.chain.stage import Stage
 from gkd_lightning.data import steps_per_epoch
 from gkd_lightning.encoders import merged
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes import build_dataset, explain, interpolate
+from gkd_lightning.recipes import build_dataset, explain, interpolate, told_by_key
 
 _BATCH = 4
 """Images of the counted step; half of them are masked in stage 1, as in any even batch."""
@@ -191,7 +191,9 @@ def _counted(model_config: str, size: int, mixed: bool) -> _Counts | None:
     parser.add_argument("--model", type=L.LightningModule)
     try:
         with torch.device("meta"), MetaOperations():  # the step that is counted is the real one, and takes no time
-            model = parser.instantiate(parser.parse_object({"model": json.loads(model_config)}))["model"]
+            config = parser.parse_object({"model": json.loads(model_config)})
+            with told_by_key(config.as_dict(), {}):
+                model = parser.instantiate(config)["model"]
     except argparse.ArgumentError as error:
         raise UserError(explain(str(error), {"model": L.LightningModule})) from error
     if not hasattr(model, "dry_step"):

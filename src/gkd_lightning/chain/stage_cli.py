@@ -45,6 +45,7 @@ from gkd_lightning.chain.stage import Layout, Stage
 from gkd_lightning.chain.strategy import SyncBatchNorm, check_strategy, strategy
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import canonical_hash, write_json
+from gkd_lightning.ranges import check_numbers
 from gkd_lightning.recipes import (
     arguments,
     compose,
@@ -54,6 +55,7 @@ from gkd_lightning.recipes import (
     parse_dumped,
     parse_yaml,
     read_yaml,
+    told_by_key,
 )
 
 COSTS = "costs.json"
@@ -167,6 +169,7 @@ class StageCLI(LightningCLI):
                 self.config = parser.parse_args(args)
             except argparse.ArgumentError as error:
                 raise UserError(explain(str(error), _ROOTS)) from error
+        check_numbers(self.config, _ROOTS)
         check_strategy(self.config["trainer"]["strategy"])
         if self.verb == "fit":
             Stage.read({"trainer": self.config["trainer"].as_dict()}).check()
@@ -174,7 +177,8 @@ class StageCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Build model, data and trainer."""
         if self.builds:
-            super().instantiate_classes()
+            with told_by_key(self.config.as_dict(), {"trainer": L.Trainer}):
+                super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Add what every run has: keyed steps, costs, progress, metrics on disk, resumable and atomic files."""

@@ -10,7 +10,7 @@ the image's height.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gkd_lightning.data.types import Image, Label, SegmentationDataset
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Range, Ranged, Seed
 
 Floats = NDArray[np.floating[Any]]
 """(H, W, 3) in [0, 1], or (H, W)."""
@@ -214,7 +215,7 @@ def check_corruption(corruption: str, severity: int) -> None:
         raise UserError(f"corruption {corruption!r}: severity {severity!r}; valid are 1, 2, 3, 4, 5")
 
 
-class Corrupted:
+class Corrupted(Ranged):
     """A labelled dataset seen through a corruption: other images, the same labels and names.
 
     Args:
@@ -224,7 +225,9 @@ class Corrupted:
         seed: another seed, other streaks; image i depends on (seed, i) only.
     """
 
-    def __init__(self, dataset: SegmentationDataset, corruption: str, severity: int = 3, seed: int = 0) -> None:
+    def __init__(
+        self, dataset: SegmentationDataset, corruption: str, severity: Annotated[int, Range(1, 5)] = 3, seed: Seed = 0
+    ) -> None:
         check_corruption(corruption, severity)
         self._dataset, self._corruption, self._severity, self._seed = dataset, corruption, severity, seed
         self.label_space = dataset.label_space

@@ -29,20 +29,19 @@ from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches, split_batch, steps_per_epoch
 from gkd_lightning.data.types import SegmentationDataset
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Natural, Ranged
 
-Workers = int | Literal["auto"]
+Workers = Natural | Literal["auto"]
 """`num_workers`: a number, or see `EvaluationModule.workers`."""
 
 
-class EvaluationModule(LightningDataModule):
+class EvaluationModule(Ranged, LightningDataModule):
     """What the three modules share: where in a distributed run this process is, and evaluation loaders."""
 
     allow_zero_length_dataloader_with_multiple_devices = True
 
     def __init__(self, batch_size: int, num_workers: Workers, seed: int, protocol: Protocol) -> None:
         super().__init__()
-        if num_workers != AUTO and num_workers < 0:
-            raise UserError(f"num_workers: {num_workers}; give {AUTO}, 0 (load in the main process) or more")
         self.batch_size, self.num_workers, self.seed, self.protocol = batch_size, num_workers, seed, protocol
 
     def protocol_of(self, domain: str) -> Protocol:

@@ -13,6 +13,7 @@ from gkd_lightning.data.module_base import EvaluationModule, TrainingModule, Wor
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Count, Pixels, Seed
 
 OFFICIAL_DISTILL = DistillAugmentation()
 OFFICIAL_SEGMENT = SegmentAugmentation()
@@ -42,12 +43,12 @@ class ProxyDataModule(TrainingModule):
     def __init__(
         self,
         dataset: ImageDataset,
-        image_size: int,
-        batch_size: int,
+        image_size: Pixels,
+        batch_size: Count,
         num_workers: Workers = AUTO,
-        seed: int = 0,
+        seed: Seed = 0,
         augmentation: DistillAugmentation = OFFICIAL_DISTILL,
-        repeats: int = 1,
+        repeats: Count = 1,
     ) -> None:
         super().__init__(batch_size, num_workers, seed, repeats, NATIVE)
         self.dataset, self.image_size = dataset, image_size
@@ -86,15 +87,15 @@ class SourceDataModule(TrainingModule):
         self,
         dataset: SegmentationDataset,
         view: Literal["distillation", "segmentation"],
-        image_size: int,
-        batch_size: int,
+        image_size: Pixels,
+        batch_size: Count,
         num_workers: Workers = AUTO,
-        seed: int = 0,
+        seed: Seed = 0,
         distill_augmentation: DistillAugmentation = OFFICIAL_DISTILL,
         segment_augmentation: SegmentAugmentation = OFFICIAL_SEGMENT,
-        repeats: int = 1,
+        repeats: Count = 1,
         val: dict[str, SegmentationDataset] | None = None,
-        val_batch_size: int = 1,
+        val_batch_size: Count = 1,
         protocol: Protocol = NATIVE,
     ) -> None:
         super().__init__(batch_size, num_workers, seed, repeats, protocol)
@@ -153,7 +154,7 @@ class TargetDataModule(EvaluationModule):
         self,
         domains: dict[str, SegmentationDataset],
         seen: list[str] | None = None,
-        batch_size: int = 1,
+        batch_size: Count = 1,
         num_workers: Workers = AUTO,
         protocol: Protocol | Preset = NATIVE,
         protocols: dict[str, Protocol] | None = None,

@@ -10,6 +10,7 @@ import numpy as np
 
 from gkd_lightning.data.types import Image
 from gkd_lightning.errors import UserError, nearest
+from gkd_lightning.ranges import Pixels, check_arguments
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,18 @@ class Protocol:
     """
 
     resize: Literal["none", "fit", "exact"] = "none"
-    size: tuple[int, int] | None = None
+    size: tuple[Pixels, Pixels] | None = None
     label_resolution: Literal["native"] = "native"
     split: str = ""
     id_map: str = ""
 
     def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self))
         if (self.resize == "none") != (self.size is None):
             advice = "remove size" if self.resize == "none" else "give size: [width, height]"
             raise UserError(f"protocol: resize is {self.resize!r} but size is {self.size}; {advice}")
         if self.size is not None:
             object.__setattr__(self, "size", tuple(self.size))  # a list when it comes from JSON
-        if self.size is not None and min(self.size) < 1:
-            raise UserError(f"protocol.size: {self.size} has no area; give [width, height] in pixels")
 
     def asdict(self) -> dict[str, Any]:
         """Plain types, as results.json stores it."""

@@ -18,6 +18,7 @@ from torch.utils.data import Sampler
 
 from gkd_lightning.data.keys import sample_key
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Count, Ranged
 
 _ORDER = 1 << 63
 """A position that no sample has; its key seeds the permutation."""
@@ -49,7 +50,7 @@ def repeated_order(permutation: NDArray[np.int64], repeats: int) -> NDArray[np.i
     return np.repeat(permutation[: -(-selected // repeats)], repeats)[:selected]
 
 
-class KeyedBatches(Sampler[list[tuple[int, int]]]):
+class KeyedBatches(Ranged, Sampler[list[tuple[int, int]]]):
     """Micro-batches of (image index, sample key) for one rank; every iteration is one epoch or the rest of one.
 
     Args:
@@ -74,7 +75,7 @@ class KeyedBatches(Sampler[list[tuple[int, int]]]):
         batch_size: int,
         *,
         seed: int = 0,
-        repeats: int = 1,
+        repeats: Count = 1,
         rank: int = 0,
         world_size: int = 1,
         accumulate: int = 1,
@@ -83,8 +84,6 @@ class KeyedBatches(Sampler[list[tuple[int, int]]]):
     ) -> None:
         if length < 1:
             raise UserError("the data set is empty; check its folder")
-        if repeats < 1:
-            raise UserError(f"repeats: {repeats}; give 1 (every image once) or more")
         self.length, self.batch_size, self.seed, self.repeats = length, batch_size, seed, repeats
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
         self.micro_batch_size = split_batch(batch_size, world_size, accumulate)
@@ -187,7 +186,7 @@ def steps_per_epoch(length: int, batch_size: int, repeats: int = 1) -> int:
     return max(1, selected // batch_size)
 
 
-class ShardedBatches(Sampler[list[int]]):
+class ShardedBatches(Ranged, Sampler[list[int]]):
     """Batches for evaluation: rank r of w gets the images r, r + w, r + 2w ... in order.
 
     All ranks get equally many images, since Lightning's validation inside `fit` meets the other ranks in every
@@ -197,9 +196,7 @@ class ShardedBatches(Sampler[list[int]]):
 
     PADDING = -1
 
-    def __init__(self, length: int, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
-        if batch_size < 1:
-            raise UserError(f"batch_size: {batch_size}; give 1 or more")
+    def __init__(self, length: int, batch_size: Count, rank: int = 0, world_size: int = 1) -> None:
         shard = list(range(rank, length, world_size))
         shard += [self.PADDING] * (-(-length // world_size) - len(shard))
         self._batches = [shard[start : start + batch_size] for start in range(0, len(shard), batch_size)]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gkd_lightning.class_paths import Recorded
 from gkd_lightning.errors import UserError
 from gkd_lightning.precision import full_precision
+from gkd_lightning.ranges import Count, Positive
 
 
 class Aligned(NamedTuple):
@@ -62,7 +63,7 @@ class QuerySoftDistillation(AlignmentHead):
             softmax of narrow models); ``None`` means 1/sqrt(head dimension).
     """
 
-    def __init__(self, num_heads: int = 1, attention_scale: float | None = 1.0) -> None:
+    def __init__(self, num_heads: Count = 1, attention_scale: Positive | None = 1.0) -> None:
         super().__init__()
         self.num_heads, self.attention_scale = num_heads, attention_scale
 
@@ -72,7 +73,7 @@ class QuerySoftDistillation(AlignmentHead):
         Raises:
             UserError: a number of heads that does not divide the teacher's width.
         """
-        if self.num_heads < 1 or teacher_dim % self.num_heads:
+        if teacher_dim % self.num_heads:
             raise UserError(f"num_heads: the teacher's width {teacher_dim} is not divisible by {self.num_heads} heads")
         scale = self.attention_scale
         self.scale = scale if scale is not None else 1.0 / math.sqrt(teacher_dim // self.num_heads)
@@ -121,7 +122,7 @@ Alignment = Literal["qsd", "projection", "linear"]
 
 
 def chosen_head(
-    alignment: Alignment | AlignmentHead, num_heads: int = 1, attention_scale: float | None = 1.0
+    alignment: Alignment | AlignmentHead, num_heads: Count = 1, attention_scale: Positive | None = 1.0
 ) -> AlignmentHead:
     """The head, without layers yet, that settings name; `num_heads` and `attention_scale` are those of ``qsd``.
 

@@ -31,6 +31,7 @@ from gkd_lightning.encoders import (
     unreached,
 )
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Count, Momentum, Natural, Positive, Weight
 from gkd_lightning.step_logging import StepLogging
 
 
@@ -65,16 +66,16 @@ class Distillation(StepLogging):
         teacher: EncoderSpec,
         student: EncoderSpec,
         objective: Objective,
-        lr: float = 5e-4,
-        reference_batch_size: int | None = 512,
-        min_lr: float = 1e-5,
-        weight_decay: float = 0.05,
+        lr: Positive = 5e-4,
+        reference_batch_size: Count | None = 512,
+        min_lr: Weight = 1e-5,
+        weight_decay: Weight = 0.05,
         schedule: Literal["epoch", "step"] = "epoch",
-        warmup_steps: int = 0,
-        ema_decay: float | None = None,
+        warmup_steps: Natural = 0,
+        ema_decay: Momentum | None = None,
         hand_on: Literal["student", "ema"] = "student",
         stage: str = "task_agnostic",
-        health_every_n_steps: int = 50,
+        health_every_n_steps: Natural = 50,
         compile: bool | None = None,
         activation_checkpointing: bool = False,
     ) -> None:
@@ -84,14 +85,12 @@ class Distillation(StepLogging):
         self.save_hyperparameters({"teacher": asdict(teacher), "student": asdict(student)})
         if hand_on == "ema" and ema_decay is None:
             raise UserError("hand_on=ema needs ema_decay (the official value is 0.99996)")
-        if ema_decay is not None and not 0 <= ema_decay < 1:
-            raise UserError(f"ema_decay: {ema_decay} must be at least 0 and below 1 (the official value is 0.99996)")
         if warmup_steps and schedule == "epoch":
             raise UserError(f"warmup_steps: {warmup_steps} needs schedule=step: an epoch's rate does not change in it")
-        if not 0 <= min_lr <= lr or lr == 0:
-            raise UserError(f"lr: {lr} must be above 0, and min_lr: {min_lr} between 0 and lr")
-        self.teacher = Frozen(build_encoder(teacher))
-        self.student = build_encoder(student)
+        if min_lr > lr:
+            raise UserError(f"min_lr: {min_lr} must be at most lr: {lr}")
+        self.teacher = Frozen(build_encoder(teacher, "teacher"))
+        self.student = build_encoder(student, "student")
         self.ema = ExponentialMovingAverage(self.student, ema_decay) if ema_decay is not None else None
         if activation_checkpointing:
             checkpoint_activations(self.student)

@@ -10,6 +10,7 @@ from gkd_lightning.distill.distillation import Distillation
 from gkd_lightning.distill.gkd import GKD
 from gkd_lightning.distill.objective import Variant
 from gkd_lightning.encoders import EncoderSpec
+from gkd_lightning.ranges import Count, Positive, SomeShare, Weight
 
 
 class DomainGeneralDistillation(Distillation):
@@ -39,16 +40,16 @@ class DomainGeneralDistillation(Distillation):
         self,
         teacher: EncoderSpec,
         student: EncoderSpec,
-        alpha: float = 1.0,
-        beta: float = 1.0,
-        gamma: float = 1.0,
+        alpha: Weight = 1.0,
+        beta: Weight = 1.0,
+        gamma: Weight = 1.0,
         variant: Variant = "official",
         alignment: Alignment | AlignmentHead = "qsd",
         distance: DistanceName | Distance = "mse",
-        num_heads: int = 1,
-        attention_scale: float | None = 1.0,
-        mask_ratio: float = 0.5,
-        mask_probability: float = 0.5,
+        num_heads: Count = 1,
+        attention_scale: Positive | None = 1.0,
+        mask_ratio: SomeShare = 0.5,
+        mask_probability: SomeShare = 0.5,
         **kwargs: Any,
     ) -> None:
         objective = GKD(

@@ -10,6 +10,7 @@ from gkd_lightning.distill.objective import Masking, Objective, Variant
 from gkd_lightning.distill.passes import Passes
 from gkd_lightning.encoders import Encoder
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Count, Positive, SomeShare, Weight
 
 
 class GKD(Objective):
@@ -38,28 +39,25 @@ class GKD(Objective):
         mask_probability: share of masked images in a batch.
 
     Raises:
-        UserError: weights, shares or settings of another head that cannot be.
+        UserError: no weight, or settings of another head.
     """
 
     def __init__(
         self,
-        alpha: float = 1.0,
-        beta: float = 1.0,
-        gamma: float = 1.0,
+        alpha: Weight = 1.0,
+        beta: Weight = 1.0,
+        gamma: Weight = 1.0,
         variant: Variant = "official",
         alignment: Alignment | AlignmentHead = "qsd",
         distance: DistanceName | Distance = "mse",
-        num_heads: int = 1,
-        attention_scale: float | None = 1.0,
-        mask_ratio: float = 0.5,
-        mask_probability: float = 0.5,
+        num_heads: Count = 1,
+        attention_scale: Positive | None = 1.0,
+        mask_ratio: SomeShare = 0.5,
+        mask_probability: SomeShare = 0.5,
     ) -> None:
         super().__init__()
-        if min(alpha, beta, gamma) < 0 or alpha + beta + gamma == 0:
-            raise UserError(f"alpha={alpha}, beta={beta}, gamma={gamma}: weights must be >= 0 and not all 0")
-        for name, share in (("mask_ratio", mask_ratio), ("mask_probability", mask_probability)):
-            if not 0 < share <= 1:
-                raise UserError(f"{name}: {share} must be above 0 and at most 1; beta=0 leaves the masked pass out")
+        if alpha + beta + gamma == 0:
+            raise UserError(f"alpha={alpha}, beta={beta}, gamma={gamma}: not all of the weights may be 0")
         self.weights = {"fea": alpha, "patch": beta, "token": gamma}
         self.variant = variant
         self.masking = Masking(mask_ratio, mask_probability) if beta > 0 else None

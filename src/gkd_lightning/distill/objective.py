@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gkd_lightning.distill.passes import Passes
 from gkd_lightning.encoders import Encoder
+from gkd_lightning.ranges import Ranged
 
 Variant = Literal["official", "paper"]
 """``official`` follows a method's released code, mistakes that change numbers included; ``paper`` what is written."""
@@ -24,7 +25,7 @@ class Masking(NamedTuple):
     """Share of masked images in a batch."""
 
 
-class Objective(nn.Module, ABC):
+class Objective(Ranged, nn.Module, ABC):
     """One loss, or several, of a stage without labels.
 
     To add a method, derive from this class: say in `masking` whether the student sees masked images, make the layers

@@ -31,24 +31,34 @@ _TRANSFORMERS = ["vision_transformer", "eva", "deit"]
 _NEEDED = ("embed_dim", "patch_size", "depth", "image_size")
 
 
-def build_encoder(spec: EncoderSpec) -> Encoder:
+def build_encoder(spec: EncoderSpec, key: str = "encoder") -> Encoder:
     """Build the timm model or the class that `spec` names, in its geometry, with its weights.
+
+    Args:
+        spec: what to build.
+        key: where a configuration says so, for messages.
 
     Raises:
         UserError: unknown model name, options it does not take, missing or unfit weights; a class of one's own without
             an attribute that it needs, of another geometry, or with weights outside its `model`.
     """
-    if timm.is_model(spec.name.split(".")[0]):
-        encoder = _of_timm(spec)
-    elif "." in spec.name:
-        encoder = _of_class(spec)
-    else:
-        near = timm.list_models(f"*{spec.name[:8]}*")[:3]
-        hint = f"; near are {', '.join(near)}" if near else ""
-        raise UserError(f"{spec.name}: timm has no such model{hint} (`gkd list students` shows tried ones)")
-    if spec.weights is not None and encoder.loaded is None:
-        _load(encoder, spec)
+    try:
+        encoder = _without_weights(spec)
+        if spec.weights is not None and encoder.loaded is None:
+            _load(encoder, spec)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from error
     return encoder
+
+
+def _without_weights(spec: EncoderSpec) -> Encoder:
+    if timm.is_model(spec.name.split(".")[0]):
+        return _of_timm(spec)
+    if "." in spec.name:
+        return _of_class(spec)
+    near = timm.list_models(f"*{spec.name[:8]}*")[:3]
+    hint = f"; near are {', '.join(near)}" if near else ""
+    raise UserError(f"{spec.name}: timm has no such model{hint} (`gkd list students` shows tried ones)")
 
 
 def _of_timm(spec: EncoderSpec) -> Encoder:

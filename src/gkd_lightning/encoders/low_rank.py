@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Count, Positive, check_arguments
 
 ATTENTION = ("qkv", "q_proj", "k_proj", "v_proj", "proj")
 """timm's names of an attention block's linear layers; EVA02 has three projections in the place of `qkv`, or one."""
@@ -30,15 +31,18 @@ class LowRank:
             attention.
     """
 
-    rank: int = 8
-    alpha: float = 16.0
+    rank: Count = 8
+    alpha: Positive = 16.0
     layers: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self))
 
 
 class LowRankUpdate(nn.Module):
     """``x -> scale * B A x`` with A (rank, in) as in the authors' code and B (out, rank) zero: no change at first."""
 
-    def __init__(self, inputs: int, outputs: int, rank: int, scale: float) -> None:
+    def __init__(self, inputs: int, outputs: int, rank: Count, scale: float) -> None:
         super().__init__()
         self.scale = scale
         self.a = nn.Parameter(torch.empty(rank, inputs))
@@ -62,7 +66,7 @@ class LowRankLinear(nn.Module):
     `weight` is that of both together: EVA02's fused attention takes the layer's weight and never calls it.
     """
 
-    def __init__(self, original: nn.Linear, rank: int, scale: float) -> None:
+    def __init__(self, original: nn.Linear, rank: Count, scale: float) -> None:
         super().__init__()
         self.original = original
         self.update = LowRankUpdate(original.in_features, original.out_features, rank, scale)
@@ -96,10 +100,8 @@ def add_low_rank(module: nn.Module, settings: LowRank) -> list[str]:
         Names of the additions, which are to learn.
 
     Raises:
-        UserError: no layer has such a name, or the rank or alpha does not fit.
+        UserError: no layer has such a name, or the rank is larger than a layer.
     """
-    if settings.rank < 1 or settings.alpha <= 0:
-        raise UserError(f"low_rank: rank={settings.rank}, alpha={settings.alpha}: both must be above 0")
     linear = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
     there = {name.rpartition(".")[2] for name in linear}
     if settings.layers == []:

@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from gkd_lightning.ranges import Pixels, check_arguments
+
 ResizeRule = Literal["bicubic", "bicubic-offset", "pseudo-inverse"]
 
 
@@ -50,13 +52,16 @@ class EncoderSpec:
 
     name: str
     weights: str | None = None
-    image_size: int | list[int] | None = None
-    patch_size: int | None = None
+    image_size: Pixels | list[Pixels] | None = None
+    patch_size: Pixels | None = None
     resize: ResizeRule = "bicubic"
     normalization: Literal["model", "imagenet"] = "model"
     options: dict[str, Any] = field(default_factory=dict)
     tolerate: list[str] = field(default_factory=list)
     weights_key: str | None = None
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self))
 
     @property
     def hw(self) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ from gkd_lightning.lazily import on_demand
 
 if TYPE_CHECKING:
     from gkd_lightning.recipes.benchmark import FULL, Part, load_benchmark, load_profile
+    from gkd_lightning.recipes.constructors import told_by_key
     from gkd_lightning.recipes.datasets import build_dataset, dataset_specs, datasets_of
     from gkd_lightning.recipes.fragments import (
         Config,
@@ -64,6 +65,7 @@ __all__ = [
     "shipped_recipes",
     "split_scope",
     "swapped",
+    "told_by_key",
 ]
 
 __getattr__ = on_demand(__name__, __file__)

@@ -10,6 +10,8 @@ import jsonargparse
 
 from gkd_lightning.data import ImageDataset
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import check_numbers
+from gkd_lightning.recipes.constructors import told_by_key
 from gkd_lightning.recipes.fragments import arguments, find_fragment
 from gkd_lightning.recipes.parser_messages import explain
 from gkd_lightning.recipes.yaml_text import interpolate, read_yaml
@@ -51,7 +53,10 @@ def build_dataset(where: str, name: str, value: Any) -> ImageDataset:
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_argument("--dataset", type=ImageDataset)  # not `name`: argparse would rewrite its hyphens
     try:
-        built = parser.instantiate(parser.parse_object({"dataset": value}))
+        parsed = parser.parse_object({"dataset": value})
+        check_numbers(parsed, {})
+        with told_by_key(parsed.as_dict(), {}):
+            built = parser.instantiate(parsed)
     except argparse.ArgumentError as error:
         raise UserError(f"{where}: {name}: {explain(str(error), {'dataset': object})}") from error
     dataset: ImageDataset = built["dataset"]

@@ -73,7 +73,14 @@ def parse_yaml(text: str) -> Any:
         value = yaml.load(text, Loader=_Loader)  # for the same message everywhere
     if _values(value, {}) > MOST_VALUES:
         raise yaml.YAMLError(f"its anchors make more than {MOST_VALUES:,} values of it, or one that holds itself")
-    return value
+    return _apart(value)
+
+
+def _apart(value: Any) -> Any:
+    """A copy in which every alias is a value of its own: setting a key of one changes no other."""
+    if isinstance(value, dict):
+        return {key: _apart(item) for key, item in value.items()}
+    return [_apart(item) for item in value] if isinstance(value, list) else value
 
 
 def _values(value: Any, known: dict[int, float]) -> float:

@@ -39,7 +39,11 @@ class Mask2FormerHead(SegmentationHead):
         super().__init__()
         if len(feature_dims) != 4:
             raise UserError(f"the head needs four feature maps (stride 4, 8, 16, 32), the encoder gives {feature_dims}")
-        _check(config)
+        if config.hidden_dim % 32 or config.hidden_dim % (2 * config.heads):
+            raise UserError(
+                f"head.hidden_dim: {config.hidden_dim} must be a multiple of 32 (group norm) "
+                f"and of twice the {config.heads} heads"
+            )
         self.config = config
         self.num_classes = num_classes
         plan = TransformersConfig(
@@ -111,16 +115,3 @@ class Mask2FormerHead(SegmentationHead):
         """
         self.pixel_decoder.compile_layers()
         self.transformer.compile_layers()
-
-
-def _check(config: Mask2FormerConfig) -> None:
-    if config.hidden_dim % 32 or config.hidden_dim % (2 * config.heads):
-        raise UserError(
-            f"head.hidden_dim: {config.hidden_dim} must be a multiple of 32 (group norm) "
-            f"and of twice the {config.heads} heads"
-        )
-    for name in ("encoder_layers", "decoder_layers", "sampled_points", "queries", "points"):
-        if getattr(config, name) < 1:
-            raise UserError(f"head.{name}: {getattr(config, name)} must be at least 1")
-    if config.oversample < 1 or not 0 <= config.importance <= 1:
-        raise UserError("head.oversample must be at least 1 and head.importance between 0 and 1")

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.precision import full_precision
+from gkd_lightning.ranges import Natural
 from gkd_lightning.ranks import mean_over_ranks
 from gkd_lightning.segment.pyramid import Level, resized
 from gkd_lightning.segment.segmentation_head import SegmentationHead, TaskLosses
@@ -28,7 +29,7 @@ class LinearHead(SegmentationHead):
         level: the level at whose size all are brought together, 0 is the finest.
     """
 
-    def __init__(self, level: int = 0) -> None:
+    def __init__(self, level: Natural = 0) -> None:
         super().__init__()
         self.level = level
 
@@ -38,7 +39,7 @@ class LinearHead(SegmentationHead):
         Raises:
             UserError: there is no such level.
         """
-        if not 0 <= self.level < len(feature_dims):
+        if self.level >= len(feature_dims):
             raise UserError(f"head.level: {self.level}, but there are levels 0 to {len(feature_dims) - 1}")
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for dim in feature_dims)
         self.projections = nn.ModuleList(_projection(dim, num_classes) for dim in feature_dims)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from gkd_lightning.ranges import LARGE, Count, Range, Share, Weight
 from gkd_lightning.segment.segmentation_head import HeadSettings
 
 
@@ -34,21 +35,21 @@ class Mask2FormerConfig(HeadSettings):
         dice_weight: weight of the dice term of masks, likewise.
     """
 
-    hidden_dim: int = 256
-    encoder_layers: int = 6
-    decoder_layers: int = 9
-    heads: int = 8
-    sampled_points: int = 4
-    encoder_ffn: int = 1024
-    decoder_ffn: int = 2048
-    queries: int = 100
-    points: int = 12544
-    oversample: float = 3.0
-    importance: float = 0.75
-    no_object_weight: float = 0.1
-    class_weight: float = 2.0
-    mask_weight: float = 5.0
-    dice_weight: float = 5.0
+    hidden_dim: Count = 256
+    encoder_layers: Count = 6
+    decoder_layers: Count = 9
+    heads: Count = 8
+    sampled_points: Count = 4
+    encoder_ffn: Count = 1024
+    decoder_ffn: Count = 2048
+    queries: Count = 100
+    points: Count = 12544
+    oversample: Annotated[float, Range(1, LARGE)] = 3.0
+    importance: Share = 0.75
+    no_object_weight: Weight = 0.1
+    class_weight: Weight = 2.0
+    mask_weight: Weight = 5.0
+    dice_weight: Weight = 5.0
 
     @property
     def record(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from gkd_lightning.encoders import (
     release,
 )
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Classes, Natural, Pixels, Positive, Weight
 from gkd_lightning.segment.artefact import save_segmenter
 from gkd_lightning.segment.encoder_training import freeze_unreached, prepared_encoder, weights_digest
 from gkd_lightning.segment.judging import DomainJudge
@@ -83,18 +84,18 @@ class TaskLearning(StepLogging, DomainJudge):
     def __init__(
         self,
         encoder: EncoderSpec,
-        num_classes: int,
+        num_classes: Classes,
         head: HeadSettings = OFFICIAL_HEAD,
         freeze_encoder: bool = True,
-        last_blocks: int = 0,
+        last_blocks: Natural = 0,
         low_rank: LowRank | None = None,
-        encoder_lr_scale: float = 1.0,
-        lr: float = 1e-4,
-        weight_decay: float = 0.05,
-        blocks: list[int] | None = None,
-        window: int = 512,
-        stride: int = 341,
-        scales: tuple[float, float, float, float] = SCALES,
+        encoder_lr_scale: Weight = 1.0,
+        lr: Positive = 1e-4,
+        weight_decay: Weight = 0.05,
+        blocks: list[Natural] | None = None,
+        window: Pixels = 512,
+        stride: Pixels = 341,
+        scales: tuple[Positive, Positive, Positive, Positive] = SCALES,
         compile: bool | None = None,
     ) -> None:
         super().__init__()

@@ -7,8 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from gkd_lightning.errors import UserError
-
 
 def parameter_groups(
     model: nn.Module, encoder: nn.Module, lr: float, weight_decay: float, encoder_lr_scale: float
@@ -18,12 +16,7 @@ def parameter_groups(
     The pixel decoder's level embedding is a plain parameter and decays, as in the official frozen configurations;
     so does all of a trained encoder (there, the `backbone` key of the official rule wins over `norm`), whose learning
     rate is `encoder_lr_scale` times `lr`. Frozen parameters are left out.
-
-    Raises:
-        UserError: a learning rate of 0 or below.
     """
-    if lr <= 0:
-        raise UserError(f"lr: {lr} must be above 0")
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     inside = {id(parameter) for parameter in encoder.parameters()}
     spared = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from gkd_lightning.class_paths import Recorded
+from gkd_lightning.ranges import Ranged
 from gkd_lightning.segment.pyramid import Level
 
 
@@ -21,7 +22,7 @@ class TaskLosses(NamedTuple):
     """Its weighted terms by the names under which they are logged, such as ``loss_masks``."""
 
 
-class HeadSettings(ABC):
+class HeadSettings(Ranged, ABC):
     """What `model.head` may name: the settings of a Mask2Former head, or a `SegmentationHead` of any kind."""
 
     @property

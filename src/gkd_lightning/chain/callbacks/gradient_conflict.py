@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from gkd_lightning.baselines import SingleStageDistillation
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import ENCODER, conflicts, gradients
+from gkd_lightning.ranges import Count, Ranged
 from gkd_lightning.ranks import mean_over_ranks
 
 CONFLICT = "conflict"
 """Prefix of what is logged."""
 
 
-class GradientConflict(L.Callback):
+class GradientConflict(Ranged, L.Callback):
     """Log the cosine between the gradients of the task's loss and of the distillation's, at the encoder's parameters.
 
     ``conflict/cosine`` is that of all parameters, ``conflict/patch_embedding/cosine`` and ``conflict/block_<i>/cosine``
@@ -36,9 +37,7 @@ class GradientConflict(L.Callback):
         every_n_steps: optimiser steps from one measurement to the next, each of which costs about two training steps.
     """
 
-    def __init__(self, every_n_steps: int = 20) -> None:
-        if every_n_steps < 1:
-            raise UserError(f"trainer.callbacks: GradientConflict: every_n_steps: {every_n_steps} must be at least 1")
+    def __init__(self, every_n_steps: Count = 20) -> None:
         self.every_n_steps = every_n_steps
         self._measured = -1
 

@@ -9,12 +9,13 @@ import lightning as L
 from gkd_lightning.data import SegmentationDataset
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import probe_scores
+from gkd_lightning.ranges import Count, Natural, Ranged, Weight
 
 PROBE = "val/probe/miou"
 """The objective of sweeps: the probe's mIoU in percent on the first validation domain."""
 
 
-class ProbeStudent(L.Callback):
+class ProbeStudent(Ranged, L.Callback):
     """Log ``val/probe/miou`` of a stage 1's student, and ``val/probe/<domain>/miou`` for every validation domain.
 
     The read-out is fitted on labelled images of the source and scored on other images, see `LinearProbe`. The student
@@ -34,9 +35,9 @@ class ProbeStudent(L.Callback):
         self,
         train: SegmentationDataset,
         val: dict[str, SegmentationDataset],
-        every_n_steps: int = 0,
-        images: int = 200,
-        ridge: float = 1e-3,
+        every_n_steps: Natural = 0,
+        images: Count = 200,
+        ridge: Weight = 1e-3,
     ) -> None:
         if not val:
             raise UserError("trainer.callbacks: ProbeStudent: val: name at least one labelled domain")

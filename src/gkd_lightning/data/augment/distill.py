@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from PIL import Image as Pillow
@@ -26,10 +26,10 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from gkd_lightning.data.augment.crops import crop_of_file, draw_crop, resized_crop
 from gkd_lightning.data.augment.device import augment_batch, supported
-from gkd_lightning.data.augment.limits import require
 from gkd_lightning.data.keys import keyed_generators
 from gkd_lightning.data.types import Image
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Ascending, Positive, Share, SomeShare, check_arguments
 
 _ATTEMPTS, _ERASED_SHARE, _ERASED_LOG_RATIO = 10, (0.02, 1 / 3), (math.log(0.3), math.log(1 / 0.3))
 """timm's defaults, which the official code leaves as they are."""
@@ -54,28 +54,30 @@ class DistillAugmentation:
         on_device: flip, RandAugment and erasing run on the training device, in batches, instead of in the workers.
     """
 
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    scale: Annotated[tuple[SomeShare, SomeShare], Ascending()] = (0.08, 1.0)
+    ratio: Annotated[tuple[Positive, Positive], Ascending()] = (3 / 4, 4 / 3)
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    flip: float = 0.5
+    flip: Share = 0.5
     rand_augment: str = "rand-m9-mstd0.5-inc1"
-    erasing: float = 0.25
+    erasing: Share = 0.25
     erasing_mode: Literal["pixel", "rand", "const"] = "pixel"
-    mean: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
-    std: tuple[float, float, float] = IMAGENET_DEFAULT_STD
+    mean: tuple[Share, Share, Share] = IMAGENET_DEFAULT_MEAN
+    std: tuple[Share, Share, Share] = IMAGENET_DEFAULT_STD
     reduced_decoding: bool = False
     on_device: bool = False
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self))
 
 
 class DistillTransform:
     """Image (H, W, 3) uint8 and key -> tensor (3, size, size) uint8. The same key gives the same pixels.
 
     Raises:
-        UserError: a RandAugment specification that timm does not understand; a size or probability that is none.
+        UserError: a RandAugment specification that timm does not understand.
     """
 
     def __init__(self, config: DistillAugmentation, size: int) -> None:
-        require("augmentation", config, size, "flip", "erasing")
         self.config, self.size, self._fill = config, size, _fill_of(config)
         self._resample = str_to_pil_interp(config.interpolation)
         self._rand_augment = _rand_augment(config, size) if config.rand_augment else None

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from gkd_lightning.data.labels import class_counts
 from gkd_lightning.data.types import Label
+from gkd_lightning.ranges import Ascending, Natural, Pixels, Range, Share, Weight, check_arguments
 
 IMAGENET_MEAN_PIXEL = (124, 116, 104)
 """Rounded 123.675, 116.28, 103.53."""
@@ -38,15 +40,18 @@ class SegmentAugmentation:
         hue: shift on OpenCV's circle of 180, from minus this to one less than this.
     """
 
-    short_edges: tuple[int, ...] = ()
-    longest_edge: int = 0
-    largest_class: float = 0.75
-    flip: float = 0.5
-    distortion: float = 0.5
-    brightness: float = 32
-    contrast: tuple[float, float] = (0.5, 1.5)
-    saturation: tuple[float, float] = (0.5, 1.5)
-    hue: int = 18
+    short_edges: tuple[Pixels, ...] = ()
+    longest_edge: Natural = 0
+    largest_class: Share = 0.75
+    flip: Share = 0.5
+    distortion: Share = 0.5
+    brightness: Annotated[float, Range(0, 255)] = 32
+    contrast: Annotated[tuple[Weight, Weight], Ascending()] = (0.5, 1.5)
+    saturation: Annotated[tuple[Weight, Weight], Ascending()] = (0.5, 1.5)
+    hue: Annotated[int, Range(0, 90)] = 18
+
+    def __post_init__(self) -> None:
+        check_arguments(type(self), vars(self))
 
 
 def default_short_edges(size: int) -> tuple[int, ...]:

@@ -8,21 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gkd_lightning.data.augment.limits import require
 from gkd_lightning.data.augment.segment import SegmentAugmentation
 from gkd_lightning.data.keys import keyed_generators
 from gkd_lightning.data.types import Image, Label
 
 
 class SegmentTransform:
-    """Image (H, W, 3) and label (H, W), both uint8, and key -> tensors (3, size, size), (size, size) uint8.
-
-    Raises:
-        UserError: a size or probability that is none.
-    """
+    """Image (H, W, 3) and label (H, W), both uint8, and key -> tensors (3, size, size), (size, size) uint8."""
 
     def __init__(self, config: SegmentAugmentation, size: int) -> None:
-        require("segment_augmentation", config, size, "flip", "distortion", "largest_class")
         self.config = config
         # It imports albumentations, for which stage 1 has no use.
         from gkd_lightning.data.augment.segment_pipeline import segment_pipeline

@@ -18,7 +18,7 @@ from gkd_lightning.data.minicity.scene import SIZE, Layout
 from gkd_lightning.data.minicity.shapes import shapes
 from gkd_lightning.data.minicity.styles import style as style_named
 from gkd_lightning.data.types import MINICITY_8, Image, Label, LabelSpace
-from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Count, Natural, Ranged, Seed
 
 _GEOMETRY, _PIXELS = 1, 2  # streams: what is drawn for the look cannot change where things are
 
@@ -60,12 +60,10 @@ def _sum(image: NDArray[np.uint8]) -> int:
     return crc32(np.ascontiguousarray(image)) + 1  # 0 stands for nothing
 
 
-class _Rendered:
+class _Rendered(Ranged):
     """What the street and the proxy sets share: addressing, names and a cache of rendered images."""
 
-    def __init__(self, style: str, domain: str, size: int, seed: int, offset: int, cache: bool) -> None:
-        if size < 1 or offset < 0:
-            raise UserError(f"MiniCity {domain!r}: size {size}, offset {offset}; need size >= 1 and offset >= 0")
+    def __init__(self, style: str, domain: str, size: Count, seed: Seed, offset: Natural, cache: bool) -> None:
         self._style, self._domain = style_named(style), domain
         self._size, self._seed, self._offset = size, seed, offset
         self._images = SharedImages(size, (SIZE, SIZE, 3)) if cache else None
@@ -134,7 +132,7 @@ class MiniCity(_Rendered):
 
     label_space: LabelSpace = MINICITY_8
 
-    def __init__(self, style: str, size: int, seed: int = 0, offset: int = 0, cache: bool = True) -> None:
+    def __init__(self, style: str, size: Count, seed: Seed = 0, offset: Natural = 0, cache: bool = True) -> None:
         super().__init__(style, style, size, seed, offset, cache)
 
     def label(self, index: int) -> Label:
@@ -148,7 +146,7 @@ class MiniCity(_Rendered):
 class MiniCityShapes(_Rendered):
     """The proxy domain: objects before backgrounds in the colours and textures of `wild`; images only."""
 
-    def __init__(self, size: int, seed: int = 0, offset: int = 0, cache: bool = True) -> None:
+    def __init__(self, size: Count, seed: Seed = 0, offset: Natural = 0, cache: bool = True) -> None:
         super().__init__("wild", "shapes", size, seed, offset, cache)
 
     def _compose(self, draws: Draws) -> Layout:

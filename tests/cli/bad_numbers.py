@@ -1,0 +1,177 @@
+"""Every number that a configuration may hold x {nan, inf, -1, 0, huge, a word}: what `gkd run --dry-run` says."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cli.warm import Case
+
+SMALL = {
+    "name": "vit_tiny_patch16_224",
+    "image_size": 32,
+    "patch_size": 8,
+    "options": {"embed_dim": 32, "depth": 4, "num_heads": 2},
+}
+HEAD = {
+    "hidden_dim": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "heads": 4,
+    "encoder_ffn": 32,
+    "decoder_ffn": 32,
+    "queries": 8,
+    "points": 64,
+}
+TRAINER = {"max_steps": 2, "max_epochs": -1, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
+
+
+def built(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"class_path": f"gkd_lightning.{name}", "init_args": arguments}
+
+
+GAME = built("data.MiniCity", style="game", size=8)
+FOG = built("data.Corrupted", dataset=built("data.MiniCity", style="val", size=2), corruption="fog")
+PROBE = built("chain.callbacks.ProbeStudent", train=GAME, val={"val": GAME})
+PROXY = built("data.ProxyDataModule", dataset=built("data.MiniCityShapes", size=8), image_size=32, batch_size=4)
+SOURCE = built(
+    "data.SourceDataModule",
+    dataset=GAME, view="segmentation", image_size=32, batch_size=4, val={"fog": FOG},
+)  # fmt: skip
+SINGLE = {"teacher": SMALL, "encoder": SMALL, "num_classes": 8, "head": HEAD, "window": 32, "stride": 32}
+
+
+def single(term: str, **arguments: Any) -> dict[str, Any]:
+    return {
+        "model": built("baselines.SingleStageDistillation", term=built(f"baselines.{term}", **arguments), **SINGLE),
+        "data": SOURCE,
+        "trainer": TRAINER,
+    }
+
+
+def before(objective: str, **arguments: Any) -> dict[str, Any]:
+    objective_of_it = built(f"baselines.{objective}", **arguments)
+    model = built("distill.Distillation", teacher=SMALL, student=SMALL, objective=objective_of_it, schedule="step")
+    return {"model": model, "data": PROXY, "trainer": TRAINER}
+
+
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "distil": {
+        "model": built("distill.DomainGeneralDistillation", teacher=SMALL, student=SMALL, schedule="step"),
+        "data": PROXY,
+        "trainer": {**TRAINER, "callbacks": [PROBE]},
+    },
+    "task": {
+        "model": built(
+            "segment.TaskLearning",
+            encoder=SMALL, num_classes=8, head=HEAD, low_rank={"rank": 2}, window=32, stride=32, blocks=[0, 1, 2, 3],
+        ),
+        "data": SOURCE,
+        "trainer": TRAINER,
+    },
+    "mse": single("FeatureMSE"),
+    "cwd": single("CWD"),
+    "cirkd": single("CIRKD", logit_weight=0),
+    "afdcd": single("AfDCD", logit_weight=0, groups=16, pool=1, patch=4),
+    "vitkd": single("ViTKD"),
+    "proteus": before("Proteus"),
+    "tinymim": before("TinyMIM"),
+    "g2sd": before("G2SD", dim=32, depth=1, heads=4),
+}  # fmt: skip
+"""A recipe of one stage each. The first two are walked whole, of the others what is the method's own."""
+METHODS = [name for name in CONFIGURATIONS if name not in ("distil", "task")]
+
+VALUES: dict[str, Any] = {"nan": float("nan"), "inf": float("inf"), "-1": -1, "0": 0, "huge": 10**30, "a word": "text"}
+
+
+def template(folder: Path) -> Path:
+    """A recipe and a configuration for every one of them."""
+    for name, config in CONFIGURATIONS.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        recipe = {"name": name, "methods": {"one": {"stages": [{"name": "stage", "configs": [f"{name}.yaml"]}]}}}
+        (folder / f"{name}_recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return folder
+
+
+def parsed(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """With the defaults of every class that it names."""
+    from gkd_lightning.chain.config_check import UnbuiltStage
+
+    path = folder / "parsed.yaml"
+    path.write_text(yaml.safe_dump(config))
+    found: dict[str, Any] = UnbuiltStage(["--config", str(path)]).config.as_dict()
+    path.unlink()
+    return found
+
+
+def hints_of(kind: type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if "__init__" in vars(base):
+            found |= typing.get_type_hints(vars(base)["__init__"])
+    return found
+
+
+def kinds(hint: Any) -> set[Any]:
+    """All that an annotation names."""
+    inner = typing.get_args(hint)
+    return {hint} | {kind for each in inner for kind in kinds(each)} if inner else {hint}
+
+
+def numbers(value: Any, hint: Any, key: str, owner: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Dotted key, value, and class and argument of whatever a signature says is a number, or a few, inside a parsed value."""
+    if isinstance(value, dict):
+        kind, arguments = hint, value
+        if "class_path" in value:
+            module, _, name = value["class_path"].rpartition(".")
+            kind, arguments = getattr(__import__(module, fromlist=[name]), name), value.get("init_args") or {}
+        options = [each for each in kinds(kind) if isinstance(each, type) and each.__module__.startswith("gkd_")]
+        hints = hints_of(options[0]) if options else {}
+        for name, item in arguments.items():
+            place = f"{options[0].__name__}.{name}" if name in hints else key
+            yield from numbers(item, hints.get(name, kind), f"{key}.{name}", place)
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for place, item in enumerate(value):
+            yield from numbers(item, None, f"{key}[{place}]", owner)
+    elif {int, float} & kinds(hint) or (isinstance(value, int | float) and not isinstance(value, bool)):
+        yield key, value, owner
+
+
+def setting(config: dict[str, Any], key: str, value: Any) -> str:
+    """`key=value` for `--set`; a list on the way is written out whole."""
+    if "[" in key:
+        path, _, rest = key.partition("[0].")
+        node: Any = config
+        for part in path.split("."):
+            node = node[part]
+        item = {**node[0], "init_args": {**node[0]["init_args"], rest: value}}
+        key, value = path, [item]
+    return f"{key}={yaml.safe_dump(value, default_flow_style=True, width=10**6).splitlines()[0]}"
+
+
+def cases(folder: Path) -> Iterator[Case]:
+    """Each argument of each class once."""
+    seen: set[str] = set()
+    for name, config in CONFIGURATIONS.items():
+        whole = parsed(config, folder)
+        for section in ("model", "data", "trainer"):
+            for key, value, owner in numbers(whole[section], None, section):
+                if owner in seen or (section == "trainer" and "callbacks" not in key) or key == "data.seed":
+                    continue
+                seen.add(owner)
+                for kind, bad in VALUES.items():
+                    given = [bad, *list(value)[1:]] if isinstance(value, list | tuple) and bad != "text" else bad
+                    reason = next((why for why, accepted in ACCEPTED.items() if f"{owner}: {kind}" in accepted), "")
+                    command = ["run", f"{name}_recipe.yaml", "--out", "run", "--dry-run"]
+                    told = key.rpartition("]")[2].removeprefix(".")
+                    yield Case(
+                        f"{owner}: {kind}", [*command, "--set", setting(config, key, given)], [told], accepted=reason
+                    )
+
+
+ACCEPTED: dict[str, set[str]] = {}
+"""Why a value is none of the mistakes: arguments and kinds."""
