@@ -132,7 +132,8 @@ def _problems(hint: Any, value: Any, where: str) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for place, item in enumerate(value):
             of_item = inner[min(place, len(inner) - 1)] if origin in (list, tuple, Sequence) else None
-            yield from _problems(inner[0] if of_item is Ellipsis else of_item, item, f"{where}[{place}]")
+            inside = f"{where}[{place}]" if isinstance(item, int | float) else where  # as the parser names objects
+            yield from _problems(inner[0] if of_item is Ellipsis else of_item, item, inside)
     elif isinstance(value, Mapping) or hasattr(value, "as_dict"):
         yield from _inside(hint, dict(_items(value)), where)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,7 +124,7 @@ def kinds(hint: Any) -> set[Any]:
 
 
 def numbers(value: Any, hint: Any, key: str, owner: str = "") -> Iterator[tuple[str, Any, str]]:
-    """Dotted key, value, and class and argument of whatever a signature says is a number, or a few, inside a parsed value."""
+    """Key, value, and class with argument of what a signature says is a number, or a few, inside a parsed value."""
     if isinstance(value, dict):
         kind, arguments = hint, value
         if "class_path" in value:
@@ -142,15 +143,25 @@ def numbers(value: Any, hint: Any, key: str, owner: str = "") -> Iterator[tuple[
 
 
 def setting(config: dict[str, Any], key: str, value: Any) -> str:
-    """`key=value` for `--set`; a list on the way is written out whole."""
+    """`key=value` for `--set`; a list of objects on the way is written out whole."""
     if "[" in key:
         path, _, rest = key.partition("[0].")
-        node: Any = config
-        for part in path.split("."):
-            node = node[part]
-        item = {**node[0], "init_args": {**node[0]["init_args"], rest: value}}
-        key, value = path, [item]
+        section, name = path.split(".")
+        objects = copy.deepcopy(config[section][name])
+        *steps, last = rest.split(".")
+        node = objects[0]["init_args"]
+        for step in steps:
+            node = node[step].get("init_args", node[step])
+        node[last] = value
+        key, value = path, objects
     return f"{key}={yaml.safe_dump(value, default_flow_style=True, width=10**6).splitlines()[0]}"
+
+
+def needles(key: str) -> list[str]:
+    """What the line has to name: the key, of values that the parser knows by type alone the section and the end."""
+    if ".options." in key or ".val." in key:
+        return [".".join(key.split(".")[:2]), key.rpartition(".")[2]]
+    return [key.replace("[0]", "")]
 
 
 def cases(folder: Path) -> Iterator[Case]:
@@ -162,16 +173,58 @@ def cases(folder: Path) -> Iterator[Case]:
             for key, value, owner in numbers(whole[section], None, section):
                 if owner in seen or (section == "trainer" and "callbacks" not in key) or key == "data.seed":
                     continue
+                if name in METHODS and not key.startswith(("model.term", "model.objective")):
+                    continue  # its base class has them
                 seen.add(owner)
                 for kind, bad in VALUES.items():
+                    if name in METHODS and kind != "-1":
+                        continue  # the same types, held by the same code
                     given = [bad, *list(value)[1:]] if isinstance(value, list | tuple) and bad != "text" else bad
                     reason = next((why for why, accepted in ACCEPTED.items() if f"{owner}: {kind}" in accepted), "")
                     command = ["run", f"{name}_recipe.yaml", "--out", "run", "--dry-run"]
-                    told = key.rpartition("]")[2].removeprefix(".")
                     yield Case(
-                        f"{owner}: {kind}", [*command, "--set", setting(config, key, given)], [told], accepted=reason
+                        f"{owner}: {kind}",
+                        [*command, "--set", setting(config, key, given)],
+                        needles(key),
+                        accepted=reason,
                     )
 
 
-ACCEPTED: dict[str, set[str]] = {}
-"""Why a value is none of the mistakes: arguments and kinds."""
+ACCEPTED: dict[str, set[str]] = {
+    "0 leaves a term, a decay, a ramp, a distortion or an average out": {
+        f"{name}: 0"
+        for name in (
+            "DomainGeneralDistillation.alpha", "DomainGeneralDistillation.beta", "DomainGeneralDistillation.gamma",
+            "DomainGeneralDistillation.min_lr", "DomainGeneralDistillation.weight_decay",
+            "DomainGeneralDistillation.warmup_steps", "DomainGeneralDistillation.ema_decay",
+            "TaskLearning.weight_decay", "TaskLearning.encoder_lr_scale", "TaskLearning.last_blocks",
+            "Mask2FormerConfig.no_object_weight", "Mask2FormerConfig.class_weight", "Mask2FormerConfig.mask_weight",
+            "Mask2FormerConfig.dice_weight", "Mask2FormerConfig.importance", "DistillAugmentation.flip",
+            "DistillAugmentation.erasing", "DistillAugmentation.std", "SegmentAugmentation.flip",
+            "SegmentAugmentation.distortion", "SegmentAugmentation.brightness", "SegmentAugmentation.hue",
+            "ProbeStudent.ridge",
+        )
+    },
+    "0 is a grey level, a share or a factor": {
+        f"{name}: 0"
+        for name in (
+            "DistillAugmentation.mean", "SegmentAugmentation.contrast", "SegmentAugmentation.saturation",
+            "SegmentAugmentation.largest_class",
+        )
+    },
+    "0 is the first image, block or seed": {
+        f"{name}: 0"
+        for name in (
+            "MiniCityShapes.offset", "MiniCityShapes.seed", "MiniCity.offset", "MiniCity.seed", "Corrupted.seed",
+            "TaskLearning.blocks",
+        )
+    },
+    "0 means never, none or the default": {
+        f"{name}: 0"
+        for name in (
+            "DomainGeneralDistillation.health_every_n_steps", "ProbeStudent.every_n_steps",
+            "ProxyDataModule.num_workers", "SourceDataModule.num_workers", "SegmentAugmentation.longest_edge",
+        )
+    },
+}  # fmt: skip
+"""Why a value is no mistake -> arguments and kinds."""

@@ -1,6 +1,7 @@
 """One warm process that forks a child per command: what hundreds of mistakes need to be tried in two minutes.
 
-`python -m tests.cli.warm OUT MODULE` runs the `cases(folder)` of a module, each in a copy of its `template(folder)`, and writes what came of each to OUT.
+`python -m tests.cli.warm OUT MODULE...` runs the `cases(folder)` of modules, each in a copy of `template(folder)`, and
+writes what came of each to OUT.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def run(cases: Iterable[Case], template: Path, jobs: int) -> list[dict[str, Any]]:
-    """What came of every case: seconds of a core, status, lines on stderr, changed files, and the problem, if there is one."""
+    """What came of every case: seconds of a core, status, lines on stderr, and the problem, if there is one."""
     gc.disable()  # a collection in a child would copy the pages that it shares
     waiting, running, done = list(reversed(list(cases))), {}, []
     while waiting or running:
@@ -131,8 +132,9 @@ if __name__ == "__main__":
     import torch
 
     torch.set_num_threads(1)
-    module = importlib.import_module(sys.argv[2])
-    with tempfile.TemporaryDirectory() as place:
-        template = module.template(Path(place))
-        found = run(list(module.cases(template)), template, jobs=min(os.cpu_count() or 1, 4))
+    found = []
+    for module in map(importlib.import_module, sys.argv[2:]):
+        with tempfile.TemporaryDirectory() as place:
+            template = module.template(Path(place))
+            found += run(list(module.cases(template)), template, jobs=min(os.cpu_count() or 1, 4))
     Path(sys.argv[1]).write_text(json.dumps(found, indent=1))

@@ -64,9 +64,14 @@ def test_a_corrupted_dataset_keeps_labels_and_names() -> None:
 
 @pytest.mark.parametrize(("corruption", "severity", "says"), [
     ("hail", 3, "'hail'.*night, fog, rain, snow, blur, noise"),
-    ("fog", 0, "'fog'.*severity 0.*1, 2, 3, 4, 5"),
-    ("fog", 6, "severity 6"),
+    ("fog", 0, "severity: 0; give a number at least 1 and at most 5"),
+    ("fog", 6, "severity: 6; give a number at least 1 and at most 5"),
 ])  # fmt: skip
 def test_what_there_is_not_is_said_in_one_line(corruption: str, severity: int, says: str) -> None:
     with pytest.raises(UserError, match=says):
         Corrupted(MiniCity("game", 1), corruption, severity)
+
+
+def test_one_image_alone_has_the_same_severities() -> None:
+    with pytest.raises(UserError, match=r"'fog'.*severity 0.*1, 2, 3, 4, 5"):
+        corrupt(np.zeros((8, 8, 3), np.uint8), "fog", 0)

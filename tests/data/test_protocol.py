@@ -31,7 +31,7 @@ def test_the_record_is_plain() -> None:
     [
         ({"resize": "fit"}, "resize is 'fit' but size is None; give size"),
         ({"size": (4, 4)}, "resize is 'none' but size is"),
-        ({"resize": "exact", "size": (0, 4)}, "has no area"),
+        ({"resize": "exact", "size": (0, 4)}, r"size\[0\]: 0; give a number at least 1"),
     ],
 )
 def test_bad_records(settings: dict[str, Any], message: str) -> None:

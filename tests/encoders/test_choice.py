@@ -202,4 +202,4 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert all(torch.equal(value, models["student"][key]) for key, value in found.items())
     assert json.loads((tmp_path / "student/student.json").read_text())["provenance"]["weights_key"] == "student"
     assert main(["weights", "check", *check, "--weights-key", "ema"]) == 2
-    assert capsys.readouterr().err == f"gkd: weights_key: ema is not in {path} (teacher, student)\n"
+    assert capsys.readouterr().err == f"gkd: encoder: weights_key: ema is not in {path} (teacher, student)\n"

@@ -265,8 +265,7 @@ def test_additions_beside_other_layers() -> None:
         ({**LAST, "freeze_encoder": False}, "last_blocks: is for a frozen encoder"),
         ({**LOW, "freeze_encoder": False}, "low_rank: is for a frozen encoder"),
         ({"last_blocks": 5}, "last_blocks: 5, but vit_tiny_patch16_224 has 4 blocks"),
-        ({"last_blocks": -1}, "last_blocks: -1, but"),
-        ({"low_rank": LowRank(rank=0)}, "rank=0, alpha=16.0: both must be above 0"),
+        ({"last_blocks": -1}, "last_blocks: -1; give a number at least 0"),
         ({"low_rank": LowRank(rank=25)}, r"rank: 25 is more than .*attn.qkv has, \(72, 24\)"),
         ({"low_rank": LowRank(layers=["qvk", "proj"])}, r"named qvk \(names: fc1, fc2, proj, qkv\)"),
         ({"low_rank": LowRank(layers=[])}, "low_rank.layers: name at least one"),
@@ -277,3 +276,12 @@ def test_additions_beside_other_layers() -> None:
 def test_mistakes(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         module(**changes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [({"rank": 0}, "rank: 0; give a number at least 1"), ({"alpha": 0.0}, "alpha: 0; give a number above 0")],
+)
+def test_low_rank_additions_have_a_size(sizes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        LowRank(**sizes)

@@ -33,7 +33,7 @@ def checkpoint_problem(error: Exception) -> str | None:
         return f"of another architecture ({text.split(': ', 1)[-1][:160]})"
     if isinstance(error, pickle.UnpicklingError) or "Weights only load failed" in text:
         return "a pickle with more than plain tensors, which is never executed"
-    if "PytorchStreamReader" in text or "zip archive" in text:
+    if isinstance(error, EOFError) or "PytorchStreamReader" in text or "zip archive" in text:
         return "not a checkpoint file, or one cut off"
     if isinstance(error, KeyError):
         return f"not a Lightning checkpoint ({text} is missing)"

@@ -271,7 +271,7 @@ class StageCLI(LightningCLI):
             raise
         except MisconfigurationException as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-        except (RuntimeError, KeyError, pickle.UnpicklingError) as error:
+        except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
             problem = checkpoint_problem(error)
             if checkpoint is None or problem is None:
                 raise

@@ -238,9 +238,13 @@ def load_student(path: str | Path) -> Encoder:
     record_path = weights.with_name(STUDENT_RECORD)
     if not record_path.is_file():
         raise UserError(f"{record_path}: missing; a student is two files, {STUDENT_WEIGHTS} and {STUDENT_RECORD}")
-    record = json.loads(record_path.read_text(encoding="utf-8"))
+    try:
+        record = json.loads(record_path.read_text(encoding="utf-8"))
+        spec = replace(EncoderSpec(**record["encoder"]), weights=str(weights))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{record_path}: not the record of a student ({one_line(error)}), export it again") from error
     require_recorded(weights, record, record_path)
-    return build_encoder(replace(EncoderSpec(**record["encoder"]), weights=str(weights)))
+    return build_encoder(spec)
 
 
 def versions() -> dict[str, str]:

@@ -100,7 +100,7 @@ def test_names_are_unique_and_out_of_range_is_an_index_error() -> None:
     for index in (5, -6):
         with pytest.raises(IndexError):
             dataset.image(index)
-    with pytest.raises(UserError, match="size 0"):
+    with pytest.raises(UserError, match="size: 0"):
         MiniCity("fog", 0)
 
 
