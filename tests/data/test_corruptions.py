@@ -73,5 +73,5 @@ def test_what_there_is_not_is_said_in_one_line(corruption: str, severity: int, s
 
 
 def test_one_image_alone_has_the_same_severities() -> None:
-    with pytest.raises(UserError, match="'fog'.*severity 0.*1, 2, 3, 4, 5"):
+    with pytest.raises(UserError, match=r"'fog'.*severity 0.*1, 2, 3, 4, 5"):
         corrupt(np.zeros((8, 8, 3), np.uint8), "fog", 0)
