@@ -19,7 +19,10 @@ FOLDER = (
     ("settings", "told"),
     [
         (["task:model.num_classes=7"], "stage task of gkd: model.num_classes: 7, but the data has 8 classes (sky"),
-        (["task_agnostic:model.num_heads=5"], "stage task_agnostic of gkd: model.num_heads: the teacher's width 192 is not"),
+        (
+            ["task_agnostic:model.num_heads=5"],
+            "stage task_agnostic of gkd: model.num_heads: the teacher's width 192 is not",
+        ),
         (["domain_agnostic:model.student.patch_size=7"], "stage domain_agnostic of gkd: "),
         ([FOLDER], "stage task of gkd: data: the classes of "),
         (
