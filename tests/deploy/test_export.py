@@ -21,6 +21,7 @@ from gkd_lightning.chain.judging.evaluation import Evaluation
 from gkd_lightning.cli import main
 from gkd_lightning.data import MiniCity, ProxyImages
 from gkd_lightning.deploy import OnnxSegmenter, export_segmenter, open_export
+from gkd_lightning.deploy.arrays import Picture, Scores
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment import LinearHead, record_protocols
 from tests.chain.artefacts import segmenter
@@ -112,6 +113,7 @@ class Nothing:
             raise ImportError(name)
 sys.meta_path.insert(0, Nothing())
 import numpy as np
+from gkd_lightning.deploy.arrays import Picture, Scores
 from gkd_lightning.deploy import OnnxSegmenter
 model = OnnxSegmenter({str(onnx)!r}, threads=1)
 np.save({str(photographs / "ids.npy")!r}, model.segment(np.load({str(image)!r}), domain="game"))
@@ -132,6 +134,7 @@ def test_python_takes_whatever_holds_an_image(checkpoint: Path, onnx: Path, phot
     picture = Image.open(path)
     array = np.asarray(picture)
     tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    assert np.array_equal(model.ids(path), model.predict(path).ids)
     first, *others = model.predict([path, picture, array, tensor, str(path)])
     assert first.ids.shape == array.shape[:2]
     assert first.scores.shape == (8, *array.shape[:2])
@@ -181,7 +184,8 @@ def test_other_formats_and_precisions(linear: Path, tmp_path: Path, form: str, p
     assert sys.modules.get("openvino_telemetry") is None
     exported = open_export(tmp_path / "out")
     whole = np.stack([MiniCity("day", 5).image(index)[:32, :32] for index in range(5)])
-    together, alone = exported.window_scores(whole), [exported.window_scores(each[None])[0] for each in whole]
+    (ids, together), alone = exported.outputs(whole), [exported.outputs(each[None])[1][0] for each in whole]
+    assert (ids == together.argmax(1)).all()
     assert together.dtype == np.float32
     assert np.allclose(together, np.stack(alone), atol=0.05 if precision == "int8" else 2e-3)
     assert len(np.unique(together.argmax(1))) > 1
@@ -206,16 +210,31 @@ def test_a_camera_that_is_not_square(linear: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_is_another_model_is_not_kept(
-    linear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    linear: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """As a runtime that flips labels, or a compiler that makes garbage, would be seen."""
-    usual = OnnxSegmenter.window_scores
-    monkeypatch.setattr(OnnxSegmenter, "window_scores", lambda self, windows: usual(self, windows)[:, ::-1])
+    usual = OnnxSegmenter.outputs
+
+    def flipped(self: OnnxSegmenter, windows: Picture) -> tuple[Picture, Scores]:
+        scores = usual(self, windows)[1][:, ::-1]
+        return scores.argmax(1).astype(np.uint8), scores
+
+    def other_ids(self: OnnxSegmenter, windows: Picture) -> tuple[Picture, Scores]:
+        return flipped(self, windows)[0], usual(self, windows)[1]
+
     arguments = ["export", "--ckpt", str(linear), "--to", "onnx", "--out", str(tmp_path / "out"), "--domains", "game"]
-    assert main([*arguments, "--count", "1"]) == 2
-    (line,) = capfd.readouterr().err.splitlines()
-    assert "not the model that was judged, nothing is kept: game:" in line
-    assert not list(tmp_path.iterdir())
+    for wrong, message in (
+        (flipped, "not the model that was judged, nothing is kept: game:"),
+        (other_ids, "the export's ids are not those of its scores"),
+    ):
+        for size in ([], ["--size", "40x48"]):
+            monkeypatch.setattr(OnnxSegmenter, "outputs", wrong)
+            images = ["--images", str(photographs)] if size else []
+            options = [each for each in arguments if not size or each not in ("--domains", "game")]
+            assert main([*options, *images, *size, "--count", "1"]) == 2
+            (line,) = capfd.readouterr().err.splitlines()
+            assert message.replace("game", photographs.name if size else "game") in line
+            assert not (tmp_path / "out").exists()
 
 
 def test_mistakes_are_told_before_the_work(
@@ -230,6 +249,7 @@ def test_mistakes_are_told_before_the_work(
         ([*common, "--out", str(tmp_path / "x"), "--size", "40"], "--size 40: give HEIGHTxWIDTH"),
         ([*common, "--out", str(tmp_path / "x"), "--precision", "int8"], "needs --calibrate"),
         ([*common, "--out", str(tmp_path / "x"), "--count", "0"], "--count 0: compare at least one image"),
+        ([*common, "--out", str(tmp_path / "x"), "--tolerate", "nan"], "--tolerate nan: give points of mIoU"),
         ([*common[:-1], "torch", "--out", str(tmp_path / "x"), "--precision", "fp16"], "--to torch writes fp32"),
     ):
         assert main(arguments) == 2

@@ -27,6 +27,8 @@ def run(verb: str, arguments: list[str]) -> int:
     found = options.read(arguments)
     if found.count < 1:
         raise UserError(f"--count {found.count}: compare at least one image")
+    if found.tolerate is not None and not 0 <= found.tolerate <= 100:
+        raise UserError(f"--tolerate {found.tolerate}: give points of mIoU, 0 to 100")
     from gkd_lightning.deploy import export_segmenter
     from gkd_lightning.inspection import find_domains
 

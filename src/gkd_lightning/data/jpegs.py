@@ -61,7 +61,8 @@ def _standard_error() -> Iterator[list[str]]:
         except OSError:  # closed
             kept = os.open(os.devnull, os.O_WRONLY)
         reading, writing = os.pipe()
-        os.set_blocking(reading, False)
+        for end in (reading, writing):
+            os.set_blocking(end, False)  # more than a pipe holds is lost, and nobody waits
         try:
             os.dup2(writing, 2)
             os.close(writing)

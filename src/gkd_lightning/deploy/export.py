@@ -78,15 +78,10 @@ def export_segmenter(
         folder.mkdir()
         name = write_graph(graph, folder, form, precision, _windows(calibration, window))
         record = _record(loaded, folder, name, form, precision, window)
-        as_judged = [loaded.segmenter.window, loaded.segmenter.stride] if window == judged else None
-        record["judged_with"] = as_judged
+        record["judged_with"] = [loaded.segmenter.window, loaded.segmenter.stride] if window == judged else None
         write_json(folder / EXPORT_RECORD, record)
-        checks = compare(loaded.segmenter, open_export(folder), domains, protocols, count)
-        refuse(
-            checks,
-            precision == "fp32" and as_judged is not None,
-            TOLERATED[precision] if tolerate is None else tolerate,
-        )
+        checks = compare(loaded.segmenter, graph, open_export(folder), domains, protocols, count)
+        refuse(checks, precision == "fp32", TOLERATED[precision] if tolerate is None else tolerate)
         write_json(folder / EXPORT_RECORD, {**record, "checks": [check.asdict() for check in checks]})
         if target.exists():
             target.rmdir()

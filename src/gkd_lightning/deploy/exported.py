@@ -50,8 +50,8 @@ class ExportedSegmenter(ABC):
         """Make the runtime ready."""
 
     @abstractmethod
-    def window_scores(self, windows: Picture) -> Scores:
-        """Class scores (n, K, h, w) float32 of (n, h, w, 3) RGB uint8 windows."""
+    def outputs(self, windows: Picture) -> tuple[Picture, Scores]:
+        """Class ids (n, h, w) uint8 and scores (n, K, h, w) float32 of (n, h, w, 3) RGB uint8 windows."""
 
     def scores(self, images: Picture) -> Scores:
         """Class scores (B, K, H, W) float32 of (B, H, W, 3) RGB uint8 images: each pixel's mean over its windows.
@@ -73,7 +73,7 @@ class ExportedSegmenter(ABC):
             count[window.area] += 1
         for first in range(0, len(places), WINDOWS_AT_ONCE):
             chosen = places[first : first + WINDOWS_AT_ONCE]
-            found = self.window_scores(np.stack([images[image][window.area] for image, window in chosen]))
+            _, found = self.outputs(np.stack([images[image][window.area] for image, window in chosen]))
             if total is None:
                 total = np.zeros((len(images), found.shape[1], *size), np.float32)
             for (image, window), part in zip(chosen, found, strict=True):

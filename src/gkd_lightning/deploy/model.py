@@ -63,17 +63,27 @@ class SegmentationModel:
         if isinstance(images, Iterable) and not isinstance(images, str | Path | np.ndarray | torch.Tensor):
             return [self.predict(image, domain) for image in images]
         image = as_image(images)
-        resized = np.ascontiguousarray(protocol_for(self.record, domain).resized(image).transpose(2, 0, 1))
         with torch.inference_mode():
-            scores = self.segmenter.scores(torch.from_numpy(resized)[None].to(self.device))
+            scores = self.segmenter.scores(self._resized(image, domain))
             scores = F.interpolate(scores, size=image.shape[:2], mode="bilinear", align_corners=False)[0].cpu()
             most, ids = scores.max(0)
             confidence = most / scores.sum(0).clamp_min(1e-12)
         return Prediction(ids.numpy().astype(np.uint8), scores.numpy(), confidence.numpy())
 
+    def ids(self, image: Any, domain: str | None = None) -> NDArray[np.uint8]:
+        """The class ids of one image alone, for less memory; see `predict`."""
+        found = as_image(image)
+        with torch.inference_mode():
+            ids = self.segmenter.predict(self._resized(found, domain), (found.shape[0], found.shape[1]))[0]
+        return ids.cpu().numpy().astype(np.uint8)
+
     def overlay(self, image: Any, prediction: Prediction) -> Image:
         """The image under the colours of its classes, uint8 (H, W, 3)."""
         return overlay(as_image(image), prediction.ids, self.label_space)
+
+    def _resized(self, image: Image, domain: str | None) -> torch.Tensor:
+        resized = protocol_for(self.record, domain).resized(image).transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(resized))[None].to(self.device)
 
 
 def load(path: str | Path, device: str = "auto") -> SegmentationModel:

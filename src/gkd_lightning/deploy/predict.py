@@ -53,7 +53,7 @@ def predict_folder(
         except UserError as error:
             unreadable.append(str(error))
             continue
-        label = model.predict(image, domain).ids
+        label = model.ids(image, domain)
         _write_png(Path(out) / "colour" / target, colourize(label, model.label_space))
         _write_png(Path(out) / "overlay" / target, overlay(image, label, model.label_space))
         _write_png(Path(out) / "ids" / target, label)

@@ -38,9 +38,10 @@ class OnnxSegmenter(ExportedSegmenter):
             options.intra_op_num_threads = self.threads
         self.session = runtime.InferenceSession(str(model), options, providers=list(self.providers))
 
-    def window_scores(self, windows: Picture) -> Scores:
-        """See `ExportedSegmenter.window_scores`."""
-        return np.asarray(self.session.run(["scores"], {"images": windows})[0])
+    def outputs(self, windows: Picture) -> tuple[Picture, Scores]:
+        """See `ExportedSegmenter.outputs`."""
+        ids, scores = self.session.run(["ids", "scores"], {"images": windows})
+        return ids, scores
 
 
 class OpenVinoSegmenter(ExportedSegmenter):
@@ -64,9 +65,10 @@ class OpenVinoSegmenter(ExportedSegmenter):
             settings["INFERENCE_NUM_THREADS"] = self.threads
         self.compiled = core.compile_model(str(model), self.device, settings)
 
-    def window_scores(self, windows: Picture) -> Scores:
-        """See `ExportedSegmenter.window_scores`."""
-        return np.asarray(self.compiled({"images": windows})["scores"])
+    def outputs(self, windows: Picture) -> tuple[Picture, Scores]:
+        """See `ExportedSegmenter.outputs`."""
+        found = self.compiled({"images": windows})
+        return np.asarray(found["ids"]), np.asarray(found["scores"])
 
 
 class TorchSegmenter(ExportedSegmenter):
@@ -85,10 +87,11 @@ class TorchSegmenter(ExportedSegmenter):
         self.torch = torch
         self.module = torch.export.load(str(model)).module()
 
-    def window_scores(self, windows: Picture) -> Scores:
-        """See `ExportedSegmenter.window_scores`."""
+    def outputs(self, windows: Picture) -> tuple[Picture, Scores]:
+        """See `ExportedSegmenter.outputs`."""
         with self.torch.inference_mode():
-            return np.asarray(self.module(self.torch.from_numpy(windows))[1])
+            ids, scores = self.module(self.torch.from_numpy(windows))
+        return ids.numpy(), scores.numpy()
 
 
 RUNTIMES: dict[str, type[Any]] = {"onnx": OnnxSegmenter, "openvino": OpenVinoSegmenter, "torch": TorchSegmenter}

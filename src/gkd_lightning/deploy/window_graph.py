@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -18,17 +17,15 @@ class WindowGraph(nn.Module):
     """Everything between an image of one size and its class ids: normalisation, network, enlargement, arg max.
 
     Args:
-        segmenter: a finished one; it is copied.
+        segmenter: a finished one; its encoder is copied.
         size: (height, width) of the images; what does not fit the encoder is enlarged inside, as the judge does.
     """
 
     def __init__(self, segmenter: Segmenter, size: tuple[int, int]) -> None:
         super().__init__()
         self.size = size
-        fitting = segmenter.fitting_size(size)
-        self.segmenter = copy.copy(segmenter)  # a module of its own, for an encoder of its own
-        self.segmenter._modules = dict(segmenter._modules)
-        self.segmenter.encoder = fixed_to(unfrozen(segmenter.encoder), fitting)
+        encoder = fixed_to(unfrozen(segmenter.encoder), segmenter.fitting_size(size))
+        self.segmenter = Segmenter(encoder, segmenter.head, segmenter.blocks, scales=segmenter.scales)
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
