@@ -98,11 +98,27 @@ def check_numbers(config: Any, roots: Mapping[str, type]) -> None:
         roots: class behind each section that names none, such as ``{"trainer": Trainer}``.
 
     Raises:
-        UserError: as `check_arguments`; a number that is not finite is refused everywhere.
+        UserError: as `check_arguments` and `check_finite`.
     """
     for name, value in _items(config):
         for problem in _problems(roots.get(name), value, name):
             raise UserError(problem)
+
+
+def check_finite(config: Any, where: str = "") -> None:
+    """Hold the numbers of a configuration against what none may be; its classes are not needed, nor imported.
+
+    Raises:
+        UserError: names the key of a number that is not finite.
+    """
+    if isinstance(config, Mapping):
+        for name, value in config.items():
+            check_finite(value, f"{where}.{name}" if where else str(name))
+    elif isinstance(config, list | tuple):
+        for place, item in enumerate(config):
+            check_finite(item, f"{where}[{place}]")
+    elif isinstance(config, float) and not math.isfinite(config):
+        raise UserError(f"{where}: {config}; give a finite number")
 
 
 @functools.cache

@@ -12,7 +12,6 @@ import pytest
 
 from gkd_lightning.chain.data_changes import check_data_changes, evaluated_data
 from gkd_lightning.chain.execution import run_stages
-from gkd_lightning.chain.plan import PlannedStage
 from gkd_lightning.cli import main
 from gkd_lightning.cli.study import Study, execute
 from gkd_lightning.data import FolderSegmentation, contents
@@ -98,11 +97,11 @@ def test_an_interrupted_stage_says_that_its_data_changed(tmp_path: Path, monkeyp
     plan = Study("own_recipe.yaml", methods="none").plan()
     (stage,) = plan.stages
 
-    def interrupted(stage: PlannedStage, arguments: list[str]) -> None:
+    def interrupted(arguments: list[str]) -> None:
         (stage.directory / "resume.ckpt").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gkd_lightning.chain.execution._fit_here", interrupted)
+    monkeypatch.setattr("gkd_lightning.chain.stage_cli.StageCLI", interrupted)
     monkeypatch.setattr("gkd_lightning.data.fingerprints.file_sha256", lambda path: pytest.fail(f"read {path}"))
     with pytest.raises(KeyboardInterrupt):
         run_stages(plan)

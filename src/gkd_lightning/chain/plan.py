@@ -12,7 +12,7 @@ from gkd_lightning.chain.identity import content_hash, stage_hash
 from gkd_lightning.chain.resume import newest_checkpoint
 from gkd_lightning.chain.stage import Stage
 from gkd_lightning.errors import UserError, nearest
-from gkd_lightning.ranges import check_numbers
+from gkd_lightning.ranges import check_finite
 from gkd_lightning.recipes import (
     EVALUATE,
     FRAGMENT,
@@ -220,7 +220,7 @@ def make_plan(
     require_used(swaps)
     _apply(evaluation, recipe.evaluate_set.items(), None, recipe)
     _apply(evaluation, overrides, EVALUATE, recipe, only_scoped=True)
-    check_numbers(evaluation, {})
+    check_finite(evaluation)
     return Plan(recipe, out, tuple(stages.values()), tuple(runs), evaluation)
 
 
@@ -262,7 +262,7 @@ def _plan_stage(
     config = changed(config, {key: f"artefact:{parent.hash}" for key, parent in named.items()})
     # a key into the file in whose place the parent's artefact is read
     config = changed(config, {f"{key}_key": None for key in named if get_value(config, f"{key}_key")})
-    check_numbers(config, {})
+    check_finite(config)
     digest = stage_hash(config)
     return PlannedStage(stage.name, seed, Stage.read(config), digest, store / f"{stage.name}-{digest[:12]}", named)
 
