@@ -113,7 +113,8 @@ def check_finite(config: Any, where: str = "") -> None:
     """
     if isinstance(config, Mapping):
         for name, value in config.items():
-            check_finite(value, f"{where}.{name}" if where else str(name))
+            key = f"{where}.{name}" if where else str(name)
+            check_finite(value, where if name == "init_args" else key)  # the key that users type
     elif isinstance(config, list | tuple):
         for place, item in enumerate(config):
             check_finite(item, f"{where}[{place}]")
