@@ -117,7 +117,7 @@ def check_finite(config: Any, where: str = "") -> None:
             check_finite(value, where if name == "init_args" else key)  # the key that users type
     elif isinstance(config, list | tuple):
         for place, item in enumerate(config):
-            check_finite(item, f"{where}[{place}]")
+            check_finite(item, f"{where}[{place}]" if isinstance(item, float) else where)  # as the parser names objects
     elif isinstance(config, float) and not math.isfinite(config):
         raise UserError(f"{where}: {config}; give a finite number")
 
