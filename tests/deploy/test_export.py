@@ -21,7 +21,7 @@ from gkd_lightning.chain.judging.evaluation import Evaluation
 from gkd_lightning.cli import main
 from gkd_lightning.data import MiniCity, ProxyImages
 from gkd_lightning.deploy import OnnxSegmenter, export_segmenter, open_export
-from gkd_lightning.deploy.arrays import Picture, Scores
+from gkd_lightning.deploy.arrays import Picture
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment import LinearHead, record_protocols
 from tests.chain.artefacts import segmenter
@@ -113,7 +113,6 @@ class Nothing:
             raise ImportError(name)
 sys.meta_path.insert(0, Nothing())
 import numpy as np
-from gkd_lightning.deploy.arrays import Picture, Scores
 from gkd_lightning.deploy import OnnxSegmenter
 model = OnnxSegmenter({str(onnx)!r}, threads=1)
 np.save({str(photographs / "ids.npy")!r}, model.segment(np.load({str(image)!r}), domain="game"))
@@ -184,8 +183,9 @@ def test_other_formats_and_precisions(linear: Path, tmp_path: Path, form: str, p
     assert sys.modules.get("openvino_telemetry") is None
     exported = open_export(tmp_path / "out")
     whole = np.stack([MiniCity("day", 5).image(index)[:32, :32] for index in range(5)])
-    (ids, together), alone = exported.outputs(whole), [exported.outputs(each[None])[1][0] for each in whole]
-    assert (ids == together.argmax(1)).all()
+    found, alone = exported.outputs(whole), [exported.outputs(each[None])["scores"][0] for each in whole]
+    together = found["scores"]
+    assert (found["ids"] == together.argmax(1)).all()
     assert together.dtype == np.float32
     assert np.allclose(together, np.stack(alone), atol=0.05 if precision == "int8" else 2e-3)
     assert len(np.unique(together.argmax(1))) > 1
@@ -209,26 +209,67 @@ def test_a_camera_that_is_not_square(linear: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_channels_first_with_confidence(linear: Path, tmp_path: Path) -> None:
+    """The same numbers from images (batch, 3, height, width); int8's ranges are taken in that order too."""
+    source = MiniCity("game", 4, offset=50)
+    for precision in ("fp32", "int8"):
+        export_segmenter(
+            linear, tmp_path / precision, "onnx", DOMAINS, precision=precision, layout="nchw",
+            outputs=("confidence", "scores", "ids"), calibration=source, tolerate=100.0, count=2,
+        )  # type: ignore[arg-type]  # fmt: skip
+    exported = OnnxSegmenter(tmp_path / "fp32")
+    assert exported.record["input"]["shape"] == ["batch", 3, 32, 32]
+    assert list(exported.record["outputs"]) == ["ids", "scores", "confidence"]
+    picture = MiniCity("day", 1).image(0)
+    found = exported.outputs(picture[None, :32, :32])
+    model = gkd_lightning.load(linear, device="cpu")
+    expected = model.segmenter.scores(torch.from_numpy(picture[:32, :32].copy()).permute(2, 0, 1)[None]).detach()
+    assert np.allclose(found["scores"], expected, atol=1e-4)
+    assert np.allclose(found["confidence"], expected.amax(1) / expected.sum(1), atol=1e-4)
+    assert np.array_equal(exported.segment(picture, "game"), model.ids(picture, "game"))
+
+
+@pytest.mark.slow
+def test_ids_alone(linear: Path, tmp_path: Path) -> None:
+    """For images of one window; what needs several is refused, before the work and afterwards."""
+    with pytest.raises(UserError, match=r"those of game are 36x44, the window 32x32; take --size 36x44"):
+        export_segmenter(linear, tmp_path / "out", "onnx", DOMAINS, outputs=("ids",))
+    with pytest.raises(UserError, match=r"--outputs scores: give ids and, if wanted"):
+        export_segmenter(linear, tmp_path / "out", "onnx", DOMAINS, outputs=("scores",))
+    export_segmenter(linear, tmp_path / "out", "onnx", DOMAINS, size=(36, 44), outputs=("ids",), tolerate=100.0)
+    exported = OnnxSegmenter(tmp_path / "out")
+    picture = MiniCity("day", 1).image(0)
+    assert exported.segment(picture, "game").shape == (96, 96)
+    window = np.ascontiguousarray(picture[None, :36, :44])
+    (ids,) = exported.outputs(window).values()
+    assert np.array_equal(exported.predict(window, (36, 44)), ids)
+    with pytest.raises(UserError, match=r"40x44 pixels needs several windows of 36x44.*--size 40x44"):
+        exported.predict(picture[None, :40, :44], (40, 44))
+    with pytest.raises(UserError, match="gives no scores"):
+        exported.scores(window)
+
+
+@pytest.mark.slow
 def test_what_is_another_model_is_not_kept(
     linear: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """As a runtime that flips labels, or a compiler that makes garbage, would be seen."""
-    usual = OnnxSegmenter.outputs
+    usual = OnnxSegmenter._run
 
-    def flipped(self: OnnxSegmenter, windows: Picture) -> tuple[Picture, Scores]:
-        scores = usual(self, windows)[1][:, ::-1]
-        return scores.argmax(1).astype(np.uint8), scores
+    def flipped(self: OnnxSegmenter, images: Picture) -> list[Any]:
+        scores = usual(self, images)[1][:, ::-1]
+        return [scores.argmax(1).astype(np.uint8), scores]
 
-    def other_ids(self: OnnxSegmenter, windows: Picture) -> tuple[Picture, Scores]:
-        return flipped(self, windows)[0], usual(self, windows)[1]
+    def other_ids(self: OnnxSegmenter, images: Picture) -> list[Any]:
+        return [flipped(self, images)[0], usual(self, images)[1]]
 
     arguments = ["export", "--ckpt", str(linear), "--to", "onnx", "--out", str(tmp_path / "out"), "--domains", "game"]
     for wrong, message in (
         (flipped, "not the model that was judged, nothing is kept: game:"),
-        (other_ids, "the export's ids are not those of its scores"),
+        (other_ids, "the export's scores and ids contradict each other"),
     ):
         for size in ([], ["--size", "40x48"]):
-            monkeypatch.setattr(OnnxSegmenter, "outputs", wrong)
+            monkeypatch.setattr(OnnxSegmenter, "_run", wrong)
             images = ["--images", str(photographs)] if size else []
             options = [each for each in arguments if not size or each not in ("--domains", "game")]
             assert main([*options, *images, *size, "--count", "1"]) == 2

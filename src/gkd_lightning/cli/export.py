@@ -16,6 +16,10 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--out", required=True, help="new folder for the model and export.json")
     options.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="fp32", help="(default: fp32)")
     options.add_argument("--size", help="HEIGHTxWIDTH of the graph's images (default: the judge's window)")
+    options.add_argument("--layout", choices=["nhwc", "nchw"], default="nhwc", help="of its images (default: nhwc)")
+    options.add_argument(
+        "--outputs", default="ids,scores", help="of ids,scores,confidence (default: ids,scores); ids are always given"
+    )
     options.add_argument("--images", help="folder of images to compare on")
     options.add_argument(
         "--data", help="or a data configuration with labels (default: MiniCity, data/minicity_targets.yaml)"
@@ -46,6 +50,8 @@ def run(verb: str, arguments: list[str]) -> int:
         domains,
         precision=found.precision,
         size=_size(found.size),
+        layout=found.layout,
+        outputs=found.outputs.split(","),
         calibration=calibration,
         tolerate=found.tolerate,
         count=found.count,

@@ -44,6 +44,14 @@ def resized_scores(scores: Scores, size: tuple[int, int]) -> Scores:
     )
 
 
+def nearest_ids(ids: Picture, size: tuple[int, int]) -> Picture:
+    """uint8 (B, h, w) to `size` (height, width), each pixel as the nearest one."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * (old / new)).astype(np.int64) for new, old in zip(size, ids.shape[1:], strict=True)
+    )
+    return ids[:, rows][:, :, columns]
+
+
 def _neighbours(new: int, old: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Of each new place the two old ones around it, and the share of the second."""
     place = ((np.arange(new) + 0.5) * (old / new) - 0.5).clip(0, old - 1)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gkd_lightning.data import Image, ImageDataset, LabelSpace, Protocol, SegmentationDataset, evenly
-from gkd_lightning.deploy.arrays import Picture, Scores
+from gkd_lightning.deploy.arrays import Picture
 from gkd_lightning.deploy.exported import ExportedSegmenter
 from gkd_lightning.deploy.window_graph import WindowGraph
 from gkd_lightning.errors import UserError
@@ -73,7 +74,7 @@ def compare(
         count: at most so many images of every domain.
 
     Raises:
-        UserError: the ids of the export are not those of its scores.
+        UserError: the outputs of the export contradict each other.
     """
     twin = _Twin(graph, exported)
     return [
@@ -92,10 +93,9 @@ class _Twin(ExportedSegmenter):
     def _open(self, model: Path) -> None:
         pass
 
-    def outputs(self, windows: Picture) -> tuple[Picture, Scores]:
+    def _run(self, images: Picture) -> list[NDArray[Any]]:
         with torch.inference_mode():
-            ids, scores = self.graph(torch.from_numpy(windows))
-        return ids.numpy(), scores.numpy()
+            return [found.numpy() for found in self.graph(torch.from_numpy(images))]
 
 
 def _on_domain(
@@ -118,7 +118,7 @@ def _on_domain(
         size = (image.shape[0], image.shape[1]) if label is None else (label.shape[0], label.shape[1])
         resized = protocol.resized(image)
         resized = np.ascontiguousarray(covering(resized, exported.window) if label is None else resized)[None]
-        _require_ids(exported, resized[:, : exported.window[0], : exported.window[1]], dataset.name(index))
+        _require_agreement(exported, resized[:, : exported.window[0], : exported.window[1]], dataset.name(index))
         ours, theirs = twin.predict(resized, size), exported.predict(resized, size)
         equal, pixels = equal + int((ours == theirs).sum()), pixels + ours.size
         if label is not None:
@@ -130,11 +130,22 @@ def _on_domain(
     return DomainCheck(name, len(chosen), 100 * equal / pixels, *scores)
 
 
-def _require_ids(exported: ExportedSegmenter, window: Picture, name: str) -> None:
-    ids, scores = exported.outputs(np.ascontiguousarray(window))
-    share = 100 * float((ids == scores.argmax(1)).mean())
-    if share < EQUAL_PIXELS:
-        raise UserError(f"the export's ids are not those of its scores, nothing is kept: {share:.1f} % equal in {name}")
+def _require_agreement(exported: ExportedSegmenter, window: Picture, name: str) -> None:
+    """Ids and confidence have to be those of the scores, where the graph gives these."""
+    found = exported.outputs(np.ascontiguousarray(window))
+    if "scores" not in found:
+        return
+    scores = found["scores"]
+    wanted = {"ids": found["ids"] == scores.argmax(1)}
+    if "confidence" in found:
+        share = scores.max(1) / scores.sum(1).clip(1e-12)
+        wanted["confidence"] = abs(found["confidence"] - share) < 0.01
+    for output, equal in wanted.items():
+        share = 100 * float(equal.mean())
+        if share < EQUAL_PIXELS:
+            raise UserError(
+                f"the export's scores and {output} contradict each other, nothing is kept: {share:.1f} % fit in {name}"
+            )
 
 
 def covering(image: Image, window: tuple[int, int]) -> Image:

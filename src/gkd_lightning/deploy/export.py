@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from gkd_lightning.deploy.checks import DomainCheck, compare, covering, refuse
 from gkd_lightning.deploy.exported import EXPORT_RECORD, KIND
 from gkd_lightning.deploy.formats import Format, Precision, operators, require_packages, write_graph
 from gkd_lightning.deploy.runtimes import open_export
-from gkd_lightning.deploy.window_graph import INPUT, OUTPUTS, WindowGraph
+from gkd_lightning.deploy.window_graph import INPUT, OUTPUTS, Layout, Output, WindowGraph
 from gkd_lightning.encoders import versions
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import file_sha256, write_json
@@ -36,6 +36,8 @@ def export_segmenter(
     *,
     precision: Precision = "fp32",
     size: tuple[int, int] | None = None,
+    layout: Layout = "nhwc",
+    outputs: Sequence[Output] = ("ids", "scores"),
     calibration: ImageDataset | None = None,
     tolerate: float | None = None,
     count: int = 32,
@@ -49,6 +51,9 @@ def export_segmenter(
         domains: images to compare on, with labels where mIoU is to be compared.
         precision: ``fp32``, ``fp16`` or ``int8``.
         size: (height, width) of the graph's images; None takes what the judge's window is.
+        layout: of the graph's images.
+        outputs: ``ids`` and, if wanted, ``scores`` and ``confidence``. Only graphs with scores can
+            segment images of several windows, whose scores are averaged.
         calibration: source images, which set the ranges of int8.
         tolerate: points of mIoU that a domain may lose; None takes `TOLERATED`.
         count: images of every domain.
@@ -59,6 +64,9 @@ def export_segmenter(
     Raises:
         UserError: the folder is in use, a package is missing, the size does not fit, or the export is not the model.
     """
+    wrong = [name for name in outputs if name not in OUTPUTS]
+    if wrong or "ids" not in outputs:
+        raise UserError(f"--outputs {','.join(outputs)}: give ids and, if wanted, more of {','.join(OUTPUTS)}")
     require_packages(form, precision)
     target = Path(out)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -71,13 +79,15 @@ def export_segmenter(
     window = size or judged
     if min(window) < 1:
         raise UserError(f"--size {window[0]}x{window[1]}: has no area; give HEIGHTxWIDTH in pixels")
-    graph = WindowGraph(loaded.segmenter, window)
+    graph = WindowGraph(loaded.segmenter, window, layout, tuple(name for name in OUTPUTS if name in outputs))
+    if "scores" not in outputs:
+        _require_one_window(domains, protocols, window)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
         folder = Path(temporary) / target.name
         folder.mkdir()
-        name = write_graph(graph, folder, form, precision, _windows(calibration, window))
-        record = _record(loaded, folder, name, form, precision, window)
+        name = write_graph(graph, folder, form, precision, _windows(calibration, graph))
+        record = _record(loaded, folder, name, form, precision, graph)
         record["judged_with"] = [loaded.segmenter.window, loaded.segmenter.stride] if window == judged else None
         write_json(folder / EXPORT_RECORD, record)
         checks = compare(loaded.segmenter, graph, open_export(folder), domains, protocols, count)
@@ -106,19 +116,36 @@ def judged_window(loaded: LoadedSegmenter, protocols: Mapping[str, Protocol]) ->
     return found.pop()
 
 
+def _require_one_window(
+    domains: Mapping[str, ImageDataset], protocols: Mapping[str, Protocol], window: tuple[int, int]
+) -> None:
+    for name, dataset in domains.items():
+        image = dataset.image(0)
+        width, height = protocols[name].image_size(image.shape[1], image.shape[0])
+        if (height, width) != window:
+            raise UserError(
+                f"--outputs: without scores an image has to be one window, and those of {name} are {height}x{width}, "
+                f"the window {window[0]}x{window[1]}; take --size {height}x{width}, or add scores"
+            )
+
+
 def _protocol(record: Mapping[str, Any], domain: str) -> Protocol:
     return protocol_for(record, domain if domain in (record.get("judged") or {}) else None)
 
 
-def _windows(dataset: ImageDataset | None, window: tuple[int, int]) -> list[Picture]:
-    """A window of each of some source images, in batches of one."""
+def _windows(dataset: ImageDataset | None, graph: WindowGraph) -> list[Picture]:
+    """A window of each of some source images, in batches of one, as the graph takes them."""
     chosen = [] if dataset is None else [dataset.image(index) for index in evenly(dataset, CALIBRATION_IMAGES)]
-    return [np.ascontiguousarray(covering(image, window)[: window[0], : window[1]])[None] for image in chosen]
+    height, width = graph.size
+    windows = [covering(image, graph.size)[:height, :width] for image in chosen]
+    axes = (0, 1, 2) if graph.layout == "nhwc" else (2, 0, 1)
+    return [np.ascontiguousarray(window.transpose(axes))[None] for window in windows]
 
 
 def _record(
-    loaded: LoadedSegmenter, folder: Path, model: str, form: str, precision: str, window: tuple[int, int]
+    loaded: LoadedSegmenter, folder: Path, model: str, form: str, precision: str, graph: WindowGraph
 ) -> dict[str, Any]:
+    window = graph.size
     segmenter = loaded.segmenter
     source = {key: loaded.record[key] for key in ("sha256", "encoder", "head", "blocks")}
     share = segmenter.stride / segmenter.window
@@ -128,8 +155,10 @@ def _record(
         "precision": precision,
         "model": model,
         "files": {path.name: file_sha256(path) for path in sorted(folder.iterdir())},
-        "input": {"name": INPUT, "shape": ["batch", *window, 3], "type": "uint8", "colour": "RGB"},
-        "outputs": dict(zip(OUTPUTS, (["batch", *window], ["batch", len(loaded.label_space), *window]), strict=True)),
+        "input": {"name": INPUT, "shape": graph.input_shape, "layout": graph.layout, "type": "uint8", "colour": "RGB"},
+        "outputs": {
+            name: ["batch", *([len(loaded.label_space)] if name == "scores" else []), *window] for name in graph.outputs
+        },
         "window": list(window),
         "stride": [max(1, round(share * side)) if side != segmenter.window else segmenter.stride for side in window],
         "classes": list(loaded.label_space.names),

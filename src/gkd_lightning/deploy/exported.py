@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gkd_lightning.data import LabelSpace, Protocol, protocol_for
-from gkd_lightning.deploy.arrays import Picture, Scores, resized_picture, resized_scores
+from gkd_lightning.deploy.arrays import Picture, Scores, nearest_ids, resized_picture, resized_scores
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import file_sha256
 from gkd_lightning.windows import plan_windows
@@ -40,6 +41,8 @@ class ExportedSegmenter(ABC):
         self.label_space = LabelSpace(
             tuple(record["classes"]), tuple((r, g, b) for r, g, b in record["palette"]), record["ignore"]
         )
+        self.names: tuple[str, ...] = tuple(record["outputs"])
+        self.channels_first = record["input"].get("layout") == "nchw"
         height, width = record["window"]
         down, right = record["stride"]
         self.window, self.stride = (int(height), int(width)), (int(down), int(right))
@@ -50,21 +53,28 @@ class ExportedSegmenter(ABC):
         """Make the runtime ready."""
 
     @abstractmethod
-    def outputs(self, windows: Picture) -> tuple[Picture, Scores]:
-        """Class ids (n, h, w) uint8 and scores (n, K, h, w) float32 of (n, h, w, 3) RGB uint8 windows."""
+    def _run(self, images: Picture) -> Sequence[NDArray[Any]]:
+        """What the graph gives for images in its layout, in the order of `names`."""
+
+    def outputs(self, windows: Picture) -> dict[str, NDArray[Any]]:
+        """What the graph gives for (n, h, w, 3) RGB uint8 windows, by name.
+
+        Returns:
+            ``ids`` (n, h, w) uint8 and, as it was exported, ``scores`` (n, K, h, w) float32 and ``confidence``
+            (n, h, w) float32.
+        """
+        images = np.ascontiguousarray(windows.transpose(0, 3, 1, 2)) if self.channels_first else windows
+        return dict(zip(self.names, self._run(images), strict=True))
 
     def scores(self, images: Picture) -> Scores:
         """Class scores (B, K, H, W) float32 of (B, H, W, 3) RGB uint8 images: each pixel's mean over its windows.
 
         Raises:
-            UserError: an image is smaller than the window.
+            UserError: an image is smaller than the window, or the graph gives no scores.
         """
-        size = (images.shape[1], images.shape[2])
-        if size[0] < self.window[0] or size[1] < self.window[1]:
-            raise UserError(
-                f"an image of {size[0]}x{size[1]} pixels (height x width), but this export's window has "
-                f"{self.window[0]}x{self.window[1]}: export once more with --size, or enlarge the images"
-            )
+        if "scores" not in self.names:
+            raise UserError("this export gives no scores: export once more with --outputs ids,scores")
+        size = self._covered(images)
         plan = plan_windows(size, self.window, self.stride)
         places = [(image, window) for window in plan for image in range(len(images))]
         total: Scores | None = None
@@ -73,7 +83,7 @@ class ExportedSegmenter(ABC):
             count[window.area] += 1
         for first in range(0, len(places), WINDOWS_AT_ONCE):
             chosen = places[first : first + WINDOWS_AT_ONCE]
-            _, found = self.outputs(np.stack([images[image][window.area] for image, window in chosen]))
+            found = self.outputs(np.stack([images[image][window.area] for image, window in chosen]))["scores"]
             if total is None:
                 total = np.zeros((len(images), found.shape[1], *size), np.float32)
             for (image, window), part in zip(chosen, found, strict=True):
@@ -82,8 +92,32 @@ class ExportedSegmenter(ABC):
         return np.asarray(total / count)
 
     def predict(self, images: Picture, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Class ids (B, *size) of (B, H, W, 3) images: scores are brought to `size` before the arg max."""
+        """Class ids (B, *size) of (B, H, W, 3) images: scores are brought to `size` before the arg max.
+
+        A graph without scores takes images of its window's size alone; each pixel of `size` has the nearest one's id.
+
+        Raises:
+            UserError: an image is smaller than the window, or there are no scores to take a mean of over windows.
+        """
+        if "scores" not in self.names:
+            height, width = self._covered(images)
+            if (height, width) != self.window:
+                raise UserError(
+                    f"an image of {height}x{width} pixels needs several windows of {self.window[0]}x{self.window[1]}, "
+                    "whose scores are averaged, and this export gives none: export once more with --outputs ids,scores"
+                    f" or --size {height}x{width}"
+                )
+            return nearest_ids(self.outputs(images)["ids"], size)
         return np.asarray(resized_scores(self.scores(images), size).argmax(1), np.uint8)
+
+    def _covered(self, images: Picture) -> tuple[int, int]:
+        height, width = images.shape[1:3]
+        if height < self.window[0] or width < self.window[1]:
+            raise UserError(
+                f"an image of {height}x{width} pixels (height x width), but this export's window has "
+                f"{self.window[0]}x{self.window[1]}: export once more with --size, or enlarge the images"
+            )
+        return height, width
 
     def segment(self, image: Picture, domain: str | None = None) -> NDArray[np.uint8]:
         """Class ids (H, W) of one RGB image (H, W, 3) of any size, resized as the judge does.

@@ -14,7 +14,7 @@ import torch
 
 from gkd_lightning.deploy.arrays import Picture
 from gkd_lightning.deploy.runtimes import needed, openvino
-from gkd_lightning.deploy.window_graph import INPUT, OUTPUTS, WindowGraph
+from gkd_lightning.deploy.window_graph import INPUT, WindowGraph
 from gkd_lightning.errors import UserError
 
 Format = Literal["onnx", "openvino", "torch"]
@@ -88,7 +88,7 @@ def _write_onnx(graph: WindowGraph, path: Path) -> None:
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            output_names=list(graph.outputs),
             dynamic_shapes={"images": {0: "batch"}},
         )
         program.save(str(path), external_data=False)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gkd_lightning.deploy.arrays import Picture, Scores
+from gkd_lightning.deploy.arrays import Picture
 from gkd_lightning.deploy.exported import ExportedSegmenter, read_record
 from gkd_lightning.errors import UserError
 
@@ -38,10 +39,8 @@ class OnnxSegmenter(ExportedSegmenter):
             options.intra_op_num_threads = self.threads
         self.session = runtime.InferenceSession(str(model), options, providers=list(self.providers))
 
-    def outputs(self, windows: Picture) -> tuple[Picture, Scores]:
-        """See `ExportedSegmenter.outputs`."""
-        ids, scores = self.session.run(["ids", "scores"], {"images": windows})
-        return ids, scores
+    def _run(self, images: Picture) -> list[NDArray[Any]]:
+        return list(self.session.run(list(self.names), {"images": images}))
 
 
 class OpenVinoSegmenter(ExportedSegmenter):
@@ -65,10 +64,9 @@ class OpenVinoSegmenter(ExportedSegmenter):
             settings["INFERENCE_NUM_THREADS"] = self.threads
         self.compiled = core.compile_model(str(model), self.device, settings)
 
-    def outputs(self, windows: Picture) -> tuple[Picture, Scores]:
-        """See `ExportedSegmenter.outputs`."""
-        found = self.compiled({"images": windows})
-        return np.asarray(found["ids"]), np.asarray(found["scores"])
+    def _run(self, images: Picture) -> list[NDArray[Any]]:
+        found = self.compiled({"images": images})
+        return [np.asarray(found[name]) for name in self.names]
 
 
 class TorchSegmenter(ExportedSegmenter):
@@ -87,11 +85,9 @@ class TorchSegmenter(ExportedSegmenter):
         self.torch = torch
         self.module = torch.export.load(str(model)).module()
 
-    def outputs(self, windows: Picture) -> tuple[Picture, Scores]:
-        """See `ExportedSegmenter.outputs`."""
+    def _run(self, images: Picture) -> list[NDArray[Any]]:
         with self.torch.inference_mode():
-            ids, scores = self.module(self.torch.from_numpy(windows))
-        return ids.numpy(), scores.numpy()
+            return [found.numpy() for found in self.module(self.torch.from_numpy(images))]
 
 
 RUNTIMES: dict[str, type[Any]] = {"onnx": OnnxSegmenter, "openvino": OpenVinoSegmenter, "torch": TorchSegmenter}
