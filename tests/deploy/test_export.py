@@ -70,6 +70,9 @@ def test_an_export_says_what_it_is(onnx: Path, checkpoint: Path) -> None:
     assert sorted(path.name for path in onnx.iterdir()) == ["export.json", "model.onnx"]
     record = json.loads((onnx / "export.json").read_text())
     assert not {name for name in record["operators"] if name == "GridSample" or "::" in name}
+    from tests.deploy.tensorrt import refused  # needs onnx
+
+    assert not refused(onnx / "model.onnx")
     assert record["input"]["shape"] == ["batch", 32, 32, 3]
     assert record["judged_with"] == [32, 32]
     assert record["source"]["sha256"] == json.loads(checkpoint.with_name("segmenter.json").read_text())["sha256"]
