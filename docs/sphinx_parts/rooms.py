@@ -1,0 +1,96 @@
+"""A reference page for every room of the house, from the names that its `__init__` offers and their docstrings."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import textwrap
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from sphinx.pycode import ModuleAnalyzer
+
+import gkd_lightning
+
+DIRECTIVES = {"Classes": "autoclass", "Functions": "autofunction"}
+CONSTANTS = "Constants and types"
+
+
+def rooms() -> Iterator[ModuleType]:
+    """The package, then all inside it that list names, outer ones before inner ones."""
+    yield gkd_lightning
+    for found in pkgutil.walk_packages(gkd_lightning.__path__, "gkd_lightning."):
+        if found.ispkg:
+            module = importlib.import_module(found.name)
+            if hasattr(module, "__all__"):
+                yield module
+
+
+def names_of(module: ModuleType) -> dict[str, Any]:
+    """What a room offers, by name; imported, and from now on among the module's own names."""
+    listed = getattr(module, "__all__", None) or list(module._OFFERED)
+    for name in listed:
+        setattr(module, name, getattr(module, name))
+    return {name: getattr(module, name) for name in sorted(listed, key=str.lower)}
+
+
+def pages() -> dict[str, str]:
+    """The text of every room's page, by the room's name."""
+    described: dict[int, str] = {}
+    found = {module.__name__: page(module, described) for module in rooms()}
+    return {name: text for name, text in found.items() if text}
+
+
+def page(module: ModuleType, described: dict[int, str]) -> str:
+    """The text of a room's page; empty if outer rooms describe all that it offers.
+
+    Args:
+        module: the room.
+        described: the full names of what earlier pages describe, by `id`; what this page describes joins them.
+    """
+    sections: dict[str, list[str]] = {"Classes": [], "Functions": [], CONSTANTS: []}
+    room = module.__name__
+    elsewhere = []
+    for name, value in names_of(module).items():
+        kind = "Classes" if inspect.isclass(value) else "Functions" if inspect.isroutine(value) else CONSTANTS
+        if kind != CONSTANTS and described.setdefault(id(value), f"{room}.{name}") != f"{room}.{name}":
+            elsewhere.append(f"`{described[id(value)]}`")
+        else:
+            sections[kind].append(name)
+    if not any(sections.values()):
+        return ""
+    parts = [f"{room}\n{'=' * len(room)}", f".. automodule:: {room}\n   :no-members:", f".. currentmodule:: {room}"]
+    if elsewhere:
+        parts.append(f"Also offered here: {', '.join(elsewhere)}.")
+    for kind, directive in DIRECTIVES.items():
+        if names := sections[kind]:
+            parts += [f"{kind}\n{'-' * len(kind)}", ".. autosummary::\n\n" + "\n".join(f"   {name}" for name in names)]
+            members = "\n   :members:\n   :show-inheritance:" if kind == "Classes" else ""
+            parts += [f".. {directive}:: {name}{members}" for name in names]
+    if sections[CONSTANTS]:
+        parts += [f"{CONSTANTS}\n{'-' * len(CONSTANTS)}", *(constant(module, name) for name in sections[CONSTANTS])]
+    return "\n\n".join(parts) + "\n"
+
+
+def constant(module: ModuleType, name: str) -> str:
+    """A constant or a type's name, with the sentence below its definition; long values are left out."""
+    value = getattr(module, name)
+    shown = str(value).replace("typing.", "").replace("collections.abc.", "")
+    if isinstance(value, str | tuple):
+        shown = repr(value)
+    elif type(value).__module__ != "types" and not shown.startswith("Literal"):
+        shown = ""
+    comment = ModuleAnalyzer.for_module(origin(module, name)).find_attr_docs().get(("", name), [])
+    head = f".. py:data:: {name}\n" + (f"   :value: {shown}\n" if shown else f"   :type: {type(value).__name__}\n")
+    return head + "\n" + textwrap.indent("\n".join(comment).rstrip(), "   ")
+
+
+def origin(module: ModuleType, name: str) -> str:
+    """The module that defines `name`, which `module` may only hand on."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.ImportFrom) and node.module and any(alias.name == name for alias in node.names):
+            return origin(importlib.import_module(node.module), name)
+    return module.__name__
