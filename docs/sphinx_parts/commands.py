@@ -30,10 +30,11 @@ def page() -> str:
 
 
 def _verb(verb: str, text: str) -> list[str]:
-    start = [_heading(f"gkd {verb}", "-"), f"{_escaped(text[0].upper() + text[1:])}."]
+    heading = _heading(f"gkd {verb}", "-")
     printed, parser = help_of(verb)
     if parser is not None:
-        return [*start, *_options(parser)]
+        return [heading, *_options(parser)]
+    start = [heading, f"{_escaped(text[0].upper() + text[1:])}."]
     actions = re.findall(r"^  ([a-z]\w*)  +\S", printed.partition("\nactions:\n")[2], re.MULTILINE)
     if actions:
         return [*start, *(part for action in actions for part in _action(verb, action))]

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import textwrap
+import typing
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -17,21 +18,23 @@ import gkd_lightning
 
 DIRECTIVES = {"Classes": "autoclass", "Functions": "autofunction"}
 CONSTANTS = "Constants and types"
+FLOOR = ("ranges", "errors")
 
 
 def rooms() -> Iterator[ModuleType]:
-    """The package, then all inside it that list names, outer ones before inner ones."""
+    """The package, then all inside it that list names, outer before inner ones, and what users meet of the floor."""
     yield gkd_lightning
     for found in pkgutil.walk_packages(gkd_lightning.__path__, "gkd_lightning."):
         if found.ispkg:
             module = importlib.import_module(found.name)
             if hasattr(module, "__all__"):
                 yield module
+    yield from (importlib.import_module(f"gkd_lightning.{name}") for name in FLOOR)
 
 
 def names_of(module: ModuleType) -> dict[str, Any]:
     """What a room offers, by name; imported, and from now on among the module's own names."""
-    listed = getattr(module, "__all__", None) or list(module._OFFERED)
+    listed = getattr(module, "__all__", None) or getattr(module, "_OFFERED", None) or defined(module)
     for name in listed:
         setattr(module, name, getattr(module, name))
     return {name: getattr(module, name) for name in sorted(listed, key=str.lower)}
@@ -42,6 +45,29 @@ def pages() -> dict[str, str]:
     described: dict[int, str] = {}
     found = {module.__name__: page(module, described) for module in rooms()}
     return {name: text for name, text in found.items() if text}
+
+
+def defined(module: ModuleType) -> list[str]:
+    """Names without underscore that a module's own lines define."""
+    names = []
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [name for name in names if not name.startswith("_")]
+
+
+def type_names() -> dict[str, str]:
+    """Full names of types such as `Weight`, by which signatures call them; names that mean two things are left out."""
+    found: dict[str, list[str]] = {}
+    for module in rooms():
+        for name, value in names_of(module).items():
+            if not inspect.isclass(value) and typing.get_origin(value) is not None:
+                found.setdefault(name, []).append(f"{module.__name__}.{name}")
+            elif inspect.isclass(value):
+                found.setdefault(name, [])
+    return {name: places[0] for name, places in found.items() if len(places) == 1}
 
 
 def page(module: ModuleType, described: dict[int, str]) -> str:
@@ -79,8 +105,10 @@ def constant(module: ModuleType, name: str) -> str:
     """A constant or a type's name, with the sentence below its definition; long values are left out."""
     value = getattr(module, name)
     shown = str(value).replace("typing.", "").replace("collections.abc.", "")
-    if isinstance(value, str | tuple):
+    if isinstance(value, str | tuple | int):
         shown = repr(value)
+    elif typing.get_origin(value) is typing.Annotated:
+        shown = f"{value.__origin__.__name__}, {', '.join(map(str, value.__metadata__))}"
     elif type(value).__module__ != "types" and not shown.startswith("Literal"):
         shown = ""
     comment = ModuleAnalyzer.for_module(origin(module, name)).find_attr_docs().get(("", name), [])

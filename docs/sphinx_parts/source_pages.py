@@ -1,4 +1,4 @@
-"""Files of the repository that are no pages, such as code, become pages where they are linked, as does the whole package.
+"""Files of the repository that are no pages, such as code, become pages where they are linked; so does the package.
 
 So a relative link in Markdown works where the repository is read and on the site, without the repository's address.
 A folder becomes a list of its files.
