@@ -93,7 +93,10 @@ def page(module: ModuleType, described: dict[int, str]) -> str:
         parts.append(f"Also offered here: {', '.join(elsewhere)}.")
     for kind, directive in DIRECTIVES.items():
         if names := sections[kind]:
-            parts += [f"{kind}\n{'-' * len(kind)}", ".. autosummary::\n\n" + "\n".join(f"   {name}" for name in names)]
+            parts += [
+                f"{kind}\n{'-' * len(kind)}",
+                ".. autosummary::\n   :nosignatures:\n\n" + "\n".join(f"   {name}" for name in names),
+            ]
             members = "\n   :members:\n   :show-inheritance:" if kind == "Classes" else ""
             parts += [f".. {directive}:: {name}{members}" for name in names]
     if sections[CONSTANTS]:
