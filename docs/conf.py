@@ -63,7 +63,7 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = f"gkd-lightning {release}"
-html_static_path = ["theme"]
+html_static_path = ["theme/static"]
 html_css_files = ["site.css"]
 html_extra_path = ["theme/index.html"]  # the site's address leads to docs/index.html
 html_copy_source = False

@@ -17,8 +17,13 @@ FOLDER = Path(__file__).resolve().parents[1] / "reference"
 
 def write_pages(app: Sphinx) -> None:
     """Write the pages that are new or changed, remove those of rooms that are no more."""
-    made = {f"python/{name}.rst": text for name, text in rooms.pages().items()}
-    made |= {"command_line.rst": commands.page(), "shipped.md": shipped.page()}
+    pages = rooms.pages()
+    made = {f"python/{name}.rst": text for name, text in pages.items()}
+    made |= {
+        "python.rst": rooms.overview(list(pages)),
+        "command_line.rst": commands.page(),
+        "shipped.md": shipped.page(),
+    }
     for path in FOLDER.rglob("*.rst"):
         if path.relative_to(FOLDER).as_posix() not in made:
             path.unlink()

@@ -13,6 +13,8 @@ COMMANDS = "docs/reference/command_line"
 
 def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put a reference around every literal that names one thing alone."""
+    for text in list(doctree.findall(lambda node: isinstance(node, nodes.Text) and node.astext() == " -- ")):
+        text.parent.replace(text, nodes.Text(" – "))  # between a parameter and what it is
     objects = _objects(app)
     for literal in list(doctree.findall(nodes.literal)):
         if _inside(literal, nodes.reference, nodes.title, nodes.term):

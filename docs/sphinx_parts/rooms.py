@@ -97,11 +97,29 @@ def page(module: ModuleType, described: dict[int, str]) -> str:
                 f"{kind}\n{'-' * len(kind)}",
                 ".. autosummary::\n   :nosignatures:\n\n" + "\n".join(f"   {name}" for name in names),
             ]
-            members = "\n   :members:\n   :show-inheritance:" if kind == "Classes" else ""
-            parts += [f".. {directive}:: {name}{members}" for name in names]
+            parts += [f".. {directive}:: {name}{_options(getattr(module, name))}" for name in names]
     if sections[CONSTANTS]:
         parts += [f"{CONSTANTS}\n{'-' * len(CONSTANTS)}", *(constant(module, name) for name in sections[CONSTANTS])]
     return "\n\n".join(parts) + "\n"
+
+
+def _options(value: Any) -> str:
+    """Of a class: its members, and what it derives from if that says something."""
+    if not inspect.isclass(value):
+        return ""
+    return "\n   :members:" + ("" if value.__bases__ == (object,) else "\n   :show-inheritance:")
+
+
+def overview(names: list[str]) -> str:
+    """The page that leads to the rooms: each with the first sentence of its docstring."""
+    rows, entries = [], []
+    for name in names:
+        text = (importlib.import_module(name).__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+        rows.append(f"* - :doc:`{name} <python/{name}>`\n     - {text}")
+        entries.append(f"{name.removeprefix('gkd_lightning.')} <python/{name}>")
+    table = ".. list-table::\n   :widths: 30 70\n\n   " + "\n   ".join(rows)
+    menu = ".. toctree::\n   :hidden:\n\n   " + "\n   ".join(entries)
+    return f"Python\n======\n\n{table}\n\n{menu}\n"
 
 
 def constant(module: ModuleType, name: str) -> str:

@@ -25,7 +25,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.transforms import SphinxTransform
 
 ROOT = Path(__file__).resolve().parents[2]
-SHOWN = {".py", ".yaml", ".json", ".csv"}  # of a folder's files, up to so many bytes:
+SHOWN = {".py", ".yaml", ".csv"}  # of a folder's files, up to so many bytes:
 LARGEST = 200_000
 PAGE = """<!doctype html>
 <html lang="en">

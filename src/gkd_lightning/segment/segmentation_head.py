@@ -53,7 +53,7 @@ class SegmentationHead(Recorded, HeadSettings, nn.Module):
 
         Args:
             feature_dims: channels of the levels, finest first.
-            num_classes: K.
+            num_classes: their number, K.
         """
 
     @abstractmethod
