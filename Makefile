@@ -57,8 +57,8 @@ test-gpu: setup ## run the tests that need a CUDA device
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m gpu --durations 10
 
 test-docs: setup ## run what the documents, the notebooks, this file and the workflows say
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q tests/test_docs.py tests/test_site.py tests/test_habits.py \
-		tests/test_notebooks.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q tests/test_docs.py tests/test_pages.py tests/test_site.py \
+		tests/test_habits.py tests/test_notebooks.py
 
 # What pyproject.toml promises, from both ends: an environment each, resolved when pyproject.toml changes
 RESOLUTION_oldest := lowest-direct

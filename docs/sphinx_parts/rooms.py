@@ -119,7 +119,7 @@ def overview(names: list[str]) -> str:
         entries.append(f"{name.removeprefix('gkd_lightning.')} <python/{name}>")
     table = ".. list-table::\n   :widths: 30 70\n\n   " + "\n   ".join(rows)
     menu = ".. toctree::\n   :hidden:\n\n   " + "\n   ".join(entries)
-    return f"Python\n======\n\n{table}\n\n{menu}\n"
+    return f"Python\n======\n\nNames are imported from these rooms; what lies deeper may move.\n\n{table}\n\n{menu}\n"
 
 
 def constant(module: ModuleType, name: str) -> str:
