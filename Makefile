@@ -9,7 +9,7 @@ export NO_ALBUMENTATIONS_UPDATE ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-quick reproduce-f2l reproduce-f2f reproduce-ablation
-.PHONY: test test-fast test-gpu test-docs test-oldest test-newest drill bench lint format lock wheel clean
+.PHONY: test test-fast test-gpu test-docs test-oldest test-newest drill bench docs lint format lock wheel clean
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +57,8 @@ test-gpu: setup ## run the tests that need a CUDA device
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m gpu --durations 10
 
 test-docs: setup ## run what the documents, the notebooks, this file and the workflows say
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q tests/test_docs.py tests/test_habits.py tests/test_notebooks.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q tests/test_docs.py tests/test_pages.py tests/test_site.py \
+		tests/test_habits.py tests/test_notebooks.py
 
 # What pyproject.toml promises, from both ends: an environment each, resolved when pyproject.toml changes
 RESOLUTION_oldest := lowest-direct
@@ -84,6 +85,9 @@ NAME ?= here
 bench: setup ## measure every step, evaluation, loaders and start-up on this machine, write benchmarks/README.md
 	PYTHONPATH=benchmarks $(BIN)/python -m gkd_bench $(BENCH) --out benchmarks/results/$(NAME).json --page benchmarks/README.md
 
+docs: setup ## build the documentation site, docs/_build/index.html; a warning is an error
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -b html -c docs --fail-on-warning --keep-going . docs/_build
+
 lint: setup ## ruff, mypy --strict, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -107,5 +111,5 @@ wheel: setup ## build dist/, check it, install the wheel into an environment of 
 	cd $$(mktemp -d) && $(CURDIR)/.venv-wheel/bin/gkd list recipes && $(CURDIR)/.venv-wheel/bin/gkd demo --quick
 
 clean: ## remove caches and build outputs; runs/ and .venv stay
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

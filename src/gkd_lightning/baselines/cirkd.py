@@ -50,7 +50,7 @@ class ClassMemory(nn.Module):
     The banks are part of a checkpoint, so an interrupted training goes on with the same ones.
 
     Args:
-        classes: K.
+        classes: their number, K.
         dim: width of a vector.
         pixels: places a class for single pixels.
         regions: places a class for regions.

@@ -44,7 +44,7 @@ class Objective(Ranged, nn.Module, ABC):
         super().__init__()
         self.weights = {}
         self.heads = nn.ModuleDict()
-        """Those that are `AlignmentHead`s are written beside the student, for looking into it."""
+        """Every `AlignmentHead` among them is written beside the student, for looking into it."""
 
     def attach(self, student: Encoder, teacher: Encoder) -> None:
         """Make what depends on the two encoders; called once."""

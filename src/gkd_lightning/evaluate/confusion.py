@@ -21,7 +21,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int, ignore
     Args:
         prediction: integer class ids 0 .. num_classes - 1, any shape.
         label: integer class ids of the same shape; `ignore` marks pixels without truth.
-        num_classes: C.
+        num_classes: their number, C.
         ignore: the id that is not counted.
 
     Returns:
@@ -53,7 +53,7 @@ class ConfusionMatrix(Metric):
     After `compute()`, `num_images` is the number of images that all ranks together counted.
 
     Args:
-        num_classes: C.
+        num_classes: their number, C.
         ignore: label id of pixels without truth.
     """
 

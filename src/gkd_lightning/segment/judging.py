@@ -15,7 +15,7 @@ class DomainJudge(L.LightningModule):
     """A module that is validated and tested on domains; who derives from it says in `predicted` what it sees.
 
     Attributes:
-        num_classes: K.
+        num_classes: their number, K.
         domain_scores: score by domain, after `validate` or `test`.
     """
 

@@ -23,7 +23,7 @@ def semantic_scores(classes: Tensor, masks: Tensor, size: tuple[int, int]) -> Te
         size: (height, width) of the scores.
 
     Returns:
-        (B, K, *size) float32. Source: mmseg 1.2.2 ``mask2former_head.py``, lines 153-163.
+        ``(B, K, *size)`` float32. Source: mmseg 1.2.2 ``mask2former_head.py``, lines 153-163.
     """
     pixels = size[0] * size[1]
     with full_precision(masks.device.type):

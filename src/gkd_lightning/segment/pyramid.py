@@ -31,7 +31,7 @@ class Level(NamedTuple):
         return int(height * self.scale), int(width * self.scale)
 
     def enlarged(self) -> Tensor:
-        """The level itself, (B, D, *size), bilinear (align_corners=False).
+        """The level itself, ``(B, D, *size)``, bilinear (align_corners=False).
 
         Source: ``task_learning/rein/models/backbones/dino_v2.py`` (official code), lines 339-350.
         """

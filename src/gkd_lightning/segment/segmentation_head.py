@@ -53,7 +53,7 @@ class SegmentationHead(Recorded, HeadSettings, nn.Module):
 
         Args:
             feature_dims: channels of the levels, finest first.
-            num_classes: K.
+            num_classes: their number, K.
         """
 
     @abstractmethod
@@ -79,7 +79,7 @@ class SegmentationHead(Recorded, HeadSettings, nn.Module):
 
     @abstractmethod
     def scores(self, output: Any, size: tuple[int, int]) -> Tensor:
-        """Class scores (B, K, *size) float32, not negative: probabilities of the classes up to a factor.
+        """Class scores ``(B, K, *size)`` float32, not negative: probabilities of the classes up to a factor.
 
         They are averaged over overlapping windows, and the logits of logit distillation are their logarithm.
 

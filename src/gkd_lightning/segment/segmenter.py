@@ -96,7 +96,7 @@ class Segmenter(nn.Module):
         return sliding_scores(images, self.window_scores, self.window, self.stride, batch)
 
     def predict(self, images: Tensor, size: tuple[int, int]) -> Tensor:
-        """Class ids (B, *size) int64: scores are brought to `size` (height, width) before the arg max."""
+        """Class ids ``(B, *size)`` int64: scores are brought to `size` (height, width) before the arg max."""
         return resized(self.scores(images), size).argmax(dim=1)
 
     def fitting_size(self, size: tuple[int, int]) -> tuple[int, int]:
