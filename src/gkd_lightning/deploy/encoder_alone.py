@@ -30,26 +30,24 @@ def load_encoder_alone(path: str | Path) -> Encoder:
     Raises:
         UserError: neither of them, or damaged.
     """
-    weights = _weights(Path(path))
-    if _kind(weights) == STUDENT_WEIGHTS:
+    weights = finished_weights(path)
+    if kind_of(weights) == STUDENT_WEIGHTS:
         return load_student(weights).eval().requires_grad_(False)
     return unfrozen(load_segmenter(weights).segmenter.encoder).eval().requires_grad_(False)
 
 
-def require_of_timm(encoder: Encoder, form: str) -> None:
-    """Refuse what timm cannot build.
+def is_of_timm(encoder: Encoder) -> bool:
+    """Whether timm can build it: it is no class of the user's own."""
+    return type(encoder) in (TransformerEncoder, FeatureMapEncoder)
+
+
+def finished_weights(path: str | Path) -> Path:
+    """The weights file that is meant: of a student or of a segmenter.
 
     Raises:
-        UserError: the encoder is a class of the user's own.
+        UserError: no such file, or a folder with none or both of them.
     """
-    if type(encoder) not in (TransformerEncoder, FeatureMapEncoder):
-        raise UserError(
-            f"--to {form}: the encoder is {encoder.spec.name}, a class of its own and no model of timm; "
-            "take --to hub, onnx, openvino or torch"
-        )
-
-
-def _weights(path: Path) -> Path:
+    path = Path(path)
     if not path.is_dir():
         if not path.is_file():
             raise UserError(f"--ckpt {path}: no such file; give {STUDENT_WEIGHTS} or {SEGMENTER_WEIGHTS}")
@@ -61,7 +59,12 @@ def _weights(path: Path) -> Path:
     return found[0]
 
 
-def _kind(weights: Path) -> str:
+def kind_of(weights: Path) -> str:
+    """`STUDENT_WEIGHTS` or `SEGMENTER_WEIGHTS`, by what the file says of itself, whatever its name.
+
+    Raises:
+        UserError: neither.
+    """
     try:
         with safe_open(weights, "pt") as handle:
             return _KINDS[(handle.metadata() or {})["kind"]]

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+import torch.nn.functional as F
 from timm.models import VisionTransformer
 
 from gkd_lightning.data import MiniCity
-from gkd_lightning.deploy.encoder_alone import load_encoder_alone, require_of_timm
+from gkd_lightning.deploy.encoder_alone import is_of_timm, load_encoder_alone
 from gkd_lightning.deploy.new_folder import new_folder, require_new
 from gkd_lightning.encoders import Encoder, FeatureMapEncoder, TransformerEncoder, one_line
 from gkd_lightning.errors import UserError
@@ -40,7 +41,8 @@ def export_timm(checkpoint: str | Path, out: str | Path) -> list[str]:
     """
     require_new(out)
     encoder = load_encoder_alone(checkpoint)
-    require_of_timm(encoder, "timm")
+    if not is_of_timm(encoder):
+        raise UserError(f"--to timm: the encoder is {encoder.spec.name}, a class of its own and no model of timm")
     with new_folder(out) as folder:
         return write_timm(encoder, folder)
 
@@ -124,19 +126,27 @@ def _whole_state(encoder: Encoder) -> tuple[dict[str, torch.Tensor], list[str]]:
 
 
 def _compared(encoder: Encoder, folder: Path) -> str:
-    """Open the folder as its users do; tokens in double precision, so that no kernel's rounding counts."""
-    size = encoder.image_size
-    scenes = MiniCity("day", _IMAGES)
-    pictures = torch.from_numpy(np.stack([scenes.image(index) for index in range(_IMAGES)])).permute(0, 3, 1, 2)
-    images = torch.nn.functional.interpolate(pictures.double().div(255), size=size, mode="bilinear")
+    """Open the folder as its users do, and compare."""
+    height, width = encoder.image_size
     try:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval().double()
+        far = _distance(encoder, model)
     except (RuntimeError, TypeError, ValueError, AssertionError, KeyError) as error:
-        raise UserError(f"--to timm: timm cannot open what was written, nothing is kept: {one_line(error)}") from error
+        raise UserError(f"--to timm: timm cannot use what was written, nothing is kept: {one_line(error)}") from error
+    if not far <= CLOSE:
+        raise UserError(f"--to timm: tokens differ by {far:.1e} (allowed: {CLOSE:.0e}), nothing is kept")
+    compared = f"tokens of {_IMAGES} images of {height}x{width} differ by {far:.0e}"
+    return f"opened again with timm {timm.__version__}: {compared}"
+
+
+def _distance(encoder: Encoder, model: Any) -> float:
+    """Of a token on MiniCity's streets, at most; in double precision, so that no kernel's rounding counts."""
+    scenes = MiniCity("day", _IMAGES)
+    pictures = torch.from_numpy(np.stack([scenes.image(index) for index in range(_IMAGES)])).permute(0, 3, 1, 2)
+    images = F.interpolate(pictures.double().div(255), size=encoder.image_size, mode="bilinear")
     mean, std = (torch.tensor(model.pretrained_cfg[key]).double().view(1, 3, 1, 1) for key in ("mean", "std"))
-    ours = copy.deepcopy(encoder).double()
     with torch.inference_mode():
-        wanted = ours.tokens(images)
+        wanted = copy.deepcopy(encoder).double().tokens(images)
         if isinstance(encoder, TransformerEncoder):
             found = model.forward_features((images - mean) / std)
             pairs = [(found[:, model.num_prefix_tokens :], wanted.patches)]
@@ -145,12 +155,8 @@ def _compared(encoder: Encoder, folder: Path) -> str:
             maps = model.forward_intermediates((images - mean) / std, norm=False, intermediates_only=True)
             pairs = [(maps[-1].flatten(2).transpose(1, 2), wanted.patches)]
     if any(here.shape != there.shape for here, there in pairs):
-        raise UserError(f"--to timm: timm's tokens have another shape ({pairs[0][0].shape}), nothing is kept")
-    far = max(float((here - there).abs().max()) for here, there in pairs)
-    if not far <= CLOSE:
-        raise UserError(f"--to timm: tokens differ by {far:.1e} (allowed: {CLOSE:.0e}), nothing is kept")
-    shape = f"{size[0]}x{size[1]}"
-    return f"opened again with timm {timm.__version__}: tokens of {_IMAGES} images of {shape} differ by {far:.0e}"
+        raise ValueError(f"tokens of {list(pairs[0][0].shape)} in the place of {list(wanted.patches.shape)}")
+    return max(float((here - there).abs().max()) for here, there in pairs)
 
 
 def _numbers(values: torch.Tensor) -> list[float]:
