@@ -14,7 +14,7 @@ from gkd_lightning.evaluate import Results, Row, RunResult, unseen_mean
 from gkd_lightning.recipes import arguments
 from gkd_lightning.report import COST_COLUMNS, cost_lines, grid
 
-_TAGS = ["gkd-lightning", "semantic-segmentation", "knowledge-distillation", "domain-generalization"]
+_TAGS = ["gkd-lightning", "semantic-segmentation", "domain-generalization"]
 
 
 def metadata(
@@ -35,7 +35,7 @@ def metadata(
         license=licence or "unknown",
         library_name="gkd-lightning",
         pipeline_tag="image-segmentation",
-        tags=[*_TAGS, *(["timm"] if of_timm else [])],
+        tags=[*_TAGS, *["knowledge-distillation"] * (run.role == "method"), *["timm"] * of_timm],
         datasets=[source.identifier for source in known if source.part == "data"] or None,
         base_model=first or None,
         metrics=["mean_iou"],

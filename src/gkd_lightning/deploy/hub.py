@@ -83,7 +83,7 @@ def card_of_run(
 def _judged(weights: Path, digest: str, run: str | Path | None) -> tuple[Path, Results, RunResult]:
     """Folder and results of the run that judged a segmenter, which is known by its SHA-256."""
     above = [folder for folder in weights.resolve().parents[:4] if (folder / RESULTS).is_file()]
-    places = above if run is None else [Path(run) if Path(run).is_dir() else Path(run).parent]
+    places = above if run is None else [Path(run).parent if Path(run).is_file() else Path(run)]
     for place in places:
         results = read_run(place)
         for found in results.runs:
