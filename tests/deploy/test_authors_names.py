@@ -89,7 +89,7 @@ def test_the_names_of_deit(tmp_path: Path) -> None:
     images = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
         wanted, found = encoder.eval().tokens(images), network.forward_features((images - 0.5) / 0.5)
-    torch.testing.assert_close(found[:, 1:], wanted.patches, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found[:, 1:], wanted.patches, rtol=0, atol=5e-6)
     again = build_encoder(replace(PLAIN, weights=str(out / "model.pth")))
     assert all(torch.equal(again.model.state_dict()[key], value) for key, value in encoder.model.state_dict().items())
 

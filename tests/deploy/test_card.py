@@ -130,9 +130,9 @@ def test_licences_are_known_or_said_to_be_unknown() -> None:
     shipped["data"] = {"dataset": {"class_path": "gkd_lightning.data.MiniCity", "init_args": {"style": "game"}}}
     assert {source.licence for source in sources({"task": shipped})} == {"Apache-2.0, part of gkd-lightning"}
     card = card_text(recorded(), chosen_run(recorded()))
-    assert f"- these weights: {UNKNOWN}" in card
+    assert f"- **these weights**: {UNKNOWN}" in card
     assert ModelCard(card).data.license == "unknown"
-    assert f"- data: ProxyImages, photographs: {UNKNOWN}" in card
+    assert f"- **data** ProxyImages, photographs: {UNKNOWN}" in card
 
 
 def test_a_model_without_a_teacher_is_not_called_distilled() -> None:

@@ -49,14 +49,12 @@ def export_hub(
     loaded = load_segmenter(weights)
     folder_of_run, results, judged = _judged(weights, str(loaded.record["sha256"]), run)
     encoder = unfrozen(loaded.segmenter.encoder)
-    pictures = folder_of_run / GALLERY
     with new_folder(out) as folder:
         shutil.copyfile(weights, folder / SEGMENTER_WEIGHTS)
         write_json(folder / SEGMENTER_RECORD, portable(loaded.record))
         load_segmenter(folder)
         lines = write_timm(encoder, folder) if is_of_timm(encoder) else []
-        gallery = Gallery.load(pictures) if pictures.is_file() else None
-        write_card(results, judged, folder, gallery, repository, licence)
+        write_card(results, judged, folder, _samples(folder_of_run, results, judged), repository, licence)
     return lines
 
 
@@ -75,9 +73,20 @@ def card_of_run(
 ) -> None:
     """Write a run's card and picture into a folder; arguments as in `chosen_run` and `write_card`."""
     results = read_run(path)
-    pictures = (path if path.is_dir() else path.parent) / GALLERY
-    gallery = Gallery.load(pictures) if pictures.is_file() else None
-    write_card(results, chosen_run(results, method, seed), out, gallery, repository, licence)
+    run = chosen_run(results, method, seed)
+    gallery = _samples(path if path.is_dir() else path.parent, results, run)
+    write_card(results, run, out, gallery, repository, licence)
+
+
+def _samples(folder: Path, results: Results, run: RunResult) -> Gallery | None:
+    """Predictions of this very run: those of its own evaluation, as the gallery of the whole has one seed alone."""
+    wanted = (run.provenance.get("artefacts"), run.protocol)
+    for beside in sorted(folder.glob(f"evaluations/{run.method}-seed{run.seed}-*/{RESULTS}")):
+        same = any((each.provenance.get("artefacts"), each.protocol) == wanted for each in Results.load(beside).runs)
+        if same and beside.with_name(GALLERY).is_file():
+            return Gallery.load(beside.with_name(GALLERY))
+    whole = folder / GALLERY
+    return Gallery.load(whole) if whole.is_file() and run.seed == results.runs[0].seed else None
 
 
 def _judged(weights: Path, digest: str, run: str | Path | None) -> tuple[Path, Results, RunResult]:
