@@ -16,7 +16,7 @@ def run(verb: str, arguments: list[str]) -> int:
     )
     options.add_argument("--ckpt", required=True, help="segmenter.safetensors, or student.safetensors for an encoder")
     options.add_argument("--to", required=True, choices=["onnx", "openvino", "torch", *FORMS], help="format")
-    options.add_argument("--out", required=True, help="new folder for the model and export.json")
+    options.add_argument("--out", required=True, help="new folder")
     options.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="fp32", help="(default: fp32)")
     options.add_argument("--size", help="HEIGHTxWIDTH of the graph's images (default: the judge's window)")
     options.add_argument("--images", help="folder of images to compare on")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from gkd_lightning.cli.options import Options
 from gkd_lightning.errors import UserError
 
-FORMS = {"timm": "timm and transformers", "dinov2": "its authors' code", "deit": "its authors' code", "hub": "the Hub"}
+FORMS = ("timm", "dinov2", "deit", "hub")
 _ANY = ("--ckpt", "--to", "--out")
 _CARD = ("--run", "--repo", "--license")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from timm.models import VisionTransformer
 from gkd_lightning.data import MiniCity
 from gkd_lightning.deploy.encoder_alone import is_of_timm, load_encoder_alone
 from gkd_lightning.deploy.new_folder import new_folder, require_new
-from gkd_lightning.encoders import Encoder, FeatureMapEncoder, TransformerEncoder, one_line
+from gkd_lightning.encoders import Encoder, FeatureMapEncoder, Tokens, TransformerEncoder, one_line
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import write_json
 from gkd_lightning.tensor_files import write_tensors
@@ -126,11 +125,18 @@ def _whole_state(encoder: Encoder) -> tuple[dict[str, torch.Tensor], list[str]]:
 
 
 def _compared(encoder: Encoder, folder: Path) -> str:
-    """Open the folder as its users do, and compare."""
+    """Open the folder as its users do, and compare in double precision, so that no kernel's rounding counts."""
     height, width = encoder.image_size
+    scenes = MiniCity("day", _IMAGES)
+    pictures = torch.from_numpy(np.stack([scenes.image(index) for index in range(_IMAGES)])).permute(0, 3, 1, 2)
+    images = F.interpolate(pictures.double().div(255), size=(height, width), mode="bilinear")
+    encoder.double()
+    with torch.inference_mode():
+        wanted = encoder.tokens(images)
+    encoder.float()  # the bits of before, and no copy of a large network
     try:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval().double()
-        far = _distance(encoder, model)
+        far = _distance(model, images, wanted, isinstance(encoder, TransformerEncoder))
     except (RuntimeError, TypeError, ValueError, AssertionError, KeyError) as error:
         raise UserError(f"--to timm: timm cannot use what was written, nothing is kept: {one_line(error)}") from error
     if not far <= CLOSE:
@@ -139,20 +145,17 @@ def _compared(encoder: Encoder, folder: Path) -> str:
     return f"opened again with timm {timm.__version__}: {compared}"
 
 
-def _distance(encoder: Encoder, model: Any) -> float:
-    """Of a token on MiniCity's streets, at most; in double precision, so that no kernel's rounding counts."""
-    scenes = MiniCity("day", _IMAGES)
-    pictures = torch.from_numpy(np.stack([scenes.image(index) for index in range(_IMAGES)])).permute(0, 3, 1, 2)
-    images = F.interpolate(pictures.double().div(255), size=encoder.image_size, mode="bilinear")
+def _distance(model: Any, images: torch.Tensor, wanted: Tokens, plain: bool) -> float:
+    """The largest difference of a token, from images in [0, 1] that the model's own configuration normalizes."""
     mean, std = (torch.tensor(model.pretrained_cfg[key]).double().view(1, 3, 1, 1) for key in ("mean", "std"))
+    normalized = (images - mean) / std
     with torch.inference_mode():
-        wanted = copy.deepcopy(encoder).double().tokens(images)
-        if isinstance(encoder, TransformerEncoder):
-            found = model.forward_features((images - mean) / std)
+        if plain:
+            found = model.forward_features(normalized)
             pairs = [(found[:, model.num_prefix_tokens :], wanted.patches)]
             pairs += [(model.forward_head(found), wanted.cls)] if model.global_pool else []
         else:
-            maps = model.forward_intermediates((images - mean) / std, norm=False, intermediates_only=True)
+            maps = model.forward_intermediates(normalized, norm=False, intermediates_only=True)
             pairs = [(maps[-1].flatten(2).transpose(1, 2), wanted.patches)]
     if any(here.shape != there.shape for here, there in pairs):
         raise ValueError(f"tokens of {list(pairs[0][0].shape)} in the place of {list(wanted.patches.shape)}")
