@@ -111,7 +111,7 @@ def card_text(
         picture=PICTURE if picture else None,
         repository=repository or "YOU/NAME",
         of_timm=of_timm,
-        encoder=encoder or UNKNOWN,
+        encoder=encoder,
         seeds=row.seeds,
         scores=score_table(run, row),
         selection=_SELECTION[run.selection],
