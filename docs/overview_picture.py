@@ -13,15 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
 
-from gkd_lightning.data import LabelSpace
 from gkd_lightning.evaluate import REFERENCES, Results, Row, table, unseen_domains
 from gkd_lightning.report import Gallery, Grid, colourize
+from gkd_lightning.report.legend import LINE, draw_legend, legend_places
 from gkd_lightning.report.style import ACCENT, GREYS, INK, MUTED, PALE, PAPER, new_figure, picture_axes, png, style
-
-LINE = 0.2  # inches, of the legend
 
 
 def overview(results: Results, gallery: Gallery, methods: Sequence[str] = (), domains: Sequence[str] = ()) -> bytes:
@@ -54,32 +50,6 @@ def overview(results: Results, gallery: Gallery, methods: Sequence[str] = (), do
         note = f"mean of {len(targets)} domains, percent" + (f"; dots: {seeds} seeds" if seeds > 1 else "")
         heading.text(0, 0.5, note, va="top", color=MUTED)
         return png(figure)
-
-
-def legend_places(space: LabelSpace, width: float) -> list[tuple[float, int]]:
-    """(offset, line) of each class name, wrapped at `width`."""
-    places, offset, line = [], 0.0, 0
-    for name in space.names:
-        step = 0.36 + 0.06 * len(name)
-        if offset > 0 and offset + step > width:
-            offset, line = 0.0, line + 1
-        places.append((offset, line))
-        offset += step
-    return places
-
-
-def draw_legend(
-    figure: Figure, space: LabelSpace, places: Sequence[tuple[float, int]], left: float, top: float
-) -> None:
-    """Colours and names of the classes."""
-    for name, colour, (offset, line) in zip(space.names, space.palette, places, strict=True):
-        axes = picture_axes(figure, left + offset, top + LINE * line, 1, LINE)
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, LINE)
-        fill = [value / 255 for value in colour]
-        box = FancyBboxPatch((0.02, 0.065), 0.07, 0.07, "round,pad=0,rounding_size=0.02", fc=fill, ec="none")
-        axes.add_patch(box)
-        axes.text(0.14, 0.1, name, va="center_baseline", color=MUTED, size=8)
 
 
 def draw_scores(axes: Axes, rows: Sequence[Row], highlight: str) -> None:

@@ -55,6 +55,7 @@ def test_the_wheel_holds_what_it_should(wheel: Path) -> None:
         "gkd_lightning/_shipped/experiments/minicity/demo.yaml",
         "gkd_lightning/assets/minicity_teacher.safetensors",
         "gkd_lightning/report/report.html.j2",
+        "gkd_lightning/deploy/card.md.j2",
         "gkd_lightning/py.typed",
     ):
         assert wanted in names

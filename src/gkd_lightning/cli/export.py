@@ -1,19 +1,22 @@
-"""`gkd export`: a trained segmenter for other runtimes."""
+"""`gkd export`: a trained segmenter for other runtimes; a student for other libraries and people (`cli/share.py`)."""
 
 from __future__ import annotations
 
 import re
 
 from gkd_lightning.cli.options import Options
+from gkd_lightning.cli.share import FORMS, add_options, share, shares
 from gkd_lightning.errors import UserError
 
 
 def run(verb: str, arguments: list[str]) -> int:
     """See `gkd export --help`."""
-    options = Options(verb, "Write a segmenter as one graph for other runtimes; it is compared before it is kept.")
-    options.add_argument("--ckpt", required=True, help="segmenter.safetensors (with segmenter.json beside it)")
-    options.add_argument("--to", required=True, choices=["onnx", "openvino", "torch"], help="format")
-    options.add_argument("--out", required=True, help="new folder for the model and export.json")
+    options = Options(
+        verb, "Write a student for other runtimes, libraries and people; it is compared before it is kept."
+    )
+    options.add_argument("--ckpt", required=True, help="segmenter.safetensors, or student.safetensors for an encoder")
+    options.add_argument("--to", required=True, choices=["onnx", "openvino", "torch", *FORMS], help="format")
+    options.add_argument("--out", required=True, help="new folder")
     options.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="fp32", help="(default: fp32)")
     options.add_argument("--size", help="HEIGHTxWIDTH of the graph's images (default: the judge's window)")
     options.add_argument("--layout", choices=["nhwc", "nchw"], default="nhwc", help="of its images (default: nhwc)")
@@ -28,7 +31,10 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--count", type=int, default=32, help="images of every domain (default: 32)")
     options.add_argument("--calibrate", help="source images for int8: a folder, or a data configuration")
     options.add_argument("--tolerate", type=float, help="points of mIoU that a domain may lose")
+    add_options(options)
     found = options.read(arguments)
+    if shares(found.to, arguments):
+        return share(found)
     if found.count < 1:
         raise UserError(f"--count {found.count}: compare at least one image")
     if found.tolerate is not None and not 0 <= found.tolerate <= 100:

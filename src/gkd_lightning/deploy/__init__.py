@@ -5,23 +5,36 @@ from typing import TYPE_CHECKING
 from gkd_lightning.lazily import on_demand
 
 if TYPE_CHECKING:
+    from gkd_lightning.deploy.authors_names import export_authors
+    from gkd_lightning.deploy.card import CARD, PICTURE, card_text, chosen_run
     from gkd_lightning.deploy.export import export_segmenter
     from gkd_lightning.deploy.finished import load_finished
+    from gkd_lightning.deploy.hub import card_of_run, export_hub, read_run
     from gkd_lightning.deploy.model import Prediction, SegmentationModel, load
     from gkd_lightning.deploy.predict import predict_folder
     from gkd_lightning.deploy.runtimes import OnnxSegmenter, OpenVinoSegmenter, TorchSegmenter, open_export
+    from gkd_lightning.deploy.timm_folder import export_timm
 
 __all__ = [
+    "CARD",
     "OnnxSegmenter",
     "OpenVinoSegmenter",
+    "PICTURE",
     "Prediction",
     "SegmentationModel",
     "TorchSegmenter",
+    "card_of_run",
+    "card_text",
+    "chosen_run",
+    "export_authors",
+    "export_hub",
     "export_segmenter",
+    "export_timm",
     "load",
     "load_finished",
     "open_export",
     "predict_folder",
+    "read_run",
 ]
 
 __getattr__ = on_demand(__name__, __file__)

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from gkd_lightning.report.pictures import Grid, picture_grid
     from gkd_lightning.report.published import as_record, beside_published
     from gkd_lightning.report.similarity_chart import similarity_png
+    from gkd_lightning.report.table_cells import COST_COLUMNS, cost_lines, facts
     from gkd_lightning.report.table_formats import FORMATS
 
 __all__ = [
-    "AttentionRow", "FORMATS", "Gallery", "Grid", "Sample", "Training", "as_record", "attention_png",
-    "beside_published", "colourize", "grid", "headline", "markdown_table", "merge_galleries", "parts_png",
-    "picture_grid", "signed", "similarity_png", "training_png", "write_report",
+    "AttentionRow", "COST_COLUMNS", "FORMATS", "Gallery", "Grid", "Sample", "Training", "as_record", "attention_png",
+    "beside_published", "colourize", "cost_lines", "facts", "grid", "headline", "markdown_table", "merge_galleries",
+    "parts_png", "picture_grid", "signed", "similarity_png", "training_png", "write_report",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

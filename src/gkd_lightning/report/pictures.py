@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from gkd_lightning.data import Image
+from gkd_lightning.data import Image, LabelSpace
+from gkd_lightning.report.legend import LINE, draw_legend, legend_places
 from gkd_lightning.report.style import ACCENT, INK, MUTED, new_figure, picture_axes, png, style
 
 GAP, HEAD = 0.06, 0.3  # inches: between cells, above the columns
@@ -22,6 +23,7 @@ class Grid:
     headings: Sequence[str]
     cell: float = 1.6
     accent: int | None = None  # column whose heading gets the accent
+    quiet: int = 2  # so many headings from the left are pale: image and truth
 
     @property
     def side(self) -> float:
@@ -43,7 +45,7 @@ class Grid:
         for column, heading in enumerate(self.headings):
             axes = picture_axes(figure, self._left(column), top, self.cell, HEAD)
             special = column == self.accent
-            colour = ACCENT if special else INK if column > 1 else MUTED
+            colour = ACCENT if special else INK if column >= self.quiet else MUTED
             axes.text(0, 0.3, heading, color=colour, weight="bold" if special else "normal", va="baseline")
         top += HEAD
         for name, row in zip(self.names, self.rows, strict=True):
@@ -62,9 +64,13 @@ class Grid:
         return next((self.cell * p.shape[0] / p.shape[1] for p in row if p is not None), self.cell)
 
 
-def picture_grid(grid: Grid) -> bytes:
-    """The grid alone."""
+def picture_grid(grid: Grid, space: LabelSpace | None = None) -> bytes:
+    """The grid alone, with the colours and names of `space` below it."""
     with style():
-        figure = new_figure(grid.width + 0.15, grid.height + 0.15)
+        places = [] if space is None else legend_places(space, grid.width - grid.side)
+        below = LINE * (places[-1][1] + 1) + 0.06 if places else 0.0
+        figure = new_figure(grid.width + 0.15, grid.height + 0.15 + below)
         grid.draw(figure)
+        if space is not None:
+            draw_legend(figure, space, places, grid.side, grid.height + 0.06)
         return png(figure)

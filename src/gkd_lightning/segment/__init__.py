@@ -1,6 +1,7 @@
 """Stage 2: pyramid, heads behind one interface, sliding window, and the module that trains them."""
 
 from gkd_lightning.segment.artefact import (
+    SEGMENTER_RECORD,
     SEGMENTER_WEIGHTS,
     LoadedSegmenter,
     load_segmenter,
@@ -19,6 +20,6 @@ from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 
 __all__ = [
     "DomainJudge", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig", "Mask2FormerHead",
-    "SEGMENTER_WEIGHTS", "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "load_segmenter",
-    "record_protocols", "save_segmenter", "semantic_scores", "unfrozen",
+    "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS", "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning",
+    "TaskLosses", "load_segmenter", "record_protocols", "save_segmenter", "semantic_scores", "unfrozen",
 ]  # fmt: skip
