@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from gkd_lightning.deploy.arrays import Picture
 from gkd_lightning.deploy.checks import DomainCheck, compare, covering, refuse
 from gkd_lightning.deploy.exported import EXPORT_RECORD, KIND
 from gkd_lightning.deploy.formats import Format, Precision, operators, require_packages, write_graph
+from gkd_lightning.deploy.new_folder import new_folder, require_new
 from gkd_lightning.deploy.runtimes import open_export
 from gkd_lightning.deploy.window_graph import INPUT, OUTPUTS, Layout, Output, WindowGraph
 from gkd_lightning.encoders import versions
@@ -68,9 +67,7 @@ def export_segmenter(
     if wrong or "ids" not in outputs:
         raise UserError(f"--outputs {','.join(outputs)}: give ids and, if wanted, more of {','.join(OUTPUTS)}")
     require_packages(form, precision)
-    target = Path(out)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"--out {out}: holds something already; give a new folder")
+    require_new(out)
     if precision == "int8" and calibration is None:
         raise UserError("--precision int8: needs --calibrate, images of the source that set its ranges")
     loaded = load_segmenter(checkpoint)
@@ -82,10 +79,7 @@ def export_segmenter(
     graph = WindowGraph(loaded.segmenter, window, layout, tuple(name for name in OUTPUTS if name in outputs))
     if "scores" not in outputs:
         _require_one_window(domains, protocols, window)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
-        folder = Path(temporary) / target.name
-        folder.mkdir()
+    with new_folder(out) as folder:
         name = write_graph(graph, folder, form, precision, _windows(calibration, graph))
         record = _record(loaded, folder, name, form, precision, graph)
         record["judged_with"] = [loaded.segmenter.window, loaded.segmenter.stride] if window == judged else None
@@ -93,9 +87,6 @@ def export_segmenter(
         checks = compare(loaded.segmenter, graph, open_export(folder), domains, protocols, count)
         refuse(checks, precision == "fp32", TOLERATED[precision] if tolerate is None else tolerate)
         write_json(folder / EXPORT_RECORD, {**record, "checks": [check.asdict() for check in checks]})
-        if target.exists():
-            target.rmdir()
-        os.replace(folder, target)
     return checks
 
 
