@@ -29,7 +29,7 @@ def run(verb: str, arguments: list[str]) -> int:
     status = execute(study, dry_run=found.dry_run)
     if not found.dry_run:
         plan = study.plan()
-        (segmenter,) = (each.stages[-1].artefact for each in plan.runs if each.method.id == EXPORTED)
+        (segmenter,) = (each.stages[-1].artefact() for each in plan.runs if each.method.id == EXPORTED)
         _export(segmenter, plan.out / "exported")
     return status
 
