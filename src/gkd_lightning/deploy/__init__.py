@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from gkd_lightning.deploy.export import export_segmenter
     from gkd_lightning.deploy.finished import load_finished
     from gkd_lightning.deploy.model import Prediction, SegmentationModel, load
-    from gkd_lightning.deploy.predict import predict_folder
+    from gkd_lightning.deploy.predict import FilePrediction
     from gkd_lightning.deploy.runtimes import OnnxSegmenter, OpenVinoSegmenter, TorchSegmenter, open_export
 
 __all__ = [
+    "FilePrediction",
     "OnnxSegmenter",
     "OpenVinoSegmenter",
     "Prediction",
@@ -21,7 +22,6 @@ __all__ = [
     "load",
     "load_finished",
     "open_export",
-    "predict_folder",
 ]
 
 __getattr__ = on_demand(__name__, __file__)

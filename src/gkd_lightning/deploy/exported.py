@@ -53,37 +53,40 @@ class ExportedSegmenter(ABC):
     def outputs(self, windows: Picture) -> tuple[Picture, Scores]:
         """Class ids (n, h, w) uint8 and scores (n, K, h, w) float32 of (n, h, w, 3) RGB uint8 windows."""
 
-    def scores(self, images: Picture) -> Scores:
+    def scores(self, images: Picture, size: tuple[int, int] | None = None) -> Scores:
         """Class scores (B, K, H, W) float32 of (B, H, W, 3) RGB uint8 images: each pixel's mean over its windows.
+
+        They are brought to `size` (height, width) if it is given.
 
         Raises:
             UserError: an image is smaller than the window.
         """
-        size = (images.shape[1], images.shape[2])
-        if size[0] < self.window[0] or size[1] < self.window[1]:
+        seen = (images.shape[1], images.shape[2])
+        if seen[0] < self.window[0] or seen[1] < self.window[1]:
             raise UserError(
-                f"an image of {size[0]}x{size[1]} pixels (height x width), but this export's window has "
+                f"an image of {seen[0]}x{seen[1]} pixels (height x width), but this export's window has "
                 f"{self.window[0]}x{self.window[1]}: export once more with --size, or enlarge the images"
             )
-        plan = plan_windows(size, self.window, self.stride)
+        plan = plan_windows(seen, self.window, self.stride)
         places = [(image, window) for window in plan for image in range(len(images))]
         total: Scores | None = None
-        count = np.zeros(size, np.float32)
+        count = np.zeros(seen, np.float32)
         for window in plan:
             count[window.area] += 1
         for first in range(0, len(places), WINDOWS_AT_ONCE):
             chosen = places[first : first + WINDOWS_AT_ONCE]
             _, found = self.outputs(np.stack([images[image][window.area] for image, window in chosen]))
             if total is None:
-                total = np.zeros((len(images), found.shape[1], *size), np.float32)
+                total = np.zeros((len(images), found.shape[1], *seen), np.float32)
             for (image, window), part in zip(chosen, found, strict=True):
                 total[image][:, *window.area] += part
         assert total is not None
-        return np.asarray(total / count)
+        total /= count
+        return total if size is None else resized_scores(total, size)
 
     def predict(self, images: Picture, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Class ids (B, *size) of (B, H, W, 3) images: scores are brought to `size` before the arg max."""
-        return np.asarray(resized_scores(self.scores(images), size).argmax(1), np.uint8)
+        return np.asarray(self.scores(images, size).argmax(1), np.uint8)
 
     def segment(self, image: Picture, domain: str | None = None) -> NDArray[np.uint8]:
         """Class ids (H, W) of one RGB image (H, W, 3) of any size, resized as the judge does.
