@@ -45,7 +45,7 @@ __all__ = [
     "CAMVID_11", "CITYSCAPES_19", "CamVid", "Corrupted", "DataCheck", "DistillAugmentation", "DistillTransform",
     "DistillationView", "EvaluationBatch", "FolderSegmentation", "IMAGE_SUFFIXES", "Image", "ImageDataset", "Joined",
     "JoinedImages", "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes",
-    "Protocol",    "ProxyDataModule", "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset",
+    "Protocol", "ProxyDataModule", "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset",
     "SourceDataModule", "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet",
     "default_palette", "evenly", "image_and_label", "keyed_generators", "label_space", "list_images", "manifest",
     "noted_conversions", "overlay", "protocol_for", "read_image", "rescaled", "sample_key", "split_batch",

@@ -32,9 +32,8 @@ def overlay(image: Image, label: Label, space: LabelSpace) -> Image:
         label = np.asarray(cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
     table = np.zeros((256, 3), dtype=np.uint8)
     table[: len(space)] = space.palette
-    grey = cv2.transform(
-        np.ascontiguousarray(image), np.full((3, 3), 1 / 3, np.float32)
-    )  # so that only the label brings colour
+    # grey, so that only the label brings colour
+    grey = cv2.transform(np.ascontiguousarray(image), np.full((3, 3), 1 / 3, np.float32))
     mixed = cv2.addWeighted(grey, 1 - STRENGTH, np.take(table, label, axis=0), STRENGTH, 0)
     ignored = label == space.ignore
     if ignored.any():

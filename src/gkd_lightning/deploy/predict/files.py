@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from json import dumps
 from pathlib import Path
 
 from gkd_lightning.data import protocol_for
@@ -18,7 +19,7 @@ from gkd_lightning.deploy.predict.totals import Totals
 from gkd_lightning.deploy.predict.videos import Video
 from gkd_lightning.deploy.runtimes import needed
 from gkd_lightning.errors import UserError
-from gkd_lightning.files import write_json
+from gkd_lightning.files import write_text
 
 COCO = "coco.json"
 _TOLD = 5
@@ -105,7 +106,7 @@ class FilePrediction:
             else:
                 yield from self._files()
             if job.of_images.json and (found := list(self._segments())):
-                write_json(job.out / COCO, dataset(job.of_images.kept, found))
+                write_text(job.out / COCO, dumps(dataset(job.of_images.kept, found)))
         if job.problems:
             told = "; ".join(job.problems[:_TOLD])
             more = f"; and {len(job.problems) - _TOLD} more" if len(job.problems) > _TOLD else ""
