@@ -19,7 +19,7 @@ ENCODERS = ("libx264", "libopenh264", "mpeg4")
 """In the order of preference: H.264 where FFmpeg was built with it."""
 TICK = Fraction(1, 60000)
 """Seconds of the unit in which an overlay video counts time: whole numbers for all usual frame rates."""
-OPENING, WAITING = 10.0, 10.0
+WAITING = 10.0
 """Seconds until a stream that does not answer, or sends nothing any more, counts as gone."""
 
 _USUAL_RATE = Fraction(25)
@@ -81,7 +81,7 @@ class Video:
         if self.source.kind == "video":
             return self.av.open(self.source.source)
         if "://" in self.source.source:
-            return self.av.open(self.source.source, options=_STREAM, timeout=(OPENING, WAITING))
+            return self.av.open(self.source.source, options=_STREAM, timeout=WAITING)
         return self.av.open(self.source.source, format="v4l2")
 
     def frames(self) -> Generator[Frame, None, None]:
@@ -142,6 +142,8 @@ def _upright(frame: Any) -> Image:
 
 def _reason(error: BaseException) -> str:
     # never the error's own text: it repeats the address, with its password
+    if type(error).__name__ == "ExitError":  # how PyAV ends what takes too long
+        return f"nothing came for {WAITING:.0f} seconds"
     return getattr(error, "strerror", None) or type(error).__name__
 
 
