@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +105,23 @@ def test_mistakes_of_run_are_those_of_the_command(folder: Path) -> None:
     assert not (folder / "out").exists()
 
 
-def test_the_root_offers_names_without_importing_them() -> None:
-    import subprocess
-    import sys
+@pytest.mark.slow
+def test_the_snippet_of_the_page_runs(folder: Path) -> None:
+    recipe = write_study(folder)
+    text = recipe.read_text().replace("  none:", "  other:").replace("max_steps: 13", "max_steps: 2")
+    recipe.rename("mine.yaml").write_text(text.split("  other:")[0] + "evaluate: {configs: [targets.yaml]}\n")
+    page = (Path(__file__).parents[2] / "docs/deploy.md").read_text(encoding="utf-8")
+    _, code, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    shorter = code.replace("steps=500", 'steps=2, settings={"data.num_workers": 0, "data.batch_size": 2}')
+    found: dict[str, Any] = {"gkd_lightning": gkd_lightning}
+    exec(shorter.replace('max_steps": 1000', 'max_steps": 2'), found)
+    assert found["student"] == Path("distilled/student.safetensors")
+    assert found["encoder"].image_size == (96, 96)
+    assert found["model"].classes[0] == "sky"
+    assert [run.method for run in found["done"].results.runs] == ["gkd"]
 
+
+def test_the_root_offers_names_without_importing_them() -> None:
     program = (
         "import sys, gkd_lightning\nassert callable(gkd_lightning.run) and callable(gkd_lightning.distil)\n"
         "assert not {'torch', 'lightning', 'numpy'} & set(sys.modules)"

@@ -22,7 +22,7 @@ VERBS = {
     "validate": "score a segmenter on the validation domains",
     "test": "score a segmenter on the target domains",
     "export": "write a segmenter for ONNX Runtime, OpenVINO or plain PyTorch, compared before it is kept",
-    "predict": "segment a folder of images with a trained segmenter",
+    "predict": "segment images, videos or a camera with a trained segmenter",
     "data": "check or list datasets",
     "weights": "check published weights against a model, or convert them",
     "inspect": "look into encoders: gradient conflict, features, attention, similarity",

@@ -80,6 +80,8 @@ def find_inputs(given: Sequence[str], out: str | os.PathLike[str]) -> list[Input
         for root, path in _named(text, out):
             roots.append(os.path.abspath(root))
             paths.append(path)
+    if not paths:
+        raise UserError("--images: names nothing; give a folder, files, a glob or a list")
     common = Path(os.path.commonpath(roots))
     inside = Path(out).resolve()
     found: dict[str, Input] = {}
