@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from gkd_lightning.cli import main
 from gkd_lightning.data import MINICITY_8, MiniCity, Protocol, TargetDataModule
 from gkd_lightning.data.loading import EvaluationView
 from gkd_lightning.deploy import SegmentationModel
+from gkd_lightning.errors import UserError
 from gkd_lightning.segment import load_segmenter, record_protocols
 from tests.chain.artefacts import segmenter
-from tests.deploy.predict.made import checkpoint, picture
+from tests.deploy.predict.made import checkpoint, picture, video
 from tests.deploy.predict.test_coco import decoded
 
 
@@ -251,9 +253,58 @@ def test_broken_files_are_listed_and_the_others_done(
         (["--score"], "--score: unknown option, did you mean '--scores'?"),
     ],
 )
-def test_mistakes_are_told_before_the_work(
+def test_mistakes_of_options_are_told_before_the_work(
     weights: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
 ) -> None:
     assert predict(weights, images, tmp_path / "out", *more) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_out_is_a_folder(weights: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert predict(weights, images, tmp_path / "file") == 2
+    assert f"--out {tmp_path}/file: is a file; give a folder" in capsys.readouterr().err
+
+
+def test_frames_and_images_do_not_share_a_folder(
+    weights: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+    video(images / "deep.mp4", frames=2)
+    assert predict(weights, images, tmp_path / "out", "--ids") == 2
+    assert f"{images}/deep.mp4 and {images}/deep/5.png: outputs of the former's frames" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert predict(weights, images, tmp_path / "out") == 0
+
+
+def test_what_the_segmenter_refuses_is_listed_too(
+    weights: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As an export refuses an image that is smaller than its window."""
+    find = SegmentationModel.find
+
+    def choosy(self: SegmentationModel, images: Any, *arguments: Any, **options: Any) -> Any:
+        if images[0].shape[0] == 40:
+            raise UserError("too small")
+        return find(self, images, *arguments, **options)
+
+    monkeypatch.setattr(SegmentationModel, "find", choosy)
+    assert predict(weights, images, tmp_path / "out") == 2
+    assert f"2 of 6 not (wholly) segmented: {images}/0.png: too small; {images}/4.png: too" in capsys.readouterr().err
+    assert len(list((tmp_path / "out/ids").rglob("*.png"))) == 4
+
+
+def test_a_full_disk_leaves_no_half_written_file(
+    weights: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
+    try:
+        status = predict(weights, images, tmp_path / "out", "--scores")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 2
+    assert "a file would be larger than is allowed here" in capsys.readouterr().err
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file() and "scores" in str(path)]
+    assert not list((tmp_path / "out").rglob("*.partial"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from json import dumps
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from gkd_lightning.data import protocol_for
 from gkd_lightning.deploy.model import load
@@ -69,12 +69,16 @@ class FilePrediction:
     ) -> None:
         if batch < 1:
             raise UserError(f"--batch {batch}: give 1 or more")
+        if Path(out).exists() and not Path(out).is_dir():
+            raise UserError(f"--out {os.fspath(out)}: is a file; give a folder")
         self.inputs = find_inputs(given, out)
         if any(each.kind != "image" for each in self.inputs):
             needed("av", "video")
         model = load(os.fspath(checkpoint), device)
         protocol_for(model.record, domain)
         kept = kept_classes(model, classes)
+        if ids or scores or confidence or json:
+            _require_room_for_frames(self.inputs)
         asked = [name for name, wanted in ((SCORES, scores), (CONFIDENCE, confidence)) if wanted]
         folder = Path(out)
         self.job = Job(
@@ -138,3 +142,12 @@ class FilePrediction:
                 found = self.job.progress.of(name)
                 if found is not None and "segments" in found:
                     yield file, (found["size"][0], found["size"][1]), found["segments"]
+
+
+def _require_room_for_frames(inputs: Sequence[Input]) -> None:
+    videos = {each.name: each for each in inputs if each.kind == "video"}
+    for each in inputs:
+        for parent in PurePosixPath(each.name).parents:
+            if str(parent) in videos:
+                other = videos[str(parent)].source
+                raise UserError(f"{other} and {each.source}: outputs of the former's frames go where the latter's do")

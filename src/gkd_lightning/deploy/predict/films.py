@@ -60,7 +60,10 @@ def segment_video(job: Job, video: Video, name: str) -> Iterator[Path]:
         ended = ""
         try:
             for batch in in_batches(_frames(job, video), job.batch, lambda frame: frame.image.shape):
-                found = job.segment([frame.image for frame in batch], job.of_frames)
+                try:
+                    found = job.segment([frame.image for frame in batch], job.of_frames)
+                except UserError as error:
+                    raise UserError(f"{source.shown}: {error}") from error
                 pending.extend(pool.submit(writer.add, *both) for both in zip(batch, found, strict=True))
                 while len(pending) > _BEHIND:
                     pending.popleft().result()

@@ -28,7 +28,7 @@ def is_finished(job: Job, source: Input) -> bool:
 
 
 def segment_images(job: Job, sources: Iterable[Input]) -> Iterator[Path]:
-    """Segment and write them; those that cannot be read become `job.problems`.
+    """Segment and write them; those that cannot be read or segmented become `job.problems`.
 
     Yields:
         The path of each id map, once all files of its image are written.
@@ -38,7 +38,11 @@ def segment_images(job: Job, sources: Iterable[Input]) -> Iterator[Path]:
     pool = ThreadPoolExecutor(2 * threads)
     try:
         for batch in in_batches(_readable(job, sources, pool, threads + job.batch), job.batch, _size):
-            found = job.segment([image for _, image in batch], job.of_images)
+            try:
+                found = job.segment([image for _, image in batch], job.of_images)
+            except UserError as error:  # such as an image that is smaller than an export's window
+                job.problems.extend(f"{source.source}: {error}" for source, _ in batch)
+                continue
             for (source, image), of_image in zip(batch, found, strict=True):
                 writing = pool.submit(job.of_images.write, job.out, source.name, image, of_image)
                 pending.append((source, image, writing))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image as Pillow
@@ -70,7 +70,7 @@ class Products:
             with atomic_write(path) as temporary, temporary.open("wb") as handle:
                 if folder == SCORES:
                     assert found.scores is not None
-                    np.save(handle, found.scores.astype(np.float16))
+                    np.save(_Bytes(handle), found.scores.astype(np.float16))
                 else:
                     Pillow.fromarray(self._picture(folder, image, found)).save(handle, format="PNG")
         if not self.json:
@@ -87,6 +87,13 @@ class Products:
             assert found.confidence is not None
             return np.rint(found.confidence * 65535).astype(np.uint16)
         return self.overlaid(image, found)
+
+
+class _Bytes:
+    """A file that NumPy writes to as to any other stream: of a real one it does not say why a write failed."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self.write = handle.write
 
 
 def kept_classes(model: SegmentationModel, names: Sequence[str] | None) -> dict[int, str]:

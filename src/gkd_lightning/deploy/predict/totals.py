@@ -67,5 +67,6 @@ class Totals:
         before = f" ({self.before:,} were finished before)" if self.before else ""
         if not self.images:
             return f"nothing to segment{before}"
-        rate, each = self.images / self.seconds, 1000 * self.computing / self._measured
-        return f"{self.images:,} images{before}, {rate:.1f} a second; {each:.1f} ms each in the segmenter"
+        rate, each = self.images / max(self.seconds, 1e-9), 1000 * self.computing / self._measured
+        images = f"{self.images:,} image{'s' * (self.images > 1)}"
+        return f"{images}{before}, {rate:.1f} a second; {each:.1f} ms each in the segmenter"
