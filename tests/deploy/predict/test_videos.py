@@ -78,6 +78,18 @@ def test_odd_sides_and_uneven_times_are_kept(tmp_path: Path) -> None:
     assert [float(seconds) for _, seconds in found] == pytest.approx([0, 1 / 30, 0.5, 0.5], abs=1e-3)
 
 
+def test_colours_are_kept_and_said(tmp_path: Path) -> None:
+    source = opened(video(tmp_path / "clip.mp4", frames=1))
+    flat = np.full((48, 64, 3), (200, 30, 60), np.uint8)
+    overlay = videos.OverlayVideo(tmp_path / "red.mp4", source, (48, 64))
+    overlay.add(flat, Fraction(0))
+    overlay.close()
+    with source.av.open(str(tmp_path / "red.mp4")) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.colorspace, frame.color_range) == (1, 1)
+    assert np.abs(frame.to_ndarray(format="rgb24").astype(int) - flat).max() < 6
+
+
 def test_without_an_encoder_for_h264_mpeg4_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(videos, "ENCODERS", ("none", "mpeg4"))
     source = opened(video(tmp_path / "clip.mp4", rate=24, frames=5))

@@ -22,6 +22,8 @@ TICK = Fraction(1, 60000)
 WAITING = 10.0
 """Seconds until a stream that does not answer, or sends nothing any more, counts as gone."""
 
+_BT709, _LIMITED = 1, 1
+"""FFmpeg's numbers for the colours of high definition: said in the file, since players guess otherwise, by its size."""
 _USUAL_RATE = Fraction(25)
 _STREAM = {"rtsp_flags": "prefer_tcp"}  # over UDP, lost packets become broken frames
 _SHORT_BY = 0.9
@@ -163,8 +165,10 @@ class OverlayVideo:
         self.stream = self.container.add_stream(encoder, rate=video.rate.limit_denominator(65535))
         self.stream.height, self.stream.width = (side + side % 2 for side in size)
         self.stream.pix_fmt = "yuv420p"
-        self.stream.codec_context.time_base = TICK
-        self.stream.codec_context.sample_aspect_ratio = video.pixel
+        context = self.stream.codec_context
+        context.time_base, context.sample_aspect_ratio = TICK, video.pixel
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED
         if encoder == "libx264":
             self.stream.options = {"preset": "veryfast", "crf": "20"}
         else:
@@ -175,6 +179,7 @@ class OverlayVideo:
         """The next frame, RGB uint8 (H, W, 3), shown from `seconds` on."""
         odd = [(0, side % 2) for side in picture.shape[:2]]
         frame = self.av.VideoFrame.from_ndarray(np.pad(picture, [*odd, (0, 0)], mode="edge"), format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
         frame.pts = max(round(seconds / TICK), self.last + 1)
         frame.time_base = TICK
         self.last = frame.pts
