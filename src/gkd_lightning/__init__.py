@@ -10,7 +10,12 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_OFFERED = {"load": ("deploy", "load"), "load_encoder": ("encoders", "load_student")}
+_OFFERED = {
+    "load": ("deploy", "load"),
+    "load_encoder": ("encoders", "load_student"),
+    "distil": ("cli.api", "distil"),
+    "run": ("cli.api", "run"),
+}
 """Names for users, imported when they are asked for; `__init__.pyi` tells their types."""
 
 

@@ -25,6 +25,7 @@ from gkd_lightning.deploy.arrays import Picture
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment import LinearHead, record_protocols
 from tests.chain.artefacts import segmenter
+from tests.deploy.predict.made import video
 
 pytest.importorskip("onnxruntime")
 
@@ -162,7 +163,7 @@ def test_the_snippets_of_the_page_run(
     np.save(tmp_path / "street.npy", MiniCity("day", 1).image(0))
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs/deploy.md").read_text(encoding="utf-8")
-    first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    first, _, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     found: dict[str, Any] = {}
     exec(first, found)
     assert found["picture"].shape == (96, 96, 3)
@@ -321,3 +322,20 @@ def test_a_damaged_export_is_not_run(onnx: Path, tmp_path: Path) -> None:
     (copy / "export.json").write_text("{}")
     with pytest.raises(UserError, match="not the record of an export"):
         open_export(copy)
+
+
+@pytest.mark.slow
+def test_an_export_takes_videos_and_gives_scores_as_the_checkpoint_does(
+    onnx: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("av")
+    source = video(tmp_path / "clip.mp4", frames=3)
+    found = []
+    for name, model in (("theirs", onnx), ("ours", checkpoint)):
+        command = ["predict", "--ckpt", str(model), "--images", str(source), "--out", str(tmp_path / name), "--ids"]
+        assert main([*command, "--scores", "--confidence", "--json", "--device", "cpu", "--batch", "3"]) == 0
+        maps = [np.load(path).astype(float) for path in sorted((tmp_path / name / "scores/clip").iterdir())]
+        found.append(np.stack(maps))
+    assert np.abs(found[0] - found[1]).max() < 2e-3  # half precision
+    record = json.loads((tmp_path / "theirs/predict.json").read_text())
+    assert list(record["segmenter"]) == ["model.onnx"]

@@ -13,7 +13,7 @@ from PIL import Image
 from gkd_bench import stage1, task
 from gkd_bench.profiling import Launches, launched, waits
 from gkd_lightning.chain import Plan
-from gkd_lightning.deploy import predict_folder
+from gkd_lightning.deploy import FilePrediction
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.segment import Mask2FormerConfig
 from tests.gpu.study import Curves, plan, trained
@@ -96,7 +96,7 @@ def test_prediction_on_the_card_is_that_of_the_cpu(
     checkpoint = next(stage for stage in full_precision[0].stages if stage.name == "task").artefact()
     maps = []
     for place in ("cpu", device):
-        out = predict_folder(str(checkpoint), str(tmp_path / "images"), str(tmp_path / f"on_{place}"), place)
+        out = FilePrediction(checkpoint, [str(tmp_path / "images")], tmp_path / f"on_{place}", device=place)
         maps.append(np.stack([np.asarray(Image.open(path)) for path in out]))
     assert maps[0].shape == (4, 120, 160)
     assert len(np.unique(maps[0])) > 1

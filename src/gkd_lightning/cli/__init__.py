@@ -23,7 +23,7 @@ VERBS = {
     "test": "score a segmenter on the target domains",
     "export": "write a student for ONNX Runtime, OpenVINO, PyTorch, timm or the Hub, compared before it is kept",
     "card": "write the model card of a run",
-    "predict": "segment a folder of images with a trained segmenter",
+    "predict": "segment images, videos or a camera with a trained segmenter",
     "data": "check or list datasets",
     "weights": "check published weights against a model, or convert them",
     "inspect": "look into encoders: gradient conflict, features, attention, similarity",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.fingerprints import contents
     from gkd_lightning.data.folder import CamVid, FolderSegmentation
     from gkd_lightning.data.frames import image_and_label
-    from gkd_lightning.data.images import list_images, read_image
+    from gkd_lightning.data.images import IMAGE_SUFFIXES, list_images, read_image
     from gkd_lightning.data.joined import Joined, JoinedImages
     from gkd_lightning.data.keys import keyed_generators, sample_key
     from gkd_lightning.data.labels import default_palette, label_space
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 __all__ = [
     "contents",
     "CAMVID_11", "CITYSCAPES_19", "CamVid", "Corrupted", "DataCheck", "DistillAugmentation", "DistillTransform",
-    "DistillationView", "EvaluationBatch", "FolderSegmentation", "Image", "ImageDataset", "Joined", "JoinedImages",
-    "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes", "Protocol",
-    "ProxyDataModule", "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset",
+    "DistillationView", "EvaluationBatch", "FolderSegmentation", "IMAGE_SUFFIXES", "Image", "ImageDataset", "Joined",
+    "JoinedImages", "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes",
+    "Protocol", "ProxyDataModule", "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset",
     "SourceDataModule", "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet",
     "default_palette", "evenly", "image_and_label", "keyed_generators", "label_space", "list_images", "manifest",
     "noted_conversions", "overlay", "protocol_for", "read_image", "rescaled", "sample_key", "split_batch",

@@ -30,19 +30,21 @@ def overlay(image: Image, label: Label, space: LabelSpace) -> Image:
     height, width = image.shape[:2]
     if label.shape != (height, width):
         label = np.asarray(cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
-    table = np.zeros((256, 3), dtype=np.float32)
+    table = np.zeros((256, 3), dtype=np.uint8)
     table[: len(space)] = space.palette
-    grey = image.mean(axis=2, keepdims=True).repeat(3, axis=2)  # so that only the label brings colour
-    mixed = (1 - STRENGTH) * grey + STRENGTH * table[label]
-    rows, columns = np.indices((height, width))
-    period = max(4, height // 40)
-    hatched = (((rows + columns) // period) % 2)[..., None] * 28 + 0.35 * grey
-    mixed = np.where((label == space.ignore)[..., None], hatched, mixed)
+    # grey, so that only the label brings colour
+    grey = cv2.transform(np.ascontiguousarray(image), np.full((3, 3), 1 / 3, np.float32))
+    mixed = cv2.addWeighted(grey, 1 - STRENGTH, np.take(table, label, axis=0), STRENGTH, 0)
+    ignored = label == space.ignore
+    if ignored.any():
+        rows, columns = np.nonzero(ignored)
+        stripes = (rows + columns) // max(4, height // 40) % 2
+        mixed[ignored] = 0.35 * grey[ignored] + 28 * stripes[:, None]
     edge = np.zeros((height, width), dtype=bool)
     edge[1:] |= label[1:] != label[:-1]
     edge[:, 1:] |= label[:, 1:] != label[:, :-1]
-    mixed[edge] *= 0.55
-    return np.asarray(np.clip(mixed, 0, 255), dtype=np.uint8)
+    mixed[edge] = 0.55 * mixed[edge]
+    return np.asarray(mixed, dtype=np.uint8)
 
 
 def contact_sheet(

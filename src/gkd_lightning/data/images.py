@@ -148,12 +148,19 @@ def _rgb(image: Pillow.Image) -> Image:
     return np.array(image.convert("RGB"), dtype=np.uint8)
 
 
-def list_images(folder: str | os.PathLike[str], suffix: str | None = None, recursive: bool = True) -> list[str]:
+def list_images(
+    folder: str | os.PathLike[str],
+    suffix: str | None = None,
+    recursive: bool = True,
+    suffixes: tuple[str, ...] = IMAGE_SUFFIXES,
+) -> list[str]:
     """Paths of the image files below `folder`, relative to it, with forward slashes, sorted.
 
     Args:
-        suffix: keep the files whose name ends so (`_leftImg8bit.png`); None keeps `IMAGE_SUFFIXES`.
+        folder: where they are.
+        suffix: keep the files whose name ends so (`_leftImg8bit.png`); None keeps `suffixes`, in any case of letters.
         recursive: also look into sub-folders, linked ones too. Hidden files and folders are always left out.
+        suffixes: of image files.
 
     Raises:
         UserError: no such folder, not a folder, one that cannot be read, or a link that leads back into itself.
@@ -172,7 +179,7 @@ def list_images(folder: str | os.PathLike[str], suffix: str | None = None, recur
         relative = Path(parent).relative_to(root).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
         for name in files:
-            wanted = name.lower().endswith(IMAGE_SUFFIXES) if suffix is None else name.endswith(suffix)
+            wanted = name.lower().endswith(suffixes) if suffix is None else name.endswith(suffix)
             if wanted and not name.startswith("."):
                 found.append(prefix + name)
     return sorted(found)

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from gkd_lightning.deploy.finished import load_finished
     from gkd_lightning.deploy.hub import card_of_run, export_hub, read_run
     from gkd_lightning.deploy.model import Prediction, SegmentationModel, load
-    from gkd_lightning.deploy.predict import predict_folder
+    from gkd_lightning.deploy.predict import FilePrediction
     from gkd_lightning.deploy.runtimes import OnnxSegmenter, OpenVinoSegmenter, TorchSegmenter, open_export
     from gkd_lightning.deploy.timm_folder import export_timm
 
 __all__ = [
     "CARD",
+    "FilePrediction",
     "OnnxSegmenter",
     "OpenVinoSegmenter",
     "PICTURE",
@@ -33,7 +34,6 @@ __all__ = [
     "load",
     "load_finished",
     "open_export",
-    "predict_folder",
     "read_run",
 ]
 

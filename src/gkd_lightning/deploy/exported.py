@@ -66,30 +66,33 @@ class ExportedSegmenter(ABC):
         images = np.ascontiguousarray(windows.transpose(0, 3, 1, 2)) if self.channels_first else windows
         return dict(zip(self.names, self._run(images), strict=True))
 
-    def scores(self, images: Picture) -> Scores:
+    def scores(self, images: Picture, size: tuple[int, int] | None = None) -> Scores:
         """Class scores (B, K, H, W) float32 of (B, H, W, 3) RGB uint8 images: each pixel's mean over its windows.
+
+        They are brought to `size` (height, width) if it is given.
 
         Raises:
             UserError: an image is smaller than the window, or the graph gives no scores.
         """
         if "scores" not in self.names:
             raise UserError("this export gives no scores: export once more with --outputs ids,scores")
-        size = self._covered(images)
-        plan = plan_windows(size, self.window, self.stride)
+        seen = self._covered(images)
+        plan = plan_windows(seen, self.window, self.stride)
         places = [(image, window) for window in plan for image in range(len(images))]
         total: Scores | None = None
-        count = np.zeros(size, np.float32)
+        count = np.zeros(seen, np.float32)
         for window in plan:
             count[window.area] += 1
         for first in range(0, len(places), WINDOWS_AT_ONCE):
             chosen = places[first : first + WINDOWS_AT_ONCE]
             found = self.outputs(np.stack([images[image][window.area] for image, window in chosen]))["scores"]
             if total is None:
-                total = np.zeros((len(images), found.shape[1], *size), np.float32)
+                total = np.zeros((len(images), found.shape[1], *seen), np.float32)
             for (image, window), part in zip(chosen, found, strict=True):
                 total[image][:, *window.area] += part
         assert total is not None
-        return np.asarray(total / count)
+        total /= count
+        return total if size is None else resized_scores(total, size)
 
     def predict(self, images: Picture, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Class ids (B, *size) of (B, H, W, 3) images: scores are brought to `size` before the arg max.
@@ -108,7 +111,7 @@ class ExportedSegmenter(ABC):
                     f" or --size {height}x{width}"
                 )
             return nearest_ids(self.outputs(images)["ids"], size)
-        return np.asarray(resized_scores(self.scores(images), size).argmax(1), np.uint8)
+        return np.asarray(self.scores(images, size).argmax(1), np.uint8)
 
     def _covered(self, images: Picture) -> tuple[int, int]:
         height, width = images.shape[1:3]

@@ -22,8 +22,8 @@ class Predictor(Protocol):
     window: Any
     stride: Any
 
-    def scores(self, images: Tensor) -> Tensor:
-        """Class scores (B, K, H, W) float32 of (B, 3, H, W) uint8 images of any size."""
+    def scores(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Class scores (B, K, H, W) float32 of (B, 3, H, W) uint8 images of any size, brought to `size` if given."""
 
     def predict(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Class ids (B, *size) int64: scores are brought to `size` (height, width) before the arg max."""
@@ -50,9 +50,9 @@ class ExportedModule(nn.Module):
         judged_with: Any = exported.record["judged_with"]
         self.window, self.stride = judged_with or (list(exported.window), list(exported.stride))
 
-    def scores(self, images: Tensor) -> Tensor:
+    def scores(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """See `Predictor.scores`."""
-        return torch.from_numpy(self.exported.scores(_pixels(images))).to(images.device)
+        return torch.from_numpy(self.exported.scores(_pixels(images), size)).to(images.device)
 
     def predict(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """See `Predictor.predict`."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from torch.nn import functional as F
 
 from gkd_lightning.data import Image, LabelSpace, overlay, protocol_for, read_image
 from gkd_lightning.deploy.finished import Predictor, load_finished
 from gkd_lightning.errors import UserError
+
+
+class Found(NamedTuple):
+    """What was asked for of one image, at its own size; see `Prediction`."""
+
+    ids: NDArray[np.uint8]
+    confidence: NDArray[np.float32] | None = None
+    scores: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,28 +69,48 @@ class SegmentationModel:
         """
         if isinstance(images, Iterable) and not isinstance(images, str | Path | np.ndarray | torch.Tensor):
             return [self.predict(image, domain) for image in images]
-        image = as_image(images)
-        with torch.inference_mode():
-            scores = self.segmenter.scores(self._resized(image, domain))
-            scores = F.interpolate(scores, size=image.shape[:2], mode="bilinear", align_corners=False)[0].cpu()
-            most, ids = scores.max(0)
-            confidence = most / scores.sum(0).clamp_min(1e-12)
-        return Prediction(ids.numpy().astype(np.uint8), scores.numpy(), confidence.numpy())
+        (found,) = self.find([as_image(images)], domain, confidence=True, scores=True)
+        assert found.scores is not None
+        assert found.confidence is not None
+        return Prediction(found.ids, found.scores, found.confidence)
 
     def ids(self, image: Any, domain: str | None = None) -> NDArray[np.uint8]:
         """The class ids of one image alone, for less memory; see `predict`."""
-        found = as_image(image)
+        return self.find([as_image(image)], domain)[0].ids
+
+    def find(
+        self, images: Sequence[Image], domain: str | None = None, *, confidence: bool = False, scores: bool = False
+    ) -> list[Found]:
+        """Segment images of one size in one batch, and bring back no more than what is asked for.
+
+        Args:
+            images: RGB uint8 (H, W, 3), all of the same size.
+            domain: see `predict`.
+            confidence: whether each pixel's is wanted.
+            scores: whether those of all classes are wanted.
+        """
+        height, width = images[0].shape[:2]
+        rule = protocol_for(self.record, domain)
+        batch = np.stack([rule.resized(image) for image in images]).transpose(0, 3, 1, 2)
         with torch.inference_mode():
-            ids = self.segmenter.predict(self._resized(found, domain), (found.shape[0], found.shape[1]))[0]
-        return ids.cpu().numpy().astype(np.uint8)
+            of_all = self.segmenter.scores(torch.from_numpy(batch).contiguous().to(self.device), (height, width))
+            ids = of_all.argmax(1)
+            sure = None
+            if confidence:
+                sure = of_all.gather(1, ids[:, None])[:, 0] / of_all.sum(1).clamp_min(1e-12)
+        maps = ids.to(torch.uint8).cpu().numpy()
+        return [
+            Found(
+                maps[index],
+                None if sure is None else sure[index].cpu().numpy(),
+                of_all[index].cpu().numpy() if scores else None,
+            )
+            for index in range(len(images))
+        ]
 
     def overlay(self, image: Any, prediction: Prediction) -> Image:
         """The image under the colours of its classes, uint8 (H, W, 3)."""
         return overlay(as_image(image), prediction.ids, self.label_space)
-
-    def _resized(self, image: Image, domain: str | None) -> torch.Tensor:
-        resized = protocol_for(self.record, domain).resized(image).transpose(2, 0, 1)
-        return torch.from_numpy(np.ascontiguousarray(resized))[None].to(self.device)
 
 
 def load(path: str | Path, device: str = "auto") -> SegmentationModel:

@@ -114,4 +114,4 @@ def colourize(label: Label, space: LabelSpace) -> Image:
     table = np.full((256, 3), IGNORED_COLOUR, np.uint8)
     table[: len(space)] = space.palette
     table[space.ignore] = IGNORED_COLOUR
-    return table[label]
+    return np.take(table, label, axis=0)

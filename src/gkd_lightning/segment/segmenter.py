@@ -86,18 +86,19 @@ class Segmenter(nn.Module):
         _, maps = self.encoder(images, self.blocks)
         return self.head(self.pyramid(maps))
 
-    def scores(self, images: Tensor) -> Tensor:
+    def scores(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Class scores (B, K, H, W) float32 of (B, 3, H, W) images of any size, uint8 or in [0, 1].
 
-        What they mean: `SegmentationHead.scores`.
+        What they mean: `SegmentationHead.scores`. They are brought to `size` (height, width) if it is given.
         """
         pixels = min(self.window, images.shape[-2]) * min(self.window, images.shape[-1])
         batch = max(1, SCORE_VALUES_AT_ONCE // (self.head.values_per_pixel * pixels))
-        return sliding_scores(images, self.window_scores, self.window, self.stride, batch)
+        found = sliding_scores(images, self.window_scores, self.window, self.stride, batch)
+        return found if size is None else resized(found, size)
 
     def predict(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Class ids ``(B, *size)`` int64: scores are brought to `size` (height, width) before the arg max."""
-        return resized(self.scores(images), size).argmax(dim=1)
+        return self.scores(images, size).argmax(dim=1)
 
     def fitting_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """What a window of `size` (height, width) is enlarged to, to fit encoder and pyramid.

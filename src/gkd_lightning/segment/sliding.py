@@ -31,4 +31,4 @@ def sliding_scores(images: Tensor, score: Callable[[Tensor], Tensor], window: in
         for (image, place), part in zip(chosen, scores, strict=True):
             total[image][:, *place.area] += part
     assert total is not None
-    return total / count
+    return total.div_(count)
