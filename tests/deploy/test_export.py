@@ -251,6 +251,7 @@ def test_ids_alone(linear: Path, tmp_path: Path) -> None:
         exported.predict(picture[None, :40, :44], (40, 44))
     with pytest.raises(UserError, match="gives no scores"):
         exported.scores(window)
+    assert np.array_equal(gkd_lightning.load(tmp_path / "out").ids(window[0]), ids[0])
 
 
 @pytest.mark.slow

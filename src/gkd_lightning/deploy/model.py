@@ -92,8 +92,12 @@ class SegmentationModel:
         height, width = images[0].shape[:2]
         rule = protocol_for(self.record, domain)
         batch = np.stack([rule.resized(image) for image in images]).transpose(0, 3, 1, 2)
+        pixels = torch.from_numpy(batch).contiguous().to(self.device)
         with torch.inference_mode():
-            of_all = self.segmenter.scores(torch.from_numpy(batch).contiguous().to(self.device), (height, width))
+            if not (confidence or scores):  # which a graph of ids alone can do too
+                alone = self.segmenter.predict(pixels, (height, width)).to(torch.uint8).cpu().numpy()
+                return [Found(ids, None, None) for ids in alone]
+            of_all = self.segmenter.scores(pixels, (height, width))
             ids = of_all.argmax(1)
             sure = None
             if confidence:
