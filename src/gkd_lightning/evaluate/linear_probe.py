@@ -14,7 +14,7 @@ class Readout(Line):
     """A line from patch tokens (D) to classes (K)."""
 
     def predict(self, tokens: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-        """Class ids ``(B, *size)`` int64 of (B, N, D) patch tokens: scores are enlarged bilinearly, then the arg max."""
+        """Class ids ``(B, *size)`` int64 of (B, N, D) patch tokens: scores are enlarged bilinearly before arg max."""
         scores = tokens.double() @ self.weight.to(tokens.device) + self.bias.to(tokens.device)
         maps = scores.transpose(1, 2).unflatten(2, grid).float()
         return F.interpolate(maps, size=size, mode="bilinear", align_corners=False).argmax(dim=1)
