@@ -46,7 +46,7 @@ def constructor(app: Sphinx, what: str, name: str, value: Any, options: Any, sig
     if value.__init__ in (object.__init__, Module.__init__):
         return "()", None
     found = inspect.signature(value.__init__, bound_method=True, type_aliases=app.config.autodoc_type_aliases)
-    return inspect.stringify_signature(found, show_return_annotation=False, short_literals=True), None
+    return inspect.stringify_signature(found, show_return_annotation=False), None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

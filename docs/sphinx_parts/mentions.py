@@ -21,7 +21,7 @@ def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             continue
         text = literal.astext().removesuffix("()")
         page, anchor = objects.get(text) or _command(app, text) or ("", "")
-        if page and not (page == docname and docname != COMMANDS and _inside(literal, nodes.definition_list)):
+        if page:
             uri = f"{app.builder.get_relative_uri(docname, page) if page != docname else ''}#{anchor}"
             reference = nodes.reference("", "", internal=True, refuri=uri, classes=["mention"])
             literal.replace_self(reference)

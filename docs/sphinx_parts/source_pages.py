@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -127,7 +126,7 @@ def _folder(folder: Path) -> str:
             lines.append(f'<li><a href="{escape(folder.name)}/{name}.html">{name}</a></li>')
         elif path.is_file():
             lines.append(f"<li>{name}</li>")
-    return f"<ul>{os.linesep.join(lines)}</ul>"
+    return "<ul>" + "\n".join(lines) + "</ul>"
 
 
 def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
