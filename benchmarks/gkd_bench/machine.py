@@ -65,4 +65,3 @@ def matmul_ceiling(device: str, dtype: torch.dtype, side: int | None = None, rep
         if repeat >= 2:
             times.append(time.perf_counter() - begun)
     return float(2 * side**3 / statistics.median(times))
-

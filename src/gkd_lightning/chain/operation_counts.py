@@ -21,7 +21,6 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from gkd_lightning.flops import flop_counter
 
-
 _FORMULAS: Mapping[Any, Callable[..., int]] = flop_counter().flop_registry
 
 

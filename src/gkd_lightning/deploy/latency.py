@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gkd_lightning.cores import cores
 from gkd_lightning.deploy.exported import EXPORT_RECORD, read_record
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Latency
+from gkd_lightning.evaluate import Latency, Setting
 from gkd_lightning.machine import processor
 
 TURN = 5
@@ -97,40 +97,64 @@ def measure(
     """
     load, now = os.getloadavg()[0], datetime.now(UTC).isoformat(timespec="seconds")
     machine, rounds = machine_name(device), -(-count // TURN)
-    found: list[list[Latency]] = [[] for _ in candidates]
-    counted: dict[str, dict[str, Any]] = {}
     steps = list(threads) or [cores()]
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "images.npy", images)
         task = {"images": f"{folder}/images.npy", "domain": domain, "device": device}
-        for number in steps:
-            with ExitStack() as stack:
-                workers = [stack.enter_context(_worker(each, {**task, "threads": number})) for each in candidates]
-                for worker in workers:
-                    worker.answer()
-                times = in_turns(workers, rounds, lambda text, number=number: tell(f"{_on(device, number)}: {text}"))
-                if number == steps[-1]:
-                    counted = {
-                        each.source: worker.ask("count")
-                        for each, worker in zip(candidates, workers, strict=True)
-                        if each.path.is_file()
-                    }
-            for row, each, worker, seconds in zip(found, candidates, workers, times, strict=True):
-                milliseconds = 1000 * np.array(seconds)
-                row.append(
-                    Latency(
-                        machine=machine, device="cpu" if device == "cpu" else "cuda", threads=number,
-                        image=(images.shape[1], images.shape[2]), runtime=worker.runtime,
-                        median_ms=round(float(np.median(milliseconds)), 3),
-                        p95_ms=round(float(np.percentile(milliseconds, 95)), 3), images=len(seconds),
-                        model_mb=each.size / 1e6, parameters=None, gflops=None,
-                        peak_memory_mb=round(worker.peak / 2**20, 1), load=round(load, 2), measured=now,
-                    )  # fmt: skip
-                )
-    known = [counted.get(each.source, {"parameters": None, "flops": None}) for each in candidates]
+        phases = [_phase(candidates, {**task, "threads": number}, rounds, tell) for number in steps]
+    counted = {each.source: made for each, made in zip(candidates, phases[-1], strict=True) if made.parameters}
+    found = []
+    for place, each in enumerate(candidates):
+        network = counted.get(each.source)
+        common: dict[str, Any] = {
+            "machine": machine,
+            "device": "cpu" if device == "cpu" else "cuda",
+            "image": images.shape[1:3],
+            "model_mb": each.size / 1e6,
+            "parameters": network.parameters if network else None,
+            "gflops": network.flops / 1e9 if network and network.flops is not None else None,
+            "load": round(load, 2),
+            "measured": now,
+        }
+        rows = [(number, phase[place]) for number, phase in zip(steps, phases, strict=True)]
+        found.append([Latency(threads=number, **common, **made.figures()) for number, made in rows])
+    return found
+
+
+@dataclass(frozen=True)
+class _Made:
+    """One model with one number of threads."""
+
+    runtime: str
+    seconds: list[float]
+    peak: int
+    parameters: int | None
+    flops: int | None
+
+    def figures(self) -> dict[str, Any]:
+        milliseconds = 1000 * np.array(self.seconds)
+        return {
+            "runtime": self.runtime,
+            "median_ms": round(float(np.median(milliseconds)), 3),
+            "p95_ms": round(float(np.percentile(milliseconds, 95)), 3),
+            "images": len(self.seconds),
+            "peak_memory_mb": round(self.peak / 2**20, 1),
+        }
+
+
+def _phase(
+    candidates: Sequence[Candidate], task: dict[str, Any], rounds: int, tell: Callable[[str], None]
+) -> list[_Made]:
+    where = str(Setting(task["device"], task["threads"]))
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_worker(each, task)) for each in candidates]
+        for worker in workers:
+            worker.answer()
+        times = in_turns(workers, rounds, lambda text: tell(f"{where}: {text}"))
+        counts = [worker.ask("count") for worker in workers]  # takes memory: after the peak was read
     return [
-        [replace(each, parameters=of["parameters"], gflops=of["flops"] and of["flops"] / 1e9) for each in row]
-        for row, of in zip(found, known, strict=True)
+        _Made(worker.runtime, seconds, worker.peak, **count)
+        for worker, seconds, count in zip(workers, times, counts, strict=True)
     ]
 
 
@@ -150,10 +174,8 @@ class Worker:
     def ask(self, question: str) -> dict[str, Any]:
         """The answer to a line."""
         assert self.process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # it has ended, and `answer` says how
             print(question, file=self.process.stdin, flush=True)
-        except BrokenPipeError:
-            pass  # it has ended, and `answer` says how
         return self.answer()
 
     def answer(self) -> dict[str, Any]:
@@ -198,10 +220,6 @@ def machine_name(device: str) -> str:
     count = cores()
     sets = f" with {', '.join(name.upper() for name in features)}" if features else ""
     return f"{model}, {count} core{'s' * (count != 1)}{sets}"
-
-
-def _on(device: str, threads: int) -> str:
-    return f"{threads} thread{'s' * (threads != 1)}" if device == "cpu" else device
 
 
 @contextmanager

@@ -23,7 +23,8 @@ class Work:
     """A model and its images.
 
     Args:
-        task: ``path`` of the model, ``images`` (an `.npy` file, uint8 (n, H, W, 3)), ``domain``, ``device``, ``threads``.
+        task: ``path`` of the model, ``images`` (an `.npy` file, uint8 (n, H, W, 3)), ``domain``, ``device`` and
+            ``threads``.
     """
 
     def __init__(self, task: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Latency,
         Setting,
         conditions_of,
+        of_setting,
         pareto,
         settings_of,
         with_latencies,
@@ -68,8 +69,8 @@ __all__ = [
     "class_shares", "collect", "compare", "comparison_table", "comparisons", "conditions_of", "conflicts",
     "confusion_matrix", "csv_cell", "fitted", "from_confusion", "generalization_gap", "gradients", "in_domain",
     "iou_per_class", "load_beside", "mean_distance", "mean_iou", "mean_iou_present", "merge", "merge_per_image",
-    "number_or_none", "pareto", "patch_agreement", "patch_maps", "pca_pictures", "probe_scores", "row_entropy",
-    "self_test", "settings_of", "share_recovered", "stacked", "table", "unseen_domains", "unseen_mean",
+    "number_or_none", "of_setting", "pareto", "patch_agreement", "patch_maps", "pca_pictures", "probe_scores",
+    "row_entropy", "self_test", "settings_of", "share_recovered", "stacked", "table", "unseen_domains", "unseen_mean",
     "with_latencies",
 ]  # fmt: skip
 

@@ -46,7 +46,8 @@ class Latency:
         model_mb: 10**6 bytes of the model's files.
         parameters: of the network; None for an export whose segmenter was not at hand.
         gflops: 10**9 floating point operations for an image, windows that overlap included; None likewise.
-        peak_memory_mb: 2**20 bytes of a process that does nothing else, libraries included; allocations of the GPU there.
+        peak_memory_mb: 2**20 bytes of a process that does nothing else, libraries included; on a GPU, what is allocated
+            there.
         load: processes that wanted the processor in the minute before; it should be near 0.
         measured: UTC time, ISO 8601.
     """
@@ -117,3 +118,8 @@ def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
             kept.append(key)
             best, price = gain, cost
     return kept
+
+
+def of_setting(measured: Iterable[Latency], conditions: Conditions, setting: Setting) -> Latency | None:
+    """The one that was measured so, the first where several were (of other seeds)."""
+    return next((each for each in measured if (each.conditions, each.setting) == (conditions, setting)), None)
