@@ -48,7 +48,7 @@ class Latency:
         gflops: 10**9 floating point operations for an image, windows that overlap included; None likewise.
         peak_memory_mb: 2**20 bytes of a process that does nothing else, libraries included; on a GPU, what is allocated
             there.
-        load: processes that wanted the processor in the minute before; it should be near 0.
+        load: of the system in the minute before; it should be near 0.
         measured: UTC time, ISO 8601.
     """
 

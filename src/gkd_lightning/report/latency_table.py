@@ -69,7 +69,7 @@ class LatencyTable:
         return (
             f"Milliseconds an image on {self.conditions}, from pixels in memory to class ids: median and 95th "
             f"percentile (p95) of {count} images, models in turns ({runtimes}). "
-            f"Processes that wanted the processor beforehand: {max(loads):.1f}."
+            f"System load beforehand: {max(loads):.1f}."
         )
 
     def _cells(self, row: Row) -> list[Cell]:

@@ -57,9 +57,10 @@ def to_csv(found: ComparisonTable) -> str:
         for name, spread, difference in _numbers(row, found.targets, differences.get(row.method)):
             line = [row.method, row.title, row.role, len(row.seeds), name, csv_cell(spread.mean), csv_cell(spread.std)]
             lines.append(line + _difference_cells(difference, found.reference.method))
-        for each in (each for run in row.runs for each in run.latencies):
-            for name, value in (("median", each.median_ms), ("p95", each.p95_ms)):
-                what = f"{name} ms, {each.setting}, {each.conditions}"
+    for each, row in [(each, row) for each in latency_tables(found.rows, found.reference.method) for row in each.rows]:
+        for time in [time for setting in each.settings if (time := each.time(row, setting))]:
+            for name, value in (("median", time.median_ms), ("p95", time.p95_ms)):
+                what = f"{name} ms, {time.setting}, {each.conditions}"
                 known = [row.method, row.title, row.role, len(row.seeds), what, csv_cell(value), ""]
                 lines.append(known + _difference_cells(None, found.reference.method))
     return csv_text(lines)
