@@ -16,6 +16,8 @@ def run(verb: str, arguments: list[str]) -> int:
     """See `gkd fit --help`."""
     if not arguments:
         raise UserError(f"gkd {verb} needs --config FILE (see `gkd {verb} --help`)")
+    if verb == "test" and arguments[0] in ("-h", "--help"):
+        print("gkd test RUN EXPORT...   score exports as that run was judged (see gkd test RUN --help)\nor:")
     if verb == "test" and not arguments[0].startswith("-"):
         return _test_exports(arguments)
     from gkd_lightning.chain import StageCLI

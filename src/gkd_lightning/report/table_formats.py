@@ -19,7 +19,7 @@ from gkd_lightning.evaluate import (
 )
 from gkd_lightning.files import csv_text
 from gkd_lightning.report.claims import signed
-from gkd_lightning.report.latency_table import as_grid, latency_tables
+from gkd_lightning.report.latency_table import LatencyTable, as_grid, latency_tables
 from gkd_lightning.report.markdown import grid
 
 UNSEEN, SEEN, GAP = "unseen mean", "in-domain", "gap"
@@ -57,13 +57,16 @@ def to_csv(found: ComparisonTable) -> str:
         for name, spread, difference in _numbers(row, found.targets, differences.get(row.method)):
             line = [row.method, row.title, row.role, len(row.seeds), name, csv_cell(spread.mean), csv_cell(spread.std)]
             lines.append(line + _difference_cells(difference, found.reference.method))
-    for each, row in [(each, row) for each in latency_tables(found.rows, found.reference.method) for row in each.rows]:
-        for time in [time for setting in each.settings if (time := each.time(row, setting))]:
-            for name, value in (("median", time.median_ms), ("p95", time.p95_ms)):
-                what = f"{name} ms, {time.setting}, {each.conditions}"
-                known = [row.method, row.title, row.role, len(row.seeds), what, csv_cell(value), ""]
-                lines.append(known + _difference_cells(None, found.reference.method))
+    for latencies in latency_tables(found.rows, found.reference.method):
+        lines += [line for row in latencies.rows for line in _latency_lines(latencies, row)]
     return csv_text(lines)
+
+
+def _latency_lines(found: LatencyTable, row: Row) -> Iterable[list[Any]]:
+    for time in [time for setting in found.settings if (time := found.time(row, setting))]:
+        for name, value in (("median", time.median_ms), ("p95", time.p95_ms)):
+            what = f"{name} ms, {time.setting}, {found.conditions}"
+            yield [row.method, row.title, row.role, len(row.seeds), what, csv_cell(value), *[""] * 6]
 
 
 def to_json(found: ComparisonTable) -> str:
