@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -94,7 +94,9 @@ def _label(
     renderer = figure.canvas.get_renderer()
     share = figure.transFigure.inverted().transform  # holds at any resolution
     pixel = figure.dpi / 72  # of a point
-    middles = {method: axes.transData.transform(point) for method, point in points.items()}
+    middles: dict[str, tuple[float, float]] = {
+        method: tuple(axes.transData.transform(point)) for method, point in points.items()
+    }
     taken = [_box(x - 5 * pixel, y - 5 * pixel, x + 5 * pixel, y + 5 * pixel) for x, y in middles.values()]
     corners = axes.transData.transform(front)
     taken += [_box(*before, *after).padded(pixel) for before, after in pairwise(corners)]
@@ -103,8 +105,8 @@ def _label(
         bold = "bold" if look[method].colour == ACCENT else "normal"
         text = axes.text(0, 0, titles[method], size=8, color=look[method].colour, weight=bold, zorder=4)
         extent = text.get_window_extent(renderer)
-        places = list(_places(*middles[method], (extent.width, extent.height), room.x1, pixel))
-        box, pole = min(places, key=lambda place: _hidden(*place, taken, room))  # the first of those that hide nothing
+        flags = _flags(middles[method], (extent.width, extent.height), room.x1, pixel)
+        box, pole = min(flags, key=lambda flag: _hidden(flag, taken, room))  # the first of those that hide nothing
         taken += [box, *([] if pole is None else [pole])]
         text.set(transform=figure.transFigure, position=share(box.min), verticalalignment="bottom")
         if pole is not None:
@@ -113,24 +115,31 @@ def _label(
             axes.plot(*zip(*ends, strict=True), transform=figure.transFigure, color=MUTED, lw=0.6, zorder=2)
 
 
-def _places(
-    x: float, y: float, size: tuple[float, float], right: float, pixel: float
-) -> Iterator[tuple[Bbox, Bbox | None]]:
-    """Boxes for a name and for its pole, the best first: right of the mark, left of it, then on a pole."""
-    width, height = size
+class _Flag(NamedTuple):
+    """Boxes of a name and of what holds it, if it does not lie beside its mark."""
+
+    name: Bbox
+    pole: Bbox | None
+
+
+def _flags(middle: tuple[float, float], size: tuple[float, float], right: float, pixel: float) -> Iterator[_Flag]:
+    """Places for a name, the best first: right of the mark, left of it, then on a pole."""
+    (x, y), (width, height) = middle, size
     gap = 8 * pixel
     for left in (x + gap, x - gap - width):
-        yield _box(left, y - height / 2, left + width, y + height / 2), None
+        yield _Flag(_box(left, y - height / 2, left + width, y + height / 2), None)
     left = min(x - pixel, right - width)  # a flag flies to the left only where the axes end
     for level in range(12):
         for up in (1, -1):
             low = y + up * (gap + level * height) - (height if up < 0 else 0)
             name = _box(left, low, left + width, low + height)
-            yield name, _box(x - pixel / 2, y + up * 5 * pixel, x + pixel / 2, low if up > 0 else low + height)
+            tip = low if up > 0 else low + height
+            yield _Flag(name, _box(x - pixel / 2, y + up * 5 * pixel, x + pixel / 2, tip))
 
 
-def _hidden(box: Bbox, pole: Bbox | None, taken: Sequence[Bbox], room: Bbox) -> float:
+def _hidden(flag: _Flag, taken: Sequence[Bbox], room: Bbox) -> float:
     """Area of what a name would hide or leave the axes by."""
+    box, pole = flag
     lost = box.width * box.height - _common(box, room)
     crossed = 0.0 if pole is None else sum(_common(pole, other) for other in taken)
     return round(lost + 20 * crossed + sum(_common(box, other) for other in taken), 3)
