@@ -70,6 +70,7 @@ def test_more_windows_take_longer_and_an_export_needs_no_pytorch(quick: Path, tm
         measure(candidates[2:], np.zeros((1, 16, 16, 3), np.uint8), threads=[1], count=1)
 
 
+@pytest.mark.slow
 def test_what_a_process_tells_is_told_with_the_models_name(quick: Path, tmp_path: Path) -> None:
     broken = segmenter(tmp_path / "broken", head=LinearHead())
     (broken / "segmenter.safetensors").write_bytes(quick.read_bytes()[:400])

@@ -102,11 +102,13 @@ def measure(
         np.save(Path(folder) / "images.npy", images)
         task = {"images": f"{folder}/images.npy", "domain": domain, "device": device}
         phases = [_phase(candidates, {**task, "threads": number}, rounds, tell) for number in steps]
-    own = dict(enumerate(phases[-1]))
-    counted = {each.source: own[place] for place, each in enumerate(candidates) if own[place].parameters}
+    counted: dict[str, _Made] = {}
+    for each, made in zip(candidates, phases[-1], strict=True):
+        if made.parameters:
+            counted.setdefault(each.source, made)
     found = []
     for place, each in enumerate(candidates):
-        network = own[place] if own[place].parameters else counted.get(each.source)
+        network = phases[-1][place] if phases[-1][place].parameters else counted.get(each.source)
         common: dict[str, Any] = {
             "machine": machine,
             "device": "cpu" if device == "cpu" else "cuda",
