@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -118,5 +117,4 @@ def _print(timed: Sequence[Timed]) -> None:
     console = Console(file=sys.stdout)
     Console(file=sys.stdout, width=console.width if console.is_terminal else 200).print(table)
     if first.load > BUSY:
-        cores = os.cpu_count() or 1
-        print(f"note: {first.load:.1f} processes wanted the {cores} cores before: measure again on a quiet machine")
+        print(f"note: the system's load was {first.load:.1f} beforehand: measure again on a quiet machine")
