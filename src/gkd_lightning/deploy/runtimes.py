@@ -92,7 +92,7 @@ class TorchSegmenter(ExportedSegmenter):
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         self.torch = torch
-        self.runtime = f"PyTorch {torch.__version__.partition('+')[0]}, .pt2"
+        self.runtime = f"PyTorch {torch.__version__.partition('+')[0]} (.pt2)"
         self.module = torch.export.load(str(model)).module()
 
     def outputs(self, windows: Picture) -> tuple[Picture, Scores]:
