@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gkd_lightning.chain.operation_counts import flop_counter
+from gkd_lightning.flops import flop_counter
 
 
 class HostReads(TorchDispatchMode):

@@ -6,24 +6,23 @@ import os
 import platform
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from gkd_lightning.chain.provenance import git_commit, versions
+from gkd_lightning.machine import processor
 
 _DTYPES = (torch.float32, torch.bfloat16)
-_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def describe(device: str) -> dict[str, Any]:
     """What stands beside every table: processor or GPU, cores, threads, memory, versions, commit."""
-    flags, model = _cpu()
+    model, features = processor()
     found: dict[str, Any] = {
         "device": device,
         "cpu": model,
-        "cpu_features": [flag for flag in _CPU_FLAGS if flag in flags],
+        "cpu_features": features,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -66,12 +65,3 @@ def matmul_ceiling(device: str, dtype: torch.dtype, side: int | None = None, rep
         if repeat >= 2:
             times.append(time.perf_counter() - begun)
     return float(2 * side**3 / statistics.median(times))
-
-
-def _cpu() -> tuple[set[str], str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set(), platform.processor()
-    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
-    return set(values.get("flags", "").split()), values.get("model name", platform.machine())

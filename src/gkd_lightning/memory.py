@@ -9,14 +9,20 @@ import os
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
-import torch
+
+def _cuda() -> Any:
+    """PyTorch's CUDA where this process uses it; memory is measured without importing PyTorch."""
+    torch: Any = sys.modules.get("torch")
+    used = torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
+    return torch.cuda if used else None
 
 
 def peak_memory() -> int:
     """Bytes: the GPU's peak allocation where there is one, else the process's peak resident size."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return int(torch.cuda.max_memory_allocated())
+    if cuda := _cuda():
+        return int(cuda.max_memory_allocated())
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -27,8 +33,8 @@ def peak_memory() -> int:
 
 def reset_peak_memory() -> None:
     """Start the peak anew, so that a stage is not charged for the one before it in the same process."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()
+    if cuda := _cuda():
+        cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: sets VmHWM back to the present size
 
@@ -36,8 +42,8 @@ def reset_peak_memory() -> None:
 def release_memory() -> None:
     """Give back what nothing refers to any more: modules in cycles, the GPU's cache, the C library's free lists."""
     gc.collect()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    if cuda := _cuda():
+        cuda.empty_cache()
     with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
         ctypes.CDLL(None).malloc_trim(0)
 

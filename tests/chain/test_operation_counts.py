@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from gkd_lightning.chain.operation_counts import HalfProducts, MetaOperations, SavedActivations, flop_counter
+from gkd_lightning.chain.operation_counts import HalfProducts, MetaOperations, SavedActivations
 from gkd_lightning.distill import DomainGeneralDistillation
+from gkd_lightning.flops import flop_counter
 from gkd_lightning.segment import TaskLearning
 from tests.chain.artefacts import HEAD, spec
 

@@ -109,6 +109,7 @@ READ: dict[str, tuple[str, list[str]]] = {
         ["predict", "--ckpt", "segmenter/segmenter.safetensors", "--images", "images", "--out", "out"]),
     "results": ("results.json", ["table", "results.json"]),
     "results of a report": ("results.json", ["report", "results.json", "--out", "out"]),
+    "results to be timed": ("results.json", ["latency", "results.json"]),
     "counts per image": ("per_image.npz", ["table", "results.json"]),
     "record of a student": ("student/student.json", ["inspect", "features", "student/student.safetensors", *LOOK]),
     "student to look at": (

@@ -38,7 +38,21 @@ def test_help_takes_less_than_a_second_warm() -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["run", "demo", "data", "report", "list", "predict", "reproduce", "weights", "table", "inspect", "export", "card"],
+    [
+        "run",
+        "demo",
+        "data",
+        "report",
+        "list",
+        "predict",
+        "reproduce",
+        "weights",
+        "table",
+        "inspect",
+        "export",
+        "card",
+        "latency",
+    ],
 )
 def test_every_verb_of_ours_has_help_without_torch(verb: str) -> None:
     program = (

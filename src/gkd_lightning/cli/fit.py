@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gkd_lightning.cli.options import Options
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,6 +16,10 @@ def run(verb: str, arguments: list[str]) -> int:
     """See `gkd fit --help`."""
     if not arguments:
         raise UserError(f"gkd {verb} needs --config FILE (see `gkd {verb} --help`)")
+    if verb == "test" and arguments[0] in ("-h", "--help"):
+        print("gkd test RUN EXPORT...   score exports as that run was judged (see gkd test RUN --help)\nor:")
+    if verb == "test" and not arguments[0].startswith("-"):
+        return _test_exports(arguments)
     from gkd_lightning.chain import StageCLI
 
     assert verb in ("fit", "validate", "test")
@@ -24,6 +30,21 @@ def run(verb: str, arguments: list[str]) -> int:
     for score in getattr(stage.model, "domain_scores", {}).values():
         if verb != "fit":
             print(f"{score.domain:<16} mIoU {score.miou:6.2f}  accuracy {score.accuracy:6.2f}  {score.images} images")
+    return 0
+
+
+def _test_exports(arguments: list[str]) -> int:
+    options = Options(
+        "test", "Score exports as the run was judged whose segmenters they are; gkd table then takes both."
+    )
+    options.add_argument("run", type=Path, help="the run's folder")
+    options.add_argument("exports", type=Path, nargs="+", metavar="EXPORT", help="folders that gkd export wrote")
+    found = options.read(arguments)
+    from gkd_lightning.chain.judging import judge_exports
+
+    for export, result in zip(found.exports, judge_exports(found.run, found.exports), strict=True):
+        scores = "  ".join(f"{score.domain} {score.miou:.2f}" for score in result.domains)
+        print(f"{result.title}: {scores}\n{export / 'results.json'}")
     return 0
 
 

@@ -34,7 +34,10 @@ class ExportedSegmenter(ABC):
         label_space: names and colours of the classes.
         window: (height, width) of the images that the graph takes.
         stride: pixels from one window to the next, (down, right).
+        runtime: what computes, with its version.
     """
+
+    runtime: str
 
     def __init__(self, record: dict[str, Any], folder: Path) -> None:
         self.record = record

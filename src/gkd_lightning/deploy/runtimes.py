@@ -38,6 +38,7 @@ class OnnxSegmenter(ExportedSegmenter):
         if self.threads is not None:
             options.intra_op_num_threads = self.threads
         self.session = runtime.InferenceSession(str(model), options, providers=list(self.providers))
+        self.runtime = f"ONNX Runtime {runtime.__version__}"
 
     def _run(self, images: Picture) -> list[NDArray[Any]]:
         return list(self.session.run(list(self.names), {"images": images}))
@@ -57,12 +58,14 @@ class OpenVinoSegmenter(ExportedSegmenter):
         super().__init__(read_record(Path(path)), Path(path))
 
     def _open(self, model: Path) -> None:
-        core = openvino().Core()
+        library = openvino()
+        core = library.Core()
         # without the hint it computes in bf16 where the processor can
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if self.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = self.threads
         self.compiled = core.compile_model(str(model), self.device, settings)
+        self.runtime = f"OpenVINO {library.__version__.partition('-')[0]}"
 
     def _run(self, images: Picture) -> list[NDArray[Any]]:
         found = self.compiled({"images": images})
@@ -74,19 +77,24 @@ class TorchSegmenter(ExportedSegmenter):
 
     Args:
         path: folder of the export.
+        threads: of the processor, for all that this process computes with PyTorch; None leaves them as they are.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        self.threads = threads
         super().__init__(read_record(Path(path)), Path(path))
 
     def _open(self, model: Path) -> None:
         import torch
 
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
         self.torch = torch
+        self.runtime = f"PyTorch {torch.__version__.partition('+')[0]} (.pt2)"
         self.module = torch.export.load(str(model)).module()
 
     def _run(self, images: Picture) -> list[NDArray[Any]]:
-        with self.torch.inference_mode():
+        with self.torch.inference_mode(), self.torch.autocast("cpu", enabled=False):  # a judge's, which graphs refuse
             return [found.numpy() for found in self.module(self.torch.from_numpy(images))]
 
 
@@ -94,8 +102,12 @@ RUNTIMES: dict[str, type[Any]] = {"onnx": OnnxSegmenter, "openvino": OpenVinoSeg
 """By format."""
 
 
-def open_export(path: str | Path) -> ExportedSegmenter:
+def open_export(path: str | Path, threads: int | None = None) -> ExportedSegmenter:
     """The export in a folder, whatever its format.
+
+    Args:
+        path: the folder.
+        threads: of the processor; None takes all.
 
     Raises:
         UserError: no export, a damaged one, or a runtime that is not installed.
@@ -103,7 +115,7 @@ def open_export(path: str | Path) -> ExportedSegmenter:
     record = read_record(Path(path))
     if record["format"] not in RUNTIMES:
         raise UserError(f"{path}: of a format that this version does not know, {record['format']!r}")
-    found: ExportedSegmenter = RUNTIMES[record["format"]](path)
+    found: ExportedSegmenter = RUNTIMES[record["format"]](path, threads)
     return found
 
 

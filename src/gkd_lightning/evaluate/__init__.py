@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from gkd_lightning.evaluate.findings import Comparison, Difference, Verdict, compare, comparisons
     from gkd_lightning.evaluate.gradient_conflict import ENCODER, PATCH_EMBEDDING, Conflict, conflicts, gradients
     from gkd_lightning.evaluate.image_counter import ImageCounter
+    from gkd_lightning.evaluate.latency import (
+        Conditions,
+        Latency,
+        Setting,
+        conditions_of,
+        of_setting,
+        pareto,
+        settings_of,
+        with_latencies,
+    )
     from gkd_lightning.evaluate.linear_map import Line, LinearMap
     from gkd_lightning.evaluate.linear_probe import LinearProbe, Readout, class_shares
     from gkd_lightning.evaluate.method_differences import (
@@ -51,15 +61,17 @@ if TYPE_CHECKING:
     from gkd_lightning.evaluate.tables import Row, Spread, check_comparable, class_means, table, unseen_domains
 
 __all__ = [
-    "Basis", "Choice", "Collection", "Comparison", "ComparisonTable", "Conflict", "ConfusionMatrix", "Cost",
-    "Difference", "DomainScore", "ENCODER", "ImageCounter", "ImageCounts", "ImageDifference", "Line", "LinearCKA",
-    "LinearMap", "LinearProbe", "MethodDifference", "PATCH_EMBEDDING", "PER_IMAGE", "PerImage", "Place", "REFERENCES",
-    "Readout", "Results", "Role", "Row", "RunResult", "STUDENTS", "SelfTest", "Spread", "Verdict", "accuracy",
-    "attention_agreement", "check_comparable", "choose_queries", "class_means", "class_shares", "collect", "compare",
-    "comparison_table", "comparisons", "conflicts", "confusion_matrix", "csv_cell", "fitted", "from_confusion",
-    "generalization_gap", "gradients", "in_domain", "iou_per_class", "load_beside", "mean_distance", "mean_iou",
-    "mean_iou_present", "merge", "merge_per_image", "number_or_none", "patch_agreement", "patch_maps", "pca_pictures",
-    "probe_scores", "row_entropy", "self_test", "share_recovered", "stacked", "table", "unseen_domains", "unseen_mean",
+    "Basis", "Choice", "Collection", "Comparison", "ComparisonTable", "Conditions", "Conflict", "ConfusionMatrix",
+    "Cost", "Difference", "DomainScore", "ENCODER", "ImageCounter", "ImageCounts", "ImageDifference", "Latency",
+    "Line", "LinearCKA", "LinearMap", "LinearProbe", "MethodDifference", "PATCH_EMBEDDING", "PER_IMAGE", "PerImage",
+    "Place", "REFERENCES", "Readout", "Results", "Role", "Row", "RunResult", "STUDENTS", "SelfTest", "Setting",
+    "Spread", "Verdict", "accuracy", "attention_agreement", "check_comparable", "choose_queries", "class_means",
+    "class_shares", "collect", "compare", "comparison_table", "comparisons", "conditions_of", "conflicts",
+    "confusion_matrix", "csv_cell", "fitted", "from_confusion", "generalization_gap", "gradients", "in_domain",
+    "iou_per_class", "load_beside", "mean_distance", "mean_iou", "mean_iou_present", "merge", "merge_per_image",
+    "number_or_none", "of_setting", "pareto", "patch_agreement", "patch_maps", "pca_pictures", "probe_scores",
+    "row_entropy", "self_test", "settings_of", "share_recovered", "stacked", "table", "unseen_domains", "unseen_mean",
+    "with_latencies",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

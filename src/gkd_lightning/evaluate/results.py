@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate.latency import Latency
 from gkd_lightning.evaluate.scores import DomainScore
 from gkd_lightning.files import csv_text, write_json, write_text
 
@@ -19,9 +20,10 @@ SCHEMA = 1
 Selection = Literal["last", "source-val", "oracle"]
 """How the weights were chosen: the last step, the best source validation score, or the best target score
 (``oracle``), which needs target labels and is shown as such."""
-Role = Literal["method", "none", "teacher", "oracle"]
+Role = Literal["method", "none", "teacher", "oracle", "export"]
 """`none` = no distillation and `teacher` = teacher with a head are the two ends of the share recovered;
-`oracle` = trained on labelled target images."""
+`oracle` = trained on labelled target images; `export` = a method's segmenter in another runtime or precision, which
+competes with no method."""
 STUDENTS = ("method", "none")
 REFERENCES = ("teacher", "oracle")
 _OF_A_RUN = ("method", "title", "seed", "role", "selection", "protocol")
@@ -55,6 +57,7 @@ class RunResult:
         selection: see `Selection`.
         role: see `Role`.
         cost: see `Cost`.
+        latencies: milliseconds an image, of every machine and setting that was measured.
         curves: named ``stage/quantity``, each a list of (step, value).
         provenance: config, git commit, dataset manifest sha256, artefact sha256, versions; any JSON values.
     """
@@ -67,6 +70,7 @@ class RunResult:
     selection: Selection = "last"
     role: Role = "method"
     cost: Cost = field(default_factory=Cost)
+    latencies: list[Latency] = field(default_factory=list)
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -102,6 +106,7 @@ class Results:
         for run in self.runs:
             plain = {name: getattr(run, name) for name in _OF_A_RUN}
             plain["cost"] = asdict(run.cost)
+            plain |= {"latencies": [each.asdict() for each in run.latencies]} if run.latencies else {}
             plain["domains"] = [score.asdict() for score in run.domains]
             plain["curves"] = {
                 name: [[step, value if math.isfinite(value) else None] for step, value in points]
@@ -122,7 +127,8 @@ class Results:
                 for name, points in plain["curves"].items()
             }
             domains = [DomainScore.from_dict(score) for score in plain["domains"]]
-            runs.append(RunResult(**known, domains=domains, cost=Cost(**plain["cost"]), curves=curves))
+            known |= {"cost": Cost(**plain["cost"]), "domains": domains, "curves": curves}
+            runs.append(RunResult(**known, latencies=[Latency(**each) for each in plain.get("latencies", [])]))
         return cls(runs=runs, **{name: value[name] for name in _OF_ALL})
 
     def save(self, path: str | os.PathLike[str]) -> None:

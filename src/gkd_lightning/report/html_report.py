@@ -15,12 +15,14 @@ from PIL import Image as PillowImage
 
 from gkd_lightning import __version__
 from gkd_lightning.data import Image, LabelSpace
-from gkd_lightning.evaluate import PER_IMAGE, PerImage, Results, check_comparable
-from gkd_lightning.files import write_text
+from gkd_lightning.evaluate import PER_IMAGE, PerImage, Results, check_comparable, table
+from gkd_lightning.files import atomic_write, write_text
 from gkd_lightning.report import table_cells
 from gkd_lightning.report.charts import curve_figure, curve_names
 from gkd_lightning.report.claims import headline
 from gkd_lightning.report.gallery import Gallery, Sample, colourize
+from gkd_lightning.report.latency_chart import latency_figure, latency_png
+from gkd_lightning.report.latency_table import LatencyTable, latency_tables
 from gkd_lightning.report.style import style, themed_svg
 from gkd_lightning.report.summary import summary
 
@@ -37,6 +39,8 @@ def write_report(
 ) -> Path:
     """Write `results.json`, `results.csv`, `summary.md`, `report.html` and, if given, the `.npz` into `directory`.
 
+    Where latencies were measured, `latency.png` as well, or one for each machine.
+
     Everything is made before the first file is written, and each file is replaced in one go.
 
     Returns:
@@ -47,6 +51,7 @@ def write_report(
     """
     check_comparable(results.runs)
     page, tables = render_report(results, gallery), summary(results)
+    charts = [latency_png(each) for each in latency_tables(table(results), results.highlight)]
     folder = Path(directory)
     results.save(folder / "results.json")
     results.save_csv(folder / "results.csv")
@@ -54,6 +59,9 @@ def write_report(
         gallery.save(folder / "gallery.npz")
     if per_image is not None:
         per_image.save(folder / PER_IMAGE)
+    for number, chart in enumerate(charts, 1):
+        with atomic_write(folder / (f"latency-{number}.png" if len(charts) > 1 else "latency.png")) as temporary:
+            temporary.write_bytes(chart)
     write_text(folder / "summary.md", tables)
     write_text(folder / "report.html", page)
     return folder / "report.html"
@@ -92,6 +100,7 @@ def render_report(results: Results, gallery: Gallery | None = None) -> str:
         legend=_legend(gallery.label_space) if gallery else [],
         health=health,
         training=training,
+        latencies=_latencies(results),
         cost_columns=table_cells.COST_COLUMNS,
         costs=table_cells.cost_lines(results),
         shared=shared,
@@ -110,6 +119,16 @@ def _curves(results: Results) -> tuple[list[Chart], list[Chart]]:
             group = health if quantity.startswith(HEALTH) else training
             group.append((quantity.removeprefix(HEALTH), stage, chart))
     return health, training
+
+
+def _latencies(results: Results) -> list[tuple[LatencyTable, list[Markup]]]:
+    """Tables, each with a chart for every setting."""
+    found = latency_tables(table(results), results.highlight)
+    with style():
+        return [
+            (each, [Markup(themed_svg(latency_figure(each, [s]), f"latency-{number}-{s}")) for s in each.settings])
+            for number, each in enumerate(found)
+        ]  # safe, as above
 
 
 def _samples(results: Results, gallery: Gallery | None) -> dict[str, Any] | None:

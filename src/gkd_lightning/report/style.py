@@ -20,7 +20,7 @@ from gkd_lightning.evaluate import Role
 
 PAPER, INK, MUTED, RULE, PALE, ACCENT = "#ffffff", "#1f2328", "#6b7178", "#e3e4e1", "#eeeeec", "#d9480f"
 GREYS = ("#8a9097", "#565d65")
-_CSS = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", ACCENT: "var(--accent)"}
+_CSS = {PAPER: "var(--paper)", INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", ACCENT: "var(--accent)"}
 _CSS |= {grey: f"var(--grey{index})" for index, grey in enumerate(GREYS)}
 
 

@@ -7,12 +7,13 @@ from itertools import combinations
 
 from gkd_lightning.evaluate import STUDENTS, Comparison, Difference, Results, table, unseen_domains
 from gkd_lightning.report.claims import headline, signed
+from gkd_lightning.report.latency_table import as_grid, latency_tables
 from gkd_lightning.report.markdown import grid, markdown_table
 from gkd_lightning.report.table_cells import COST_COLUMNS, cost_lines
 
 
 def summary(results: Results) -> str:
-    """Headline, scores, differences between students, every seed, costs.
+    """Headline, scores, differences between students, every seed, costs, latencies.
 
     Raises:
         UserError: the runs were not judged by one protocol.
@@ -29,7 +30,10 @@ def summary(results: Results) -> str:
             "Every seed:",
             _seeds(results),
         ]
-    return "\n".join(f"{part.rstrip()}\n" for part in [*parts, costs, _costs(results)])
+    parts += [costs, _costs(results)]
+    for found in latency_tables(table(results), results.highlight):
+        parts += [found.note, grid(*as_grid(found))]
+    return "\n".join(f"{part.rstrip()}\n" for part in parts)
 
 
 def _differences(results: Results) -> str:

@@ -198,9 +198,14 @@ def _cost(costs: Iterable[Cost]) -> list[str]:
         "tflops": lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.2g}",
         "seconds": duration,
         "images_per_second": lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.1f}",
-        "peak_memory_mb": lambda value: f"{value / 1024:.1f} GiB" if value >= 1024 else f"{value:.0f} MiB",
+        "peak_memory_mb": memory,
     }
     return ["–" if math.isnan(mean(name)) else write(mean(name)) for name, write in formats.items()]
+
+
+def memory(mebibytes: float) -> str:
+    """``512 MiB``, ``1.5 GiB``."""
+    return f"{mebibytes / 1024:.1f} GiB" if mebibytes >= 1024 else f"{mebibytes:.0f} MiB"
 
 
 def duration(seconds: float) -> str:

@@ -19,6 +19,7 @@ from gkd_lightning.evaluate import (
 )
 from gkd_lightning.files import csv_text
 from gkd_lightning.report.claims import signed
+from gkd_lightning.report.latency_table import LatencyTable, as_grid, latency_tables
 from gkd_lightning.report.markdown import grid
 
 UNSEEN, SEEN, GAP = "unseen mean", "in-domain", "gap"
@@ -34,12 +35,16 @@ def to_markdown(found: ComparisonTable) -> str:
     parts = [f"mIoU in percent: {found.title}\n", grid(*_scores(found))]
     if found.differences:
         parts += [f"Difference to {found.reference.title} in points of mIoU:\n", grid(*_differences(found))]
+    for each in latency_tables(found.rows, found.reference.method):
+        parts += [f"{each.note}\n", grid(*as_grid(each))]
     return "\n".join([*parts, "\n\n".join([*legend(found), *found.notes]) + "\n"])
 
 
 def to_latex(found: ComparisonTable) -> str:
     """Two `tabular` environments (package booktabs) and the legend as comments."""
     parts = [_tabular(*_scores(found))] + ([_tabular(*_differences(found))] if found.differences else [])
+    for each in latency_tables(found.rows, found.reference.method):
+        parts += [f"% {each.note}", _tabular(*as_grid(each))]
     return "\n".join([*parts, "".join(f"% {line}\n" for line in [*legend(found), *found.notes])])
 
 
@@ -52,7 +57,16 @@ def to_csv(found: ComparisonTable) -> str:
         for name, spread, difference in _numbers(row, found.targets, differences.get(row.method)):
             line = [row.method, row.title, row.role, len(row.seeds), name, csv_cell(spread.mean), csv_cell(spread.std)]
             lines.append(line + _difference_cells(difference, found.reference.method))
+    for latencies in latency_tables(found.rows, found.reference.method):
+        lines += [line for row in latencies.rows for line in _latency_lines(latencies, row)]
     return csv_text(lines)
+
+
+def _latency_lines(found: LatencyTable, row: Row) -> Iterable[list[Any]]:
+    for time in [time for setting in found.settings if (time := found.time(row, setting))]:
+        for name, value in (("median", time.median_ms), ("p95", time.p95_ms)):
+            what = f"{name} ms, {time.setting}, {found.conditions}"
+            yield [row.method, row.title, row.role, len(row.seeds), what, csv_cell(value), *[""] * 6]
 
 
 def to_json(found: ComparisonTable) -> str:
@@ -163,7 +177,9 @@ def _plain_row(row: Row, targets: Sequence[str]) -> dict[str, Any]:
     head = {"method": row.method, "title": row.title, "role": row.role, "seeds": list(row.seeds)}
     scores = {"unseen_mean": row.unseen, "in_domain": row.in_domain, "gap": row.gap}
     domains = {name: _plain_spread(row.domains[name]) for name in targets}
-    return {**head, "domains": domains, **{name: _plain_spread(spread) for name, spread in scores.items()}}
+    latencies = [each.asdict() for run in row.runs for each in run.latencies]
+    plain = {**head, "domains": domains, **{name: _plain_spread(spread) for name, spread in scores.items()}}
+    return plain | ({"latencies": latencies} if latencies else {})
 
 
 def _plain_spread(spread: Spread) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import lightning as L
 from torch.utils.flop_counter import FlopCounterMode
 
-from gkd_lightning.chain.operation_counts import flop_counter
+from gkd_lightning.flops import flop_counter
 from gkd_lightning.memory import peak_memory, reset_peak_memory
 
 _COUNTS = ("images", "seconds", "peak_bytes", "parameters", "trainable", "flops_per_step")

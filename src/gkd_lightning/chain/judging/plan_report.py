@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gkd_lightning.chain.data_changes import evaluated_data
+from gkd_lightning.chain.judging.judged_rows import CONFIGURATION, RESULTS
 from gkd_lightning.chain.judging.sample_pictures import add_features, sample_gallery
 from gkd_lightning.chain.lock import locked
 from gkd_lightning.chain.logger import METRICS_JSONL, read_metrics
@@ -44,8 +45,8 @@ def report_plan(plan: Plan, again: bool = False) -> Path:
     data = evaluated_data(plan.evaluation)
     for run in plan.runs:
         directory = _judge(plan, run, data, again)
-        parts.append(_as_named_now(Results.load(directory / "results.json"), run))
-        counts.append(load_beside(directory / "results.json") or PerImage())  # older evaluations have none
+        parts.append(_as_named_now(Results.load(directory / RESULTS), run))
+        counts.append(load_beside(directory / RESULTS) or PerImage())  # older evaluations have none
         if run.seed == plan.runs[0].seed:
             galleries.append(Gallery.load(directory / "gallery.npz"))
     recipe = plan.recipe
@@ -84,16 +85,36 @@ def _judge(plan: Plan, run: PlannedRun, data: Mapping[str, str], again: bool) ->
     return directory
 
 
-def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None:
+def judge(config: Config, directory: Path, title: str) -> tuple[Any, Any]:
+    """Do what a configuration of `gkd test` says, which is kept as `test.yaml`.
+
+    Args:
+        config: see `evaluation_config`.
+        directory: where `test.yaml` goes.
+        title: of the progress lines.
+
+    Returns:
+        The `Evaluation` with its scores, and the data module.
+    """
     from gkd_lightning.chain.stage_cli import StageCLI
 
-    title = f"{run.method.id} seed {run.seed}: evaluation"
-    config = Stage.read(evaluation_config(plan, str(artefact))).config_with(folder=str(directory), title=title)
-    path = directory / "test.yaml"
-    write_text(path, dump_yaml(config))
+    path = directory / CONFIGURATION
+    write_text(path, dump_yaml(Stage.read(config).config_with(folder=str(directory), title=title)))
     stage = StageCLI(["--config", str(path)], verb="test")
     stage.run()
-    module, data = stage.model, stage.datamodule
+    return stage.model, stage.datamodule
+
+
+def save_judged(result: RunResult, recipe: str, title: str, module: Any, data: Any, directory: Path) -> None:
+    """Write what an evaluation found: results, counts of every image, sample pictures (last)."""
+    Results(recipe, title, [result]).save(directory / RESULTS)
+    PerImage({(result.method, result.seed): module.image_counts}).save(directory / PER_IMAGE)
+    sample_gallery(module.segmenter, data, result.method, SAMPLES_PER_DOMAIN).save(directory / "gallery.npz")
+
+
+def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None:
+    title = f"{run.method.id} seed {run.seed}: evaluation"
+    module, data = judge(evaluation_config(plan, str(artefact)), directory, title)
     with contextlib.suppress(OSError):  # of a store that cannot be written; predictions then ask for the domain
         record_protocols(artefact, {name: data.protocol_of(name).asdict() for name in data.domain_names})
     result = RunResult(
@@ -108,9 +129,7 @@ def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None
         curves=_curves(run),
         provenance=_provenance(run, data.manifest()),
     )
-    Results(_recipe_name(plan.recipe.path), plan.recipe.title, [result]).save(directory / "results.json")
-    PerImage({(run.method.id, run.seed): module.image_counts}).save(directory / PER_IMAGE)
-    sample_gallery(module.segmenter, data, run.method.id, SAMPLES_PER_DOMAIN).save(directory / "gallery.npz")
+    save_judged(result, _recipe_name(plan.recipe.path), plan.recipe.title, module, data, directory)
     unseen = "  ".join(f"{score.domain} {score.miou:.1f}" for score in result.domains)
     print(f"{run.method.id} seed {run.seed}: {unseen}", flush=True)
 

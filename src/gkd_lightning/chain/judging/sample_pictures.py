@@ -15,14 +15,15 @@ from gkd_lightning.encoders import Encoder, EncoderSpec, build_encoder
 from gkd_lightning.evaluate import fitted, patch_maps, pca_pictures
 from gkd_lightning.recipes import interpolate
 from gkd_lightning.report import Gallery, Sample
-from gkd_lightning.segment import Segmenter, load_segmenter, unfrozen
+from gkd_lightning.segment import load_segmenter, unfrozen
 
 TEACHER = "teacher"
 
 
-def sample_gallery(segmenter: Segmenter, data: Any, method: str, count: int) -> Gallery:
-    """`count` images of every domain of a `TargetDataModule`, spread over it, with a method's predictions."""
-    device = next(segmenter.parameters()).device
+def sample_gallery(segmenter: Any, data: Any, method: str, count: int) -> Gallery:
+    """`count` images of every domain of a `TargetDataModule`, spread over it, with a `Predictor`'s predictions."""
+    parameter = next(segmenter.parameters(), None)  # an export has none, and computes on the CPU
+    device = "cpu" if parameter is None else parameter.device
     samples = []
     for domain, dataset in data.domains.items():
         for index in evenly(dataset, count):
