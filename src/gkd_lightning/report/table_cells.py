@@ -177,10 +177,14 @@ COST_COLUMNS = ("parameters", "steps", "images seen", "TFLOPs", "wall-clock", "i
 
 
 def cost_lines(results: Results) -> list[Line]:
-    """What each method cost, mean over seeds; a dash where it was not measured."""
+    """What training each method cost, mean over seeds; a dash where it was not measured.
+
+    An export has no line beside its method's.
+    """
+    rows = sorted(table(results), key=lambda row: row.role in REFERENCES)
     return [
         Line(row.title, kind_of(row, results.highlight), [Cell(text) for text in _cost(run.cost for run in row.runs)])
-        for row in sorted(table(results), key=lambda row: row.role in REFERENCES)
+        for row in [row for row in rows if row.role != "export"] or rows
     ]
 
 
