@@ -70,7 +70,7 @@ RESOLUTION_newest := highest
 
 # What meets the libraries at their edges: networks, losses, counted costs, figures
 EDGES := tests/bench/test_counted_task.py tests/chain/test_cost.py tests/chain/test_operation_counts.py tests/baselines \
-	tests/distill tests/encoders tests/report tests/segment
+	tests/deploy tests/distill tests/encoders tests/report tests/segment
 test-oldest: .venv-oldest/.setup-stamp ## run a fast selection on the lowest versions that pyproject.toml allows
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 -q -m "not slow" $(EDGES)
 
