@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
+FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve", "bf16")
 """Instruction sets that decide how fast networks are, by Linux's names."""
 
 
@@ -18,3 +18,8 @@ def processor(information: Path = Path("/proc/cpuinfo")) -> tuple[str, list[str]
     values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
     flags = (values.get("flags") or values.get("Features") or "").split()
     return values.get("model name") or platform.machine(), [name for name in FEATURES if name in flags]
+
+
+def computes_bf16() -> bool:
+    """Whether the processor has instructions for bf16; without them it takes several times as long as fp32."""
+    return any(name.endswith("bf16") for name in processor()[1])

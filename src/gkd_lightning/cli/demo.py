@@ -24,8 +24,13 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
     found = options.read(arguments)
     from gkd_lightning.cli.study import Study, execute
+    from gkd_lightning.machine import computes_bf16
 
-    study = Study("minicity/demo_quick" if found.quick else "minicity/demo", out=found.out)
+    settings: tuple[str, ...] = ()
+    if not computes_bf16():
+        settings = ("trainer.precision=32-true",)
+        print("no bf16 instructions in this processor: computed in fp32, as with --set trainer.precision=32-true")
+    study = Study("minicity/demo_quick" if found.quick else "minicity/demo", settings, out=found.out)
     status = execute(study, dry_run=found.dry_run)
     if not found.dry_run:
         plan = study.plan()
