@@ -17,8 +17,8 @@ def press_ctrl_c(
     with subprocess.Popen(
         [sys.executable, "-m", "gkd_lightning.cli", *arguments],
         cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        # a suite started in the background ignores Ctrl-C, and so would what it starts
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # a suite in the background ignores Ctrl-C, one under nohup a lost terminal, and so would what they start
+        preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP)],
     ) as running:  # fmt: skip
         deadline = time.monotonic() + 280
         while not ready():
