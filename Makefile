@@ -27,7 +27,7 @@ $(BIN)/uv:
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet uv
 
-demo: setup ## distil, compare and report on MiniCity (CPU, no downloads, 8 to 10 minutes)
+demo: setup ## distil, compare and report on MiniCity (CPU, no downloads; about ten minutes with bf16 instructions)
 	$(BIN)/gkd demo
 
 demo-quick: setup ## the same with a few steps only; its numbers mean nothing

@@ -38,7 +38,7 @@ STAGES: dict[str, Any] = {
                 "batch_size": 8,
                 "dataset": {
                     "class_path": "gkd_lightning.data.ProxyImages",
-                    "init_args": {"root": "/home/ann/photographs"},
+                    "init_args": {"root": "/data/photographs"},
                 },
             },
         },
@@ -58,7 +58,7 @@ STAGES: dict[str, Any] = {
                         "datasets": [
                             {
                                 "class_path": "gkd_lightning.data.benchmarks.GTAV",
-                                "init_args": {"root": "/home/ann/gtav"},
+                                "init_args": {"root": "/data/gtav"},
                             },
                             {"class_path": "my_data.Alley"},
                         ]
@@ -79,7 +79,7 @@ def recorded(stages: dict[str, Any] = STAGES, seeds: int = 3) -> Results:
 
 def test_every_number_is_one_of_the_results() -> None:
     found = recorded()
-    card = card_text(found, chosen_run(found, "gkd", 2), "ann/city-student", "cc-by-nc-4.0", picture=True)
+    card = card_text(found, chosen_run(found, "gkd", 2), "you/city-student", "cc-by-nc-4.0", picture=True)
     own = chosen_run(found, "gkd", 2)
     (table,) = re.findall(r"\| domain \|.*?\n\n", card, re.DOTALL)
     lines = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in table.strip().splitlines()[2:]]
@@ -98,7 +98,7 @@ def test_every_number_is_one_of_the_results() -> None:
 def test_the_metadata_is_what_the_hub_reads() -> None:
     found = recorded()
     own = chosen_run(found)
-    data = ModelCard(card_text(found, own, "ann/city-student", "cc-by-nc-4.0")).data
+    data = ModelCard(card_text(found, own, "you/city-student", "cc-by-nc-4.0")).data
     assert (data.license, data.library_name, data.pipeline_tag) == (
         "cc-by-nc-4.0",
         "gkd-lightning",
@@ -122,7 +122,7 @@ def test_licences_are_known_or_said_to_be_unknown() -> None:
         "GTAV": ("data", "research and education only"),
         "my_data.Alley".rpartition(".")[2]: ("data", UNKNOWN),
     }
-    mine = {"model": {"init_args": {"teacher": {"name": "my_teacher.Mine", "weights": "/home/ann/x.pth"}}}}
+    mine = {"model": {"init_args": {"teacher": {"name": "my_teacher.Mine", "weights": "/data/x.pth"}}}}
     assert [tuple(source)[:3] for source in sources({"task": mine})] == [
         ("teacher", "my_teacher.Mine, weights from x.pth", UNKNOWN)
     ]
@@ -198,9 +198,9 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert ModelCard(printed).data.model_name == "Two-stage MSE"
     assert "picture.png" not in printed
-    assert main(["card", str(tmp_path / "results.json"), "--repo", "ann/x", "--out", str(tmp_path / "card")]) == 0
+    assert main(["card", str(tmp_path / "results.json"), "--repo", "you/x", "--out", str(tmp_path / "card")]) == 0
     assert sorted(path.name for path in (tmp_path / "card").iterdir()) == ["README.md", "picture.png"]
-    assert '"ann/x"' in (tmp_path / "card/README.md").read_text(encoding="utf-8")
+    assert '"you/x"' in (tmp_path / "card/README.md").read_text(encoding="utf-8")
 
 
 def test_mistakes_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run")
     stage = segmenter(run / "stages/task", head=LinearHead())
     record = json.loads((stage / "segmenter.json").read_text())
-    weights = "/home/ann/runs/student.safetensors"
+    weights = "/data/runs/student.safetensors"
     write_json(stage / "segmenter.json", {**record, "provenance": {"config": {"model": {"weights": weights}}}})
     record_protocols(stage / "segmenter.safetensors", {"night": {"resize": "exact", "size": [44, 36]}})
     return judged(stage, run)

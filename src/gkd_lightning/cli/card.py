@@ -19,10 +19,11 @@ def run(verb: str, arguments: list[str]) -> int:
     add_card_options(options)
     found = options.read(arguments)
     check_card_options(found)
-    from gkd_lightning.deploy import CARD, PICTURE, card_of_run, card_text, chosen_run, read_run
+    from gkd_lightning.deploy import CARD, PICTURE, card_of_run, card_text, chosen_run
+    from gkd_lightning.evaluate import Results
 
     if found.out is None:
-        results = read_run(found.run)
+        results = Results.load(found.run)
         print(card_text(results, chosen_run(results, found.method, found.seed), found.repo, found.license), end="")
         return 0
     for path in (found.out / CARD, found.out / PICTURE):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 from gkd_lightning.cli.options import Options
+from gkd_lightning.errors import UserError
+from gkd_lightning.files import file_sha256
 
 EXPORTED = "gkd"
 """The row of the recipe whose student is exported."""
@@ -40,11 +41,11 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 def _export(segmenter: Path, out: Path) -> None:
-    from gkd_lightning.deploy import export_segmenter
+    from gkd_lightning.deploy import EXPORT_RECORD, export_segmenter
     from gkd_lightning.inspection import find_domains
 
     if not _is_export_of(segmenter, out):
-        if (out / "export.json").is_file():  # of an earlier student
+        if (out / EXPORT_RECORD).is_file():  # of an earlier student
             shutil.rmtree(out)
         onnx = all(find_spec(package) for package in ("onnx", "onnxscript", "onnxruntime"))
         domains = find_domains(None, "data/minicity_targets.yaml", None)
@@ -54,8 +55,9 @@ def _export(segmenter: Path, out: Path) -> None:
 
 
 def _is_export_of(segmenter: Path, out: Path) -> bool:
+    from gkd_lightning.deploy import read_record
+
     try:
-        records = [json.loads(path.read_text()) for path in (segmenter.with_suffix(".json"), out / "export.json")]
-        return bool(records[0]["sha256"] == records[1]["source"]["sha256"])
-    except (OSError, ValueError, KeyError):
+        return bool(read_record(out)["source"]["sha256"] == file_sha256(segmenter))
+    except UserError:  # none yet, or a damaged one
         return False

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from gkd_lightning.cli.options import Options
+from gkd_lightning.cli.options import Options, read_size
 from gkd_lightning.cli.share import FORMS, add_options, share, shares
 from gkd_lightning.errors import UserError
 
@@ -55,7 +53,7 @@ def run(verb: str, arguments: list[str]) -> int:
         found.to,
         domains,
         precision=found.precision,
-        size=_size(found.size),
+        size=read_size(found.size),
         layout=found.layout,
         outputs=found.outputs.split(","),
         calibration=calibration,
@@ -69,12 +67,3 @@ def run(verb: str, arguments: list[str]) -> int:
 
 
 MINICITY = "data/minicity_targets.yaml"
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
-        raise UserError(f"--size {text}: give HEIGHTxWIDTH in pixels, such as 400x1280")
-    height, width = text.split("x")
-    return int(height), int(width)

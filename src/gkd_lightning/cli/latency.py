@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gkd_lightning.cli.options import Options
+from gkd_lightning.cli.options import Options, read_size
 from gkd_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,14 +37,12 @@ def run(verb: str, arguments: list[str]) -> int:
         raise UserError(
             f"--images {found.images}: give {FEWEST} or more, of which one is slower than the 95th percentile"
         )
-    if found.size is not None and not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", found.size):
-        raise UserError(f"--size {found.size}: give HEIGHTxWIDTH in pixels, such as 1080x1920")
+    size = read_size(found.size)
     threads = _threads(found.threads, found.device)
     if found.device != "cpu":
         _require_gpu(found.device)
     from gkd_lightning.chain.judging import time_models
 
-    size = None if found.size is None else (int(found.size.split("x")[0]), int(found.size.split("x")[1]))
     with _progress() as tell:
         timed = time_models(
             found.models, size=size, domain=found.domain, threads=threads, device=found.device, count=found.images,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -57,3 +58,17 @@ class Options(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """argparse's own complaints, such as a missing required option."""
         raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """(height, width) of ``--size``; None where it was not given.
+
+    Raises:
+        UserError: it is no size, or one of a hundred thousand pixels.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", text):
+        raise UserError(f"--size {text}: give HEIGHTxWIDTH in pixels, such as 400x1280")
+    height, width = text.split("x")
+    return int(height), int(width)

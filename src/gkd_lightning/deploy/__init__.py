@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gkd_lightning.deploy.export import export_segmenter
     from gkd_lightning.deploy.exported import EXPORT_RECORD, read_record
     from gkd_lightning.deploy.finished import load_finished
-    from gkd_lightning.deploy.hub import card_of_run, export_hub, read_run
+    from gkd_lightning.deploy.hub import card_of_run, export_hub
     from gkd_lightning.deploy.latency import Candidate, measure
     from gkd_lightning.deploy.model import Prediction, SegmentationModel, load
     from gkd_lightning.deploy.predict import FilePrediction
@@ -39,7 +39,6 @@ __all__ = [
     "load_finished",
     "measure",
     "open_export",
-    "read_run",
     "read_record",
 ]
 

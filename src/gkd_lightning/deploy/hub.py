@@ -10,12 +10,12 @@ from gkd_lightning.deploy.encoder_alone import finished_weights, is_of_timm, kin
 from gkd_lightning.deploy.new_folder import new_folder, require_new
 from gkd_lightning.deploy.timm_folder import write_timm
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Results, RunResult
+from gkd_lightning.evaluate import RESULTS, Results, RunResult, runs_above
 from gkd_lightning.files import write_json
 from gkd_lightning.report import Gallery
 from gkd_lightning.segment import SEGMENTER_RECORD, SEGMENTER_WEIGHTS, load_segmenter, unfrozen
 
-RESULTS, GALLERY = "results.json", "gallery.npz"
+GALLERY = "gallery.npz"
 
 
 def export_hub(
@@ -58,11 +58,6 @@ def export_hub(
     return lines
 
 
-def read_run(path: Path) -> Results:
-    """The results of a run's folder, or of its `results.json`."""
-    return Results.load(path / RESULTS if path.is_dir() else path)
-
-
 def card_of_run(
     path: Path,
     out: Path,
@@ -72,7 +67,7 @@ def card_of_run(
     licence: str | None = None,
 ) -> None:
     """Write a run's card and picture into a folder; arguments as in `chosen_run` and `write_card`."""
-    results = read_run(path)
+    results = Results.load(path)
     run = chosen_run(results, method, seed)
     gallery = _samples(path if path.is_dir() else path.parent, results, run)
     write_card(results, run, out, gallery, repository, licence)
@@ -91,12 +86,11 @@ def _samples(folder: Path, results: Results, run: RunResult) -> Gallery | None:
 
 def _judged(weights: Path, digest: str, run: str | Path | None) -> tuple[Path, Results, RunResult]:
     """Folder and results of the run that judged a segmenter, which is known by its SHA-256."""
-    above = [folder for folder in weights.resolve().parents[:4] if (folder / RESULTS).is_file()]
-    places = above if run is None else [Path(run).parent if Path(run).is_file() else Path(run)]
+    places = runs_above(weights) if run is None else [Path(run).parent if Path(run).is_file() else Path(run)]
     for place in places:
-        results = read_run(place)
+        results = Results.load(place)
         for found in results.runs:
-            if digest in found.provenance.get("artefacts", {}).values():
+            if found.artefact == digest:
                 return place, results, found
     looked = ", ".join(f"{place / RESULTS}" for place in places) or f"no {RESULTS} in the folders above {weights}"
     raise UserError(

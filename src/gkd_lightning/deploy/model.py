@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 
 from gkd_lightning.data import Image, LabelSpace, overlay, protocol_for, read_image
 from gkd_lightning.deploy.finished import Predictor, load_finished
+from gkd_lightning.deploy.window_graph import confidence as share_of_best
 from gkd_lightning.errors import UserError
 
 
@@ -99,9 +100,7 @@ class SegmentationModel:
                 return [Found(ids, None, None) for ids in alone]
             of_all = self.segmenter.scores(pixels, (height, width))
             ids = of_all.argmax(1)
-            sure = None
-            if confidence:
-                sure = of_all.gather(1, ids[:, None])[:, 0] / of_all.sum(1).clamp_min(1e-12)
+            sure = share_of_best(of_all) if confidence else None
         maps = ids.to(torch.uint8).cpu().numpy()
         return [
             Found(

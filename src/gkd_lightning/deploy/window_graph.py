@@ -16,6 +16,11 @@ Output = Literal["ids", "scores", "confidence"]
 INPUT, OUTPUTS = "images", get_args(Output)
 
 
+def confidence(scores: Tensor) -> Tensor:
+    """(B, H, W) in [0, 1] of class scores (B, K, H, W): the share of a pixel's scores that its class has."""
+    return scores.amax(1) / scores.sum(1).clamp_min(1e-12)
+
+
 class WindowGraph(nn.Module):
     """Everything between an image of one size and its class ids: normalisation, network, enlargement, arg max.
 
@@ -55,7 +60,7 @@ class WindowGraph(nn.Module):
         scores = self.segmenter.window_scores(pixels.permute(0, 3, 1, 2) if self.layout == "nhwc" else pixels)
         found = {"scores": scores, "ids": scores.argmax(1).to(torch.uint8)}
         if "confidence" in self.outputs:
-            found["confidence"] = scores.amax(1) / scores.sum(1).clamp_min(1e-12)
+            found["confidence"] = confidence(scores)
         return tuple(found[name] for name in self.outputs)
 
     def exported(self) -> Any:

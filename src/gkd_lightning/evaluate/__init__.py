@@ -47,7 +47,18 @@ if TYPE_CHECKING:
         mean_distance,
         row_entropy,
     )
-    from gkd_lightning.evaluate.results import REFERENCES, STUDENTS, Cost, Results, Role, RunResult, csv_cell, merge
+    from gkd_lightning.evaluate.results import (
+        REFERENCES,
+        RESULTS,
+        STUDENTS,
+        Cost,
+        Results,
+        Role,
+        RunResult,
+        csv_cell,
+        merge,
+        runs_above,
+    )
     from gkd_lightning.evaluate.scores import (
         DomainScore,
         from_confusion,
@@ -63,15 +74,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Basis", "Choice", "Collection", "Comparison", "ComparisonTable", "Conditions", "Conflict", "ConfusionMatrix",
     "Cost", "Difference", "DomainScore", "ENCODER", "ImageCounter", "ImageCounts", "ImageDifference", "Latency",
-    "Line", "LinearCKA", "LinearMap", "LinearProbe", "MethodDifference", "PATCH_EMBEDDING", "PER_IMAGE", "PerImage",
-    "Place", "REFERENCES", "Readout", "Results", "Role", "Row", "RunResult", "STUDENTS", "SelfTest", "Setting",
-    "Spread", "Verdict", "accuracy", "attention_agreement", "check_comparable", "choose_queries", "class_means",
-    "class_shares", "collect", "compare", "comparison_table", "comparisons", "conditions_of", "conflicts",
-    "confusion_matrix", "csv_cell", "fitted", "from_confusion", "generalization_gap", "gradients", "in_domain",
-    "iou_per_class", "load_beside", "mean_distance", "mean_iou", "mean_iou_present", "merge", "merge_per_image",
-    "number_or_none", "of_setting", "pareto", "patch_agreement", "patch_maps", "pca_pictures", "probe_scores",
-    "row_entropy", "self_test", "settings_of", "share_recovered", "stacked", "table", "unseen_domains", "unseen_mean",
-    "with_latencies",
+    "Line", "LinearCKA", "LinearMap", "LinearProbe", "MethodDifference", "PATCH_EMBEDDING", "PER_IMAGE",
+    "PerImage", "Place", "REFERENCES", "RESULTS", "Readout", "Results", "Role", "Row", "RunResult", "STUDENTS",
+    "SelfTest", "Setting", "Spread", "Verdict", "accuracy", "attention_agreement", "check_comparable",
+    "choose_queries", "class_means", "class_shares", "collect", "compare", "comparison_table", "comparisons",
+    "conditions_of", "conflicts", "confusion_matrix", "csv_cell", "fitted", "from_confusion",
+    "generalization_gap", "gradients", "in_domain", "iou_per_class", "load_beside", "mean_distance", "mean_iou",
+    "mean_iou_present", "merge", "merge_per_image", "number_or_none", "of_setting", "pareto", "patch_agreement",
+    "patch_maps", "pca_pictures", "probe_scores", "row_entropy", "runs_above", "self_test", "settings_of",
+    "share_recovered", "stacked", "table", "unseen_domains", "unseen_mean", "with_latencies",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.per_image import PerImage, load_beside, merge_per_image
-from gkd_lightning.evaluate.results import Results, RunResult, merge
+from gkd_lightning.evaluate.results import RESULTS, Results, RunResult, merge
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,21 @@ def collect(paths: Iterable[Path]) -> Collection:
     """
     parts, counts = [], []
     found: dict[tuple[str, int], tuple[Path, RunResult]] = {}
-    for path in (path / "results.json" if path.is_dir() else path for path in paths):
+    for path in (path / RESULTS if path.is_dir() else path for path in paths):
         results, new = Results.load(path), []
         for run in results.runs:
             before = found.setdefault((run.method, run.seed), (path, run))
             if before[1] is run:
                 new.append(run)
-            elif not _same(before[1], run):
+            elif not before[1].same_as(run):
                 raise UserError(
-                    f"{run.method} seed {run.seed} is in {before[0]} (artefact {_artefact(before[1])}) and, not the "
-                    f"same, in {path} (artefact {_artefact(run)}): give only one of the two"
+                    f"{run.method} seed {run.seed} is in {before[0]} (artefact {_shown(before[1])}) and, not the "
+                    f"same, in {path} (artefact {_shown(run)}): give only one of the two"
                 )
         parts.append(replace(results, runs=new))
         counts.append(load_beside(path) or PerImage())
     return Collection(merge(parts), merge_per_image(counts))
 
 
-def _same(first: RunResult, second: RunResult) -> bool:
-    return (first.domains, _artefact(first)) == (second.domains, _artefact(second))
-
-
-def _artefact(run: RunResult) -> str:
-    """Start of the SHA-256 of the segmenter that was judged."""
-    artefacts = run.provenance.get("artefacts")
-    return str(list(artefacts.values())[-1])[:12] if isinstance(artefacts, dict) and artefacts else "unknown"
+def _shown(run: RunResult) -> str:
+    return "unknown" if run.artefact is None else run.artefact[:12]

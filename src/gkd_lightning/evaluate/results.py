@@ -17,6 +17,8 @@ from gkd_lightning.evaluate.scores import DomainScore
 from gkd_lightning.files import csv_text, write_json, write_text
 
 SCHEMA = 1
+RESULTS = "results.json"
+_FOLDERS_ABOVE = 4
 Selection = Literal["last", "source-val", "oracle"]
 """How the weights were chosen: the last step, the best source validation score, or the best target score
 (``oracle``), which needs target labels and is shown as such."""
@@ -79,6 +81,17 @@ class RunResult:
             if value not in allowed:
                 raise UserError(f"{self.method}: '{value}' is none of {', '.join(allowed)}")
 
+    @property
+    def artefact(self) -> str | None:
+        """SHA-256 of what was judged, the last that the provenance names: a segmenter, or the model exported of it."""
+        artefacts = self.provenance.get("artefacts")
+        return str(list(artefacts.values())[-1]) if isinstance(artefacts, dict) and artefacts else None
+
+    def same_as(self, other: RunResult) -> bool:
+        """Whether the other is this method and seed too, with the same scores of the same weights."""
+        mine, theirs = ((run.method, run.seed, run.artefact, run.domains) for run in (self, other))
+        return mine == theirs
+
 
 @dataclass(frozen=True)
 class Results:
@@ -137,7 +150,12 @@ class Results:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Results:
-        """Read `results.json`. Raises UserError for a missing file, one that is not ours, another schema."""
+        """Read `results.json`, given as the file or as the folder of a run.
+
+        Raises:
+            UserError: a missing file, one that is not ours, or another schema.
+        """
+        path = Path(path) / RESULTS if Path(path).is_dir() else path
         try:
             value = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
@@ -189,3 +207,8 @@ def merge(parts: Iterable[Results], title: str | None = None) -> Results:
 def csv_cell(value: float | None) -> str:
     """Four digits; empty for None and NaN."""
     return "" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def runs_above(weights: Path) -> list[Path]:
+    """The folders above a file that hold a `results.json`, the nearest first: it may lie in a stage of that run."""
+    return [folder for folder in weights.resolve().parents[:_FOLDERS_ABOVE] if (folder / RESULTS).is_file()]

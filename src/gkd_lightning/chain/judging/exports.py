@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gkd_lightning.chain.judging.judged_rows import CONFIGURATION, JudgedRow, artefact_of, judged_rows
+from gkd_lightning.chain.judging.judged_rows import CONFIGURATION, JudgedRow, judged_rows
 from gkd_lightning.chain.judging.plan_report import judge, save_judged
 from gkd_lightning.deploy import read_record
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Cost, Results, RunResult
+from gkd_lightning.evaluate import RESULTS, Cost, Results, RunResult
 from gkd_lightning.files import canonical_hash
 from gkd_lightning.recipes import read_yaml
 
@@ -31,8 +31,8 @@ def judge_exports(folder: Path, exports: Sequence[Path]) -> list[RunResult]:
     Raises:
         UserError: no results, no export, or one of a segmenter that is in no row of the run; before anything is judged.
     """
-    head, rows = Results.load(folder / "results.json"), judged_rows(folder)
-    known = {artefact_of(row.run): row for row in rows}
+    head, rows = Results.load(folder / RESULTS), judged_rows(folder)
+    known = {row.run.artefact: row for row in rows}
     pairs = []
     for export in exports:
         record = read_record(export)

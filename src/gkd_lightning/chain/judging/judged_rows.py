@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gkd_lightning.evaluate import Results, RunResult
+from gkd_lightning.evaluate import RESULTS, Results, RunResult
 from gkd_lightning.recipes import arguments, read_yaml
 
-RESULTS, CONFIGURATION = "results.json", "test.yaml"
+CONFIGURATION = "test.yaml"
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,14 @@ def judged_rows(folder: Path) -> list[JudgedRow]:
     judged = [(path.parent, each) for path in evaluations for each in _runs(path.with_name(RESULTS))]
     rows = []
     for run in Results.load(folder / RESULTS).runs:
-        places = [place for place, each in judged if _same(each, run)]
+        places = [place for place, each in judged if each.same_as(run)]
         place = places[-1] if places else None
-        rows.append(JudgedRow(run, place, _checkpoint(folder, place, artefact_of(run))))
+        rows.append(JudgedRow(run, place, _checkpoint(folder, place, run.artefact)))
     return rows
-
-
-def artefact_of(run: RunResult) -> str | None:
-    """SHA-256 of the segmenter that was judged, or of the model that was exported."""
-    artefacts = run.provenance.get("artefacts")
-    return str(list(artefacts.values())[-1]) if isinstance(artefacts, dict) and artefacts else None
 
 
 def _runs(path: Path) -> list[RunResult]:
     return Results.load(path).runs if path.is_file() else []
-
-
-def _same(first: RunResult, second: RunResult) -> bool:
-    return (first.method, first.seed, artefact_of(first), first.domains) == (
-        second.method, second.seed, artefact_of(second), second.domains,
-    )  # fmt: skip
 
 
 def _checkpoint(folder: Path, evaluation: Path | None, digest: str | None) -> Path | None:

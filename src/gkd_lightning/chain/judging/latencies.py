@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gkd_lightning.chain.judging.judged_rows import CONFIGURATION, RESULTS, JudgedRow, artefact_of, judged_rows
+from gkd_lightning.chain.judging.judged_rows import CONFIGURATION, JudgedRow, judged_rows
 from gkd_lightning.data import evenly
 from gkd_lightning.deploy import EXPORT_RECORD, Candidate, measure
 from gkd_lightning.errors import UserError, nearest
-from gkd_lightning.evaluate import Latency, Results, RunResult, with_latencies
+from gkd_lightning.evaluate import RESULTS, Latency, Results, RunResult, runs_above, with_latencies
 from gkd_lightning.files import write_json
 from gkd_lightning.recipes import arguments, datasets_of, read_yaml
 
@@ -114,10 +114,10 @@ def _models(place: Path) -> list[_Known]:
             raise UserError(f"{folder}: none of its rows has its segmenter here; give the runs that trained them")
         return found
     candidate = Candidate.at(place)
-    for folder in candidate.path.resolve().parents[:4]:
-        if (folder / RESULTS).is_file():
-            rows = [row for row in judged_rows(folder) if artefact_of(row.run) == candidate.source]
-            return [_of_row(folder, rows[0], candidate)] if rows else [_Known(candidate)]
+    for folder in runs_above(candidate.path)[:1]:
+        for row in judged_rows(folder):
+            if row.run.artefact == candidate.source:
+                return [_of_row(folder, row, candidate)]
     return [_Known(candidate)]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gkd_lightning.chain.data_changes import evaluated_data
-from gkd_lightning.chain.judging.judged_rows import CONFIGURATION, RESULTS
+from gkd_lightning.chain.judging.judged_rows import CONFIGURATION
 from gkd_lightning.chain.judging.sample_pictures import add_features, sample_gallery
 from gkd_lightning.chain.lock import locked
 from gkd_lightning.chain.logger import METRICS_JSONL, read_metrics
@@ -18,7 +18,17 @@ from gkd_lightning.chain.plan import Plan, PlannedRun
 from gkd_lightning.chain.provenance import git_commit, versions
 from gkd_lightning.chain.stage import Stage, alone
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import PER_IMAGE, Cost, PerImage, Results, RunResult, load_beside, merge, merge_per_image
+from gkd_lightning.evaluate import (
+    PER_IMAGE,
+    RESULTS,
+    Cost,
+    PerImage,
+    Results,
+    RunResult,
+    load_beside,
+    merge,
+    merge_per_image,
+)
 from gkd_lightning.files import canonical_hash, write_text
 from gkd_lightning.recipes import Config, dump_yaml
 from gkd_lightning.report import Gallery, merge_galleries, write_report
