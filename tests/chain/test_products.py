@@ -18,9 +18,10 @@ from tests.chain.studies import write_study
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
+    before, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     yield
     torch.set_float32_matmul_precision(before)
+    torch.backends.cudnn.allow_tf32 = convolutions
 
 
 @pytest.mark.parametrize(
@@ -33,11 +34,14 @@ def _as_before() -> Iterator[None]:
 def test_what_a_run_gets_by_itself(precision: str, device: str, expected: str) -> None:
     run = SimpleNamespace(precision=precision, strategy=SimpleNamespace(root_device=torch.device(device)))
     torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.allow_tf32 = True
     callback = Float32Products()
     callback.setup(run, None, "fit")  # type: ignore[arg-type]
     assert torch.get_float32_matmul_precision() == products_of(run) == expected
+    assert torch.backends.cudnn.allow_tf32 == (expected == "high")
     callback.teardown(run, None, "fit")  # type: ignore[arg-type]
     assert torch.get_float32_matmul_precision() == "medium"
+    assert torch.backends.cudnn.allow_tf32
 
 
 def stage(folder: Path, *options: str) -> StageCLI:

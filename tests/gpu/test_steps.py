@@ -20,9 +20,8 @@ from tests.gpu.study import Curves, plan, trained
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
 
-LAUNCHES = 1_900
-"""Of a step of stage 2 at 4 x 512 px, with what is compiled; an H200 counted 1,821 (the aim is 1,200)."""
-ONE_STAGE = "task_agnostic"
+LAUNCHES = 1_200
+"""Of a step of stage 2 at 4 x 512 px, with what is compiled and captured."""
 TOY_HEAD = Mask2FormerConfig(
     hidden_dim=32, encoder_layers=1, decoder_layers=1, heads=2, encoder_ffn=32, decoder_ffn=32, queries=20, points=30
 )
@@ -38,17 +37,24 @@ def toys(device: str, monkeypatch: pytest.MonkeyPatch) -> bool:
     return device == "cpu"
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 1e-3), ("bf16-mixed", 5e-3)])
-def test_compiled_blocks_follow_eager_ones(
-    tmp_path: Path, device: str, size: str, full_precision: tuple[Plan, Curves], precision: str, tolerance: float
-) -> None:
-    """In fp32 sums come in another order; in bf16 values between fused operations are not rounded."""
+@pytest.mark.parametrize(
+    ("stage", "precision", "tolerance"),
+    [("task_agnostic", "32-true", 1e-3), ("task_agnostic", "bf16-mixed", 5e-3), ("single", "32-true", 0.02)],
+)
+def test_compiled_and_captured_parts_follow_eager_ones(
+    tmp_path: Path, device: str, size: str, full_precision: tuple[Plan, Curves], stage: str, precision: str,
+    tolerance: float,
+) -> None:  # fmt: skip
+    """In fp32 sums come in another order; in bf16 values between fused operations are not rounded.
+
+    In the single stage, which trains encoder and head, rounding changes which query is matched to which class.
+    """
     if precision == "32-true":
-        eager = full_precision[1][ONE_STAGE]
+        eager = full_precision[1][stage]
     else:
-        eager = trained(plan(tmp_path / "eager", device, precision, size, ONE_STAGE))[ONE_STAGE]
-    compiled = plan(tmp_path / "compiled", device, precision, size, ONE_STAGE, model__compile=True)
-    assert trained(compiled)[ONE_STAGE] == pytest.approx(eager, rel=tolerance)
+        eager = trained(plan(tmp_path / "eager", device, precision, size, stage))[stage]
+    compiled = plan(tmp_path / "compiled", device, precision, size, stage, model__compile=True)
+    assert trained(compiled)[stage] == pytest.approx(eager, rel=tolerance)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -95,8 +101,8 @@ def test_prediction_on_the_card_is_that_of_the_cpu(
         Image.fromarray(blocks).resize((160, 120), Image.Resampling.BICUBIC).save(tmp_path / f"images/{number}.png")
     checkpoint = next(stage for stage in full_precision[0].stages if stage.name == "task").artefact()
     maps = []
-    for place in ("cpu", device):
-        out = FilePrediction(checkpoint, [str(tmp_path / "images")], tmp_path / f"on_{place}", device=place)
+    for name, place in (("expected", "cpu"), ("found", device)):
+        out = FilePrediction(checkpoint, [str(tmp_path / "images")], tmp_path / name, device=place)
         maps.append(np.stack([np.asarray(Image.open(path)) for path in out]))
     assert maps[0].shape == (4, 120, 160)
     assert len(np.unique(maps[0])) > 1

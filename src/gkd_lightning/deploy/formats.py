@@ -96,7 +96,7 @@ def _write_onnx(graph: WindowGraph, path: Path) -> None:
     wrong = sorted(name for name in found if name in FORBIDDEN or "::" in name)
     if wrong:
         raise UserError(f"--to onnx: the graph holds {', '.join(wrong)}, which other runtimes lack; a head of your own "
-                        "has to do without (torch.compiler.is_exporting() tells it)")  # fmt: skip
+                        "has to do without (gkd_lightning.segment.is_exporting() tells it)")  # fmt: skip
 
 
 def _halve(path: Path) -> None:

@@ -12,6 +12,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from gkd_lightning.encoders.attention import suit_attention
+from gkd_lightning.encoders.patch_projection import project_by_product
 from gkd_lightning.encoders.types import EncoderSpec, Tokens
 from gkd_lightning.errors import UserError
 
@@ -134,6 +135,7 @@ class TransformerEncoder(Encoder):
         self.fixed_size = not model.dynamic_img_size  # EVA02 with its rotary table
         self.mask_token = nn.Parameter(torch.zeros(1, self.embed_dim))
         self._mask: torch.Tensor | None = None
+        project_by_product(model.patch_embed.proj)
         model.patch_embed.register_forward_hook(self._replace_masked)
 
     @property

@@ -8,6 +8,7 @@ from gkd_lightning.segment.artefact import (
     record_protocols,
     save_segmenter,
 )
+from gkd_lightning.segment.exporting import is_exporting
 from gkd_lightning.segment.head import Mask2FormerHead
 from gkd_lightning.segment.judging import DomainJudge
 from gkd_lightning.segment.linear_head import LinearHead
@@ -21,5 +22,5 @@ from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 __all__ = [
     "DomainJudge", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig", "Mask2FormerHead",
     "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS", "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning",
-    "TaskLosses", "load_segmenter", "record_protocols", "save_segmenter", "semantic_scores", "unfrozen",
+    "TaskLosses", "is_exporting", "load_segmenter", "record_protocols", "save_segmenter", "semantic_scores", "unfrozen",
 ]  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from gkd_lightning.segment.exporting import is_exporting
+
 CACHED_VALUES = 2**20
 """Float32 values that a CPU works on at once, 4 MiB: they are read again before they have left its cache."""
 FULL_VALUES = 2**28
@@ -12,7 +14,7 @@ FULL_VALUES = 2**28
 
 def chunks(rows: int, values: int, device: torch.device, cached: int = CACHED_VALUES) -> list[slice]:
     """Slices that cover `rows` rows, each of which needs `values` intermediate values, in order; none is empty."""
-    if torch.compiler.is_exporting():
+    if is_exporting():
         return [slice(None)]  # a graph is one piece, of a number of rows that is not known yet
     room = cached if device.type == "cpu" else FULL_VALUES
     step = max(1, room // max(1, values))

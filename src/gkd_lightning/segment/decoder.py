@@ -19,6 +19,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 )
 
 from gkd_lightning.segment.levels import Levels
+from gkd_lightning.segment.pyramid import resized
 
 
 class Decoded(NamedTuple):
@@ -131,7 +132,7 @@ class MaskedTransformer(Mask2FormerTransformerModule):
         for index, (part, position) in enumerate(parts):
             value = part + self.level_embed.weight[index]
             # A mask is linear in the pixels' features: shrinking these once shrinks the masks of every layer.
-            small = F.interpolate(pixels.detach(), size=levels.shapes[index], mode="bilinear", align_corners=False)
+            small = resized(pixels.detach(), levels.shapes[index])
             views.append(_View(value + position, value, small.flatten(2)))
         norm, predictor = self.decoder.layernorm, self.decoder.mask_predictor.mask_embedder
         position = self.queries_embedder.weight

@@ -11,6 +11,7 @@ from transformers import Mask2FormerConfig as TransformersConfig
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.precision import full_precision
+from gkd_lightning.segment.captured import Captured
 from gkd_lightning.segment.criterion import Mask2FormerCriterion
 from gkd_lightning.segment.decoder import MaskedTransformer
 from gkd_lightning.segment.initialization import initialize
@@ -64,6 +65,7 @@ class Mask2FormerHead(SegmentationHead):
         self.pixel_decoder.replace_parts(config.sampled_points)  # last: its random numbers come after the others
         initialize(self)
         self.criterion = Mask2FormerCriterion(num_classes, config)
+        self._captured: Captured | None = None
 
     @property
     def record(self) -> dict[str, Any]:
@@ -84,12 +86,21 @@ class Mask2FormerHead(SegmentationHead):
         dtype = precision_in_force(self, device)
         shapes = tuple(level.size for level in pyramid[:0:-1])
         levels = levels_of(shapes, self.config.hidden_dim, device, dtype)
-        pyramid = [level._replace(map=level.map.to(dtype)) for level in pyramid]
-        with full_precision(device.type):
-            hidden, pixels = call_in(dtype, self.pixel_decoder, pyramid, levels)
+        scales = tuple(level.scale for level in pyramid)
+
+        def passes(*maps: Tensor) -> HeadOutput:
+            lowered = [Level(each, scale) for each, scale in zip(maps, scales, strict=True)]
+            hidden, pixels = call_in(dtype, self.pixel_decoder, lowered, levels)
             decoded = call_in(dtype, self.transformer, hidden, pixels, levels)
             classes = call_in(torch.float32, self.class_predictor, decoded.states.float())  # few, and logits
-        return HeadOutput(classes, decoded.embeddings, pixels)
+            return HeadOutput(classes, decoded.embeddings, pixels)
+
+        maps = [level.map.to(dtype) for level in pyramid]
+        with full_precision(device.type):
+            if self._captured is None or not self.training:
+                return passes(*maps)
+            learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
+            return HeadOutput(*self._captured(passes, maps, learning, (dtype, scales)))
 
     def loss(self, output: HeadOutput, labels: Tensor, keys: Tensor) -> TaskLosses:
         """See `Mask2FormerCriterion`; the points come from the keys."""
@@ -109,9 +120,11 @@ class Mask2FormerHead(SegmentationHead):
         return semantic_scores(output.classes[-1], output.masks(-1), size)
 
     def compile_parts(self) -> None:
-        """Let `torch.compile` fuse the layers of both decoders at their first use; no key changes.
+        """Fuse the layers of both decoders at their first use; on a GPU, start them as two captured graphs in training.
 
-        Layer by layer: in one piece the compilation takes minutes, and leaves little more to be fused.
+        `torch.compile` goes layer by layer: in one piece it takes minutes, and leaves little more to be fused. No key
+        changes.
         """
         self.pixel_decoder.compile_layers()
         self.transformer.compile_layers()
+        self._captured = Captured()

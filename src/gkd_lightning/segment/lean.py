@@ -13,6 +13,7 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention,
 )
 
+from gkd_lightning.segment.exporting import is_exporting
 from gkd_lightning.segment.levels import Levels
 from gkd_lightning.segment.sampling import deformable_samples
 
@@ -50,7 +51,7 @@ class PointwiseConvolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, h, w) to (B, D, h, w)."""
-        if input.device.type != "cpu" or torch.compiler.is_exporting():
+        if input.device.type != "cpu" or is_exporting():
             return super().forward(input)
         weight = self.weight.flatten(1).expand(len(input), -1, -1)
         pixels = input.flatten(2)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoder,
     Mask2FormerPixelDecoderEncoderLayer,
@@ -14,7 +13,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 
 from gkd_lightning.segment.lean import DeformableAttention, PointwiseConvolution
 from gkd_lightning.segment.levels import Levels
-from gkd_lightning.segment.pyramid import Level
+from gkd_lightning.segment.pyramid import Level, resized
 
 
 def _layer(layer: Mask2FormerPixelDecoderEncoderLayer, hidden: Tensor, position: Tensor, levels: Levels) -> Tensor:
@@ -71,5 +70,5 @@ class PixelDecoder(Mask2FormerPixelDecoder):
         projection, norm = self.lateral_convolutions[0]
         fine = norm(pyramid[0].projected(projection))
         last = hidden.split(levels.sizes, dim=1)[-1].transpose(1, 2).unflatten(2, levels.shapes[-1])
-        fine = fine + F.interpolate(last, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        fine = fine + resized(last, (fine.shape[-2], fine.shape[-1]))
         return hidden, self.mask_projection(self.output_convolutions[0](fine))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -64,8 +65,15 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, D, h, w) brought to `size`, bilinear, unless they have it."""
     if maps.shape[-2:] == size:
         return maps
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(_for_resizing(maps), size=size, mode="bilinear", align_corners=False)
 
 
 def _resized(maps: Tensor, scale: float) -> Tensor:
-    return maps if scale == 1 else F.interpolate(maps, scale_factor=scale, mode="bilinear", align_corners=False)
+    if scale == 1:
+        return maps
+    return F.interpolate(_for_resizing(maps), scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+def _for_resizing(maps: Tensor) -> Tensor:
+    # CUDA's kernel for channels that lie together has a thread for every value, the other one only for every pixel.
+    return maps.contiguous(memory_format=torch.channels_last) if maps.device.type == "cuda" else maps

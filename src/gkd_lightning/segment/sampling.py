@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from gkd_lightning.segment.chunks import chunks
+from gkd_lightning.segment.exporting import is_exporting
 from gkd_lightning.segment.gathered_sampling import gathered_samples
 from gkd_lightning.segment.levels import Levels, Shapes
 
@@ -37,7 +38,7 @@ def deformable_samples(value: Tensor, looks: Tensor, levels: Levels) -> Tensor:
     Returns:
         (B, N, H * D), of the dtype of `value`; what lies outside a map is 0.
     """
-    if value.device.type == "cuda" and HAS_TRITON and not torch.compiler.is_exporting():
+    if value.device.type == "cuda" and HAS_TRITON and not is_exporting():
         from gkd_lightning.segment.fused_sampling import fused_samples
 
         fused: Tensor = fused_samples(value, looks, levels.centre, levels.table)
@@ -58,7 +59,7 @@ def plain_samples(value: Tensor, looks: Tensor, levels: Levels) -> Tensor:
     offset = offset.unflatten(2, (heads, number, points, 2))
     place = torch.addcmul(levels.centre.view(1, count, 1, 1, 1, 2), offset, levels.pixel[:, None])
     place = place.permute(3, 0, 2, 4, 1, 5).reshape(number, rows, points, count, 2)
-    summing = gathered_samples if torch.compiler.is_exporting() else weighted_samples
+    summing = gathered_samples if is_exporting() else weighted_samples
     summed = summing(values, place, weight, levels.shapes)
     attended: Tensor = summed.reshape(batch, heads * dim, count).transpose(1, 2).to(value.dtype)
     return attended.contiguous()

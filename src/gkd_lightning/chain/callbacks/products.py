@@ -14,18 +14,22 @@ MatmulPrecision = Literal["highest", "high", "medium"]
 class Float32Products(L.Callback):
     """Set `torch.set_float32_matmul_precision` while the trainer works, and then what it was before.
 
+    Convolutions, which cuDNN computes in TF32 unless told otherwise, go with it: ``highest`` means fp32 for them too.
+
     Args:
         precision: None decides by the run, see `products_of`.
     """
 
     def __init__(self, precision: MatmulPrecision | None = None) -> None:
         self.precision = precision
-        self._before: str | None = None
+        self._before: tuple[str, bool] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Set it, in every process of a run."""
-        self._before = self._before or torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision(self.precision or products_of(trainer))
+        self._before = self._before or (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
+        precision = self.precision or products_of(trainer)
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = precision != "highest"
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Put it back."""
@@ -37,7 +41,8 @@ class Float32Products(L.Callback):
 
     def _restore(self) -> None:
         if self._before is not None:
-            torch.set_float32_matmul_precision(self._before)
+            precision, torch.backends.cudnn.allow_tf32 = self._before
+            torch.set_float32_matmul_precision(precision)
         self._before = None
 
 
