@@ -54,7 +54,7 @@ test-fast: setup ## run the tests that take less than about ten seconds each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not slow"
 
 test-gpu: setup ## run the tests that need a CUDA device
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m gpu --durations 10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadgroup -q -m gpu --durations 10
 
 test-docs: setup ## run what the documents, the notebooks, this file and the workflows say
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q tests/test_docs.py tests/test_pages.py tests/test_site.py \

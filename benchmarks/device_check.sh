@@ -33,7 +33,7 @@ print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'no CUDA de
 echo "ready after $(($(date +%s) - begun)) s" | tee -a "$out/summary.txt"
 
 if [ -z "${SKIP_TESTS:-}" ]; then
-    timeout -k 5 $((seconds * 2 / 5)) python3 -m pytest -q -m gpu -rA --durations 15 -p no:cacheprovider --tb=short \
+    timeout -k 5 $((seconds * 2 / 5)) python3 -m pytest -n 4 --dist loadgroup -q -m gpu -rA --durations 15 -p no:cacheprovider --tb=short \
         --junitxml "$out/tests.xml" tests/gpu ${TESTS:-} >"$out/tests.txt" 2>&1
     echo "tests: exit $? after $(($(date +%s) - begun)) s" | tee -a "$out/summary.txt"
 fi

@@ -12,7 +12,11 @@ import torch
 
 from gkd_bench.contender import Contender, build
 
-pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("peaks"),  # one process after the other, and one that writes the file
+]
 
 PEAKS = Path(__file__).with_name("peaks.json")
 """MiB by card and step."""

@@ -20,8 +20,8 @@ class Captured:
     """Calls a function of tensors, and from the first call with a gradient on a GPU repeats what was recorded then.
 
     What is recorded are kernels and addresses: the function must neither look at values nor draw random numbers. Calls
-    that the recording does not fit (other shapes, no gradient, a dispatch mode that wants to see every operation) are
-    computed as ever.
+    that the recording does not fit (other shapes, no gradient, a dispatch mode or the detection of anomalies, which want
+    to see every operation) are computed as ever.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,8 @@ class Captured:
             Its outputs. They are overwritten by the next call.
         """
         on_gpu = all(each.device.type == "cuda" for each in arguments)
-        if not on_gpu or not torch.is_grad_enabled() or is_in_torch_dispatch_mode():
+        watched = is_in_torch_dispatch_mode() or torch.is_anomaly_enabled()
+        if not on_gpu or watched or not torch.is_grad_enabled():
             return function(*arguments)
         form = (key, tuple((each.shape, each.dtype, each.requires_grad) for each in arguments))
         places = [each.data_ptr() for each in parameters]
