@@ -43,6 +43,9 @@ def deformable_samples(value: Tensor, looks: Tensor, levels: Levels) -> Tensor:
 
         fused: Tensor = fused_samples(value, looks, levels.centre, levels.table)
         return fused
+    if value.device.type == "meta":  # costs are counted: those of the kernels, which keep their arguments alone
+        counted: Tensor = _WithoutValues.apply(value, looks)
+        return counted
     return plain_samples(value, looks, levels)
 
 
@@ -116,6 +119,19 @@ class _WeightedSamples(torch.autograd.Function):
                 )
                 parts[level].copy_(by_maps.flatten(2))
         return by_value, by_place, by_weight, None
+
+
+class _WithoutValues(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, looks: Tensor) -> Tensor:
+        ctx.save_for_backward(value, looks)
+        return value.new_empty(*value.shape[:2], value.shape[2] * value.shape[3])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        value, looks = ctx.saved_tensors
+        return torch.empty_like(value), torch.empty_like(looks)
 
 
 def _maps(value: Tensor, shapes: Shapes) -> list[Tensor]:
