@@ -17,9 +17,9 @@ from tests.gpu.study import STEPS, Curves, curves, plan, trained
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(900)]
 
 BF16 = {"task_agnostic": 0.005, "domain_agnostic": 0.03, "task": 0.03, "single": 0.03}
-"""Relative difference of every step's loss. On a CPU, at the card's sizes, eight steps differ by up to 0.1 % in stage 1a;
-by 1.2 % in 1b, which goes on from another student and whose unscaled attention looks at few places; and by 1.6 % in stage
-2, where rounding changes which query is matched to which class."""
+"""Relative difference of every step's loss. On a CPU, at the card's sizes, eight steps differ by up to 0.1 % in stage
+1a; by 1.2 % in 1b, which goes on from another student and whose unscaled attention looks at few places; and by 1.6 %
+in stage 2, where rounding changes which query is matched to which class."""
 FP32 = {"task_agnostic": 1e-3, "domain_agnostic": 1e-3, "task": 0.02, "single": 0.02}
 """Two fp32 devices: other kernels, other orders of sums."""
 RESUMED = {"task_agnostic": 1e-4, "domain_agnostic": 1e-4, "task": 0.01, "single": 0.01}

@@ -19,9 +19,9 @@ _WARM = 3
 class Captured:
     """Calls a function of tensors, and from the first call with a gradient on a GPU repeats what was recorded then.
 
-    What is recorded are kernels and addresses: the function must neither look at values nor draw random numbers. Calls
-    that the recording does not fit (other shapes, no gradient, a dispatch mode or the detection of anomalies, which want
-    to see every operation) are computed as ever.
+    What is recorded are kernels and addresses: the function must neither look at values nor draw random numbers. What
+    the recording does not fit is computed as ever: other shapes, no gradient, a dispatch mode or the detection of
+    anomalies, which want to see every operation.
     """
 
     def __init__(self) -> None:
