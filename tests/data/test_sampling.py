@@ -71,6 +71,29 @@ def test_every_image_once_per_epoch_in_another_order() -> None:
     assert first == [(int(i), sample_key(9, 0, p)) for p, i in enumerate(epoch_permutation(12, 9, 0))]
 
 
+def test_every_step_draws_a_side_that_all_ranks_and_micro_batches_share() -> None:
+    whole = list(KeyedBatches(640, 16, seed=3, sides=[32, 48, 48]))
+    drawn = [{side for _, _, side in batch} for batch in whole]
+    assert all(len(sides) == 1 for sides in drawn)
+    assert {32, 48} == set.union(*drawn)
+    assert sum(sides == {48} for sides in drawn) > len(drawn) / 2  # named twice
+    for rank in range(2):
+        parts = list(KeyedBatches(640, 16, seed=3, sides=[32, 48, 48], rank=rank, world_size=2, accumulate=2))
+        assert [{side for _, _, side in part} for part in parts] == [sides for sides in drawn for _ in range(2)]
+    plain = list(KeyedBatches(640, 16, seed=3))
+    assert [[sample[:2] for sample in batch] for batch in whole] == plain
+    other = KeyedBatches(640, 16, seed=3, sides=[32, 48, 48])
+    other.load_state_dict({**other.state_dict(), "batches": 5})
+    assert list(other) == whole[5:]
+
+
+@pytest.mark.parametrize(("made", "now"), [([32, 48], []), ([], [32, 48]), ([32, 48], [48, 32])])
+def test_sides_belong_to_the_order(made: list[int], now: list[int]) -> None:
+    state = KeyedBatches(12, 4, sides=made).state_dict()
+    with pytest.raises(UserError, match="the checkpoint was made with sides = "):
+        KeyedBatches(12, 4, sides=now).load_state_dict(state)
+
+
 def test_a_set_smaller_than_the_batch_starts_over_with_new_keys() -> None:
     sampler = KeyedBatches(3, 8)
     (batch,) = list(sampler)

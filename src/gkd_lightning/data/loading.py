@@ -29,23 +29,25 @@ View = Dataset[Batch]
 
 
 class DistillationView(View):
-    """Unlabelled, augmented for stage 1; never touches a label. Index: (image, key).
+    """Unlabelled, augmented for stage 1; never touches a label. Index: (image, key), or (image, key, side).
 
     The image decoded last is kept: repeated augmentation asks for it again at once (on one device), and decoding a
     large PNG takes longer than everything that follows.
     """
 
-    def __init__(self, dataset: ImageDataset, transform: DistillTransform) -> None:
-        self.dataset, self.transform = dataset, transform
+    def __init__(self, dataset: ImageDataset, *transforms: DistillTransform) -> None:
+        self.dataset, self.transform = dataset, transforms[0]
+        self._by_side = {each.size: each for each in transforms}
         self._last: tuple[int, Image] | None = None
 
-    def __getitem__(self, index: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, index: tuple[int, ...]) -> dict[str, Any]:
         """`image` uint8 (3, S, S), `key`; with augmentation on the device the plan of the rest too."""
-        position, key = index
+        position, key, *side = index
         image = self._file(position) or self._image(position)
-        if self.transform.config.on_device:
-            return {**self.transform.plan(image, key), "key": key}
-        return {"image": self.transform(image, key), "key": key}
+        transform = self._by_side[side[0]] if side else self.transform
+        if transform.config.on_device:
+            return {**transform.plan(image, key), "key": key}
+        return {"image": transform(image, key), "key": key}
 
     def _file(self, position: int) -> Path | None:
         plain_file: Callable[[int], Path | None] | None = getattr(self.dataset, "plain_file", None)

@@ -91,13 +91,19 @@ class TrainingModule(EvaluationModule):
     """A module with training data: keyed batches that go on exactly where an interrupted run stopped.
 
     Attributes:
-        image_size: side in pixels of the square images of training.
+        sides: in pixels, those that the square images of training have; of several each step draws one.
+        image_size: the largest.
     """
 
-    image_size: int
-
-    def __init__(self, batch_size: int, num_workers: Workers, seed: int, repeats: int, protocol: Protocol) -> None:
+    def __init__(
+        self, image_size: int | list[int], batch_size: int, num_workers: Workers, seed: int, repeats: int,
+        protocol: Protocol,
+    ) -> None:  # fmt: skip
         super().__init__(batch_size, num_workers, seed, protocol)
+        self.sides = [image_size] if isinstance(image_size, int) else image_size
+        if not self.sides:
+            raise UserError("image_size: an empty list; give a side in pixels, or several")
+        self.image_size = max(self.sides)
         self.repeats = repeats
         self._resume: dict[str, Any] | None = None
         self.in_workers: Callable[[Batch], Batch] | None = None
@@ -109,6 +115,10 @@ class TrainingModule(EvaluationModule):
 
     def _training_images(self) -> int:
         raise NotImplementedError
+
+    @property
+    def _drawn(self) -> list[int]:
+        return self.sides if len(self.sides) > 1 else []
 
     @property
     def steps_per_epoch(self) -> int:
@@ -124,7 +134,9 @@ class TrainingModule(EvaluationModule):
         rank, world_size = self._place
         trainer = self.trainer
         if trainer is None:
-            return KeyedBatches(self._training_images(), self.batch_size, seed=self.seed, repeats=self.repeats)
+            return KeyedBatches(
+                self._training_images(), self.batch_size, seed=self.seed, repeats=self.repeats, sides=self._drawn
+            )
         if trainer.overfit_batches > 0:
             raise UserError("trainer.overfit_batches: not supported, use trainer.limit_train_batches")
         accumulate = trainer.accumulate_grad_batches
@@ -136,6 +148,7 @@ class TrainingModule(EvaluationModule):
             self.batch_size,
             seed=self.seed,
             repeats=self.repeats,
+            sides=self._drawn,
             rank=rank,
             world_size=world_size,
             accumulate=accumulate,

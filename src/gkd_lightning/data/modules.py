@@ -27,7 +27,8 @@ class ProxyDataModule(TrainingModule):
 
     Args:
         dataset: e.g. `ProxyImages`.
-        image_size: side of the square crops.
+        image_size: side of the square crops in pixels. Of several each step draws one, alike on all devices; one that
+            is named twice is drawn twice as often.
         batch_size: the global one; it is divided by devices and accumulated batches.
         num_workers: loading processes per device; their number changes no pixel. ``auto`` is on a GPU what its share of
             the cores allows (at most 16), and none on a CPU.
@@ -43,22 +44,22 @@ class ProxyDataModule(TrainingModule):
     def __init__(
         self,
         dataset: ImageDataset,
-        image_size: Pixels,
+        image_size: Pixels | list[Pixels],
         batch_size: Count,
         num_workers: Workers = AUTO,
         seed: Seed = 0,
         augmentation: DistillAugmentation = OFFICIAL_DISTILL,
         repeats: Count = 1,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed, repeats, NATIVE)
-        self.dataset, self.image_size = dataset, image_size
-        self._transform = DistillTransform(augmentation, image_size)
+        super().__init__(image_size, batch_size, num_workers, seed, repeats, NATIVE)
+        self.dataset = dataset
+        self._transforms = [DistillTransform(augmentation, side) for side in self.sides]
 
     def _training_images(self) -> int:
         return len(self.dataset)
 
     def _training_view(self) -> View:
-        return DistillationView(self.dataset, self._transform)
+        return DistillationView(self.dataset, *self._transforms)
 
     def manifest(self) -> dict[str, Any]:
         """`{"images", "sha256"}` of the images."""
@@ -71,7 +72,7 @@ class SourceDataModule(TrainingModule):
     Args:
         dataset: the labelled source.
         view: `distillation` gives stage 1 batches and never opens a label; `segmentation` gives labelled ones.
-        image_size: side of the square crops.
+        image_size: side of the square crops in pixels; several as for `ProxyDataModule`, by the view `distillation`.
         batch_size: the global one; it is divided by devices and accumulated batches.
         num_workers: loading processes per device, or ``auto``.
         seed: of order and augmentation.
@@ -87,7 +88,7 @@ class SourceDataModule(TrainingModule):
         self,
         dataset: SegmentationDataset,
         view: Literal["distillation", "segmentation"],
-        image_size: Pixels,
+        image_size: Pixels | list[Pixels],
         batch_size: Count,
         num_workers: Workers = AUTO,
         seed: Seed = 0,
@@ -98,11 +99,13 @@ class SourceDataModule(TrainingModule):
         val_batch_size: Count = 1,
         protocol: Protocol = NATIVE,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed, repeats, protocol)
-        self.dataset, self.view, self.image_size = dataset, view, image_size
+        super().__init__(image_size, batch_size, num_workers, seed, repeats, protocol)
+        if view == "segmentation" and len(self.sides) > 1:
+            raise UserError(f"image_size: {self.sides} is for view: distillation; view: segmentation takes one size")
+        self.dataset, self.view = dataset, view
         self.val, self.val_batch_size = val or {}, val_batch_size
-        self._distill = DistillTransform(distill_augmentation, image_size)
-        self._segment = SegmentTransform(segment_augmentation, image_size)
+        self._distill = [DistillTransform(distill_augmentation, side) for side in self.sides]
+        self._segment = SegmentTransform(segment_augmentation, self.image_size)
         require_same_classes({"dataset": dataset, **self.val})
         self.label_space = dataset.label_space
         self.domain_names = list(self.val)
@@ -121,7 +124,7 @@ class SourceDataModule(TrainingModule):
 
     def _training_view(self) -> View:
         if self.view == "distillation":
-            return DistillationView(self.dataset, self._distill)
+            return DistillationView(self.dataset, *self._distill)
         return SegmentationView(self.dataset, self._segment)
 
     def val_dataloader(self) -> list[Loader]:

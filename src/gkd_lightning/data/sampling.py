@@ -9,7 +9,7 @@ micro-batches of even size).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from gkd_lightning.ranges import Count, Ranged
 
 _ORDER = 1 << 63
 """A position that no sample has; its key seeds the permutation."""
+_SIDES = 1 << 62
+"""The first of positions that no sample has; their keys choose the sides of the steps."""
 _ROUNDING = 256
 """The official repeated augmentation cuts an epoch to a multiple of this."""
 
@@ -50,14 +52,17 @@ def repeated_order(permutation: NDArray[np.int64], repeats: int) -> NDArray[np.i
     return np.repeat(permutation[: -(-selected // repeats)], repeats)[:selected]
 
 
-class KeyedBatches(Ranged, Sampler[list[tuple[int, int]]]):
+class KeyedBatches(Ranged, Sampler[list[tuple[int, ...]]]):
     """Micro-batches of (image index, sample key) for one rank; every iteration is one epoch or the rest of one.
+
+    With `sides` a third number follows, the side in pixels that all images of the step have on all ranks.
 
     Args:
         length: images in the data set.
         batch_size: the global one.
         seed: of order and keys.
         repeats: of repeated augmentation.
+        sides: each step takes one of them, drawn from seed, epoch and step.
         rank: this process.
         world_size: processes.
         accumulate: micro-batches per optimiser step and process.
@@ -76,6 +81,7 @@ class KeyedBatches(Ranged, Sampler[list[tuple[int, int]]]):
         *,
         seed: int = 0,
         repeats: Count = 1,
+        sides: Sequence[int] = (),
         rank: int = 0,
         world_size: int = 1,
         accumulate: int = 1,
@@ -85,6 +91,7 @@ class KeyedBatches(Ranged, Sampler[list[tuple[int, int]]]):
         if length < 1:
             raise UserError("the data set is empty; check its folder")
         self.length, self.batch_size, self.seed, self.repeats = length, batch_size, seed, repeats
+        self.sides = list(sides)
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
         self.micro_batch_size = split_batch(batch_size, world_size, accumulate)
         self.steps_per_epoch = steps_per_epoch(length, batch_size, repeats)
@@ -100,7 +107,13 @@ class KeyedBatches(Ranged, Sampler[list[tuple[int, int]]]):
         order = repeated_order(epoch_permutation(self.length, self.seed, epoch), self.repeats)
         return np.resize(order, self.steps_per_epoch * self.batch_size)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def side(self, epoch: int, step: int) -> tuple[int, ...]:
+        """That of a step's images, if sides are drawn."""
+        if not self.sides:
+            return ()
+        return (self.sides[sample_key(self.seed, epoch, _SIDES + step) % len(self.sides)],)
+
+    def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
         # The epoch is settled at the first batch: torch makes iterators that it throws away unused.
         epoch, first = divmod(self._position(), self._per_epoch)
         self._served = (epoch + 1) * self._per_epoch
@@ -110,7 +123,8 @@ class KeyedBatches(Ranged, Sampler[list[tuple[int, int]]]):
             step, turn = divmod(batch, self.accumulate)
             start = step * self.batch_size + turn * self.world_size + self.rank
             positions = range(start, (step + 1) * self.batch_size, stride)
-            yield [(int(order[place]), sample_key(self.seed, epoch, place)) for place in positions]
+            side = self.side(epoch, step)
+            yield [(int(order[place]), sample_key(self.seed, epoch, place), *side) for place in positions]
 
     def _position(self) -> int:
         return self._served if self._ask is None else self._ask()
@@ -128,10 +142,11 @@ class KeyedBatches(Ranged, Sampler[list[tuple[int, int]]]):
             UserError: the state belongs to another order, so the rest of the run would not be the same run, or it lies
                 inside a step that is cut otherwise here.
         """
-        for name, value in self._identity().items():
-            if state.get(name) != value:
+        now = self._identity()
+        for name in (*now, "sides"):
+            if state.get(name) != now.get(name):
                 raise UserError(
-                    f"the checkpoint was made with {name} = {state.get(name)}, now it is {value}; "
+                    f"the checkpoint was made with {name} = {state.get(name)}, now it is {now.get(name)}; "
                     "restore it, or start a new run"
                 )
         made = state.get("accumulate", self.accumulate)
@@ -142,8 +157,11 @@ class KeyedBatches(Ranged, Sampler[list[tuple[int, int]]]):
             )
         self._served = rescaled(state["epoch"] * state["batches_per_epoch"] + state["batches"], made, self.accumulate)
 
-    def _identity(self) -> dict[str, int]:
-        return {"images": self.length, "batch_size": self.batch_size, "seed": self.seed, "repeats": self.repeats}
+    def _identity(self) -> dict[str, Any]:
+        sides = {"sides": self.sides} if self.sides else {}
+        return {
+            "images": self.length, "batch_size": self.batch_size, "seed": self.seed, "repeats": self.repeats, **sides
+        }  # fmt: skip
 
 
 def rescaled(batches: int, made: int, accumulate: int) -> int:
