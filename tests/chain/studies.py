@@ -96,10 +96,11 @@ evaluate: {configs: [targets.yaml]}
 }
 
 
-def write_study(folder: Path) -> Path:
-    """Write the fragments and the recipe; returns the recipe's path."""
+def write_study(folder: Path, several_sizes: bool = False) -> Path:
+    """Write the fragments and the recipe, stage 1a with one size of images or two; returns the recipe's path."""
     for name, text in FILES.items():
-        (folder / name).write_text(text)
+        drawn = several_sizes and name == "proxy.yaml"
+        (folder / name).write_text(text.replace("image_size: 32", "image_size: [32, 48]") if drawn else text)
     return folder / "study.yaml"
 
 

@@ -31,7 +31,7 @@ def losses(stage: PlannedStage) -> list[float]:
 @pytest.mark.timeout(1200)  # six processes import everything
 def test_two_processes_follow_one(tmp_path: Path) -> None:
     """Stages 1a and 1b, and stage 2 on their frozen student; `tests/segment` does the same for a trained encoder."""
-    write_study(tmp_path)
+    write_study(tmp_path, several_sizes=True)
     recipe = tmp_path / "short.yaml"
     recipe.write_text(SHORT)
     common = {"trainer__precision": "bf16-mixed", "data__num_workers": 0, "trainer__max_steps": 8}

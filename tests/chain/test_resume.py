@@ -34,7 +34,7 @@ def process(recipe: Path, out: Path, stage: str | None, moment: str = "step", nu
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    recipe = write_study(folder)
+    recipe = write_study(folder, several_sizes=True)
     assert process(recipe, folder / "whole", None) == 0
     return recipe
 

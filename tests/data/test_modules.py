@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule
@@ -102,6 +103,28 @@ def test_missing_folders_are_found_at_setup() -> None:
             module.setup("fit")
 
 
+@pytest.mark.parametrize("on_device", [False, True])
+def test_images_of_several_sizes(on_device: bool) -> None:
+    """All images of a step have one size, and the pixels that they have where it is the only one."""
+    augmentation = DistillAugmentation(on_device=on_device)
+    several, *single = (
+        ProxyDataModule(Scribbles(40), sizes, 4, num_workers=0, augmentation=augmentation)
+        for sizes in ([16, 24], 16, 24)
+    )
+    assert (several.sides, several.image_size) == ([16, 24], 24)
+    seen = set()
+    for batch, *others in zip(*(module.train_dataloader() for module in (several, *single)), strict=True):
+        side = batch["image"].shape[-1]
+        seen.add(side)
+        assert batch["image"].shape == (4, 3, side, side)
+        (alike,) = (place for place, other in enumerate(others) if other["image"].shape == batch["image"].shape)
+        found = several.on_after_batch_transfer(batch, 0)
+        expected = single[alike].on_after_batch_transfer(others[alike], 0)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(value, expected[name]) for name, value in found.items())
+    assert seen == {16, 24}
+
+
 class Other(Scribbles):
     label_space = LabelSpace(names=("road", "bus"), palette=TWO.palette)
 
@@ -115,6 +138,10 @@ def test_bad_settings() -> None:
         TargetDataModule({})
     with pytest.raises(UserError, match="seen: 'dusk' is none of the domains day"):
         TargetDataModule({"day": Scribbles(1)}, seen=["dusk"])
+    with pytest.raises(UserError, match="image_size: an empty list"):
+        ProxyDataModule(Scribbles(4), [], 4)
+    with pytest.raises(UserError, match=r"image_size: \[16, 24\] is for view: distillation"):
+        SourceDataModule(Scribbles(4), "segmentation", [16, 24], 4)
     with pytest.raises(UserError, match="num_workers: -1"):
         TargetDataModule({"day": Scribbles(1)}, num_workers=-1)
 

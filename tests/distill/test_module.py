@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from gkd_lightning.data import MiniCityShapes, ProxyDataModule
 from gkd_lightning.data.keys import sample_key
 from gkd_lightning.distill import DomainGeneralDistillation, resize_tokens
 from gkd_lightning.encoders import EncoderSpec, Tokens, encoder_state, load_student
@@ -190,6 +192,33 @@ def test_a_ratio_that_hides_nothing_is_refused() -> None:
     module = DomainGeneralDistillation(TEACHER, STUDENT, mask_ratio=0.05)
     with pytest.raises(UserError, match=r"mask_ratio: 0.05 of 16 patch tokens hides none"):
         module.passes(torch.rand(4, 3, 32, 32), torch.arange(4))
+
+
+@pytest.mark.parametrize(
+    ("sides", "told"),
+    [
+        ([32, 44], "vit_tiny_patch16_224: image size 44x44 is not a multiple of the patch size 8"),
+        ([32, 48], "vit_tiny_patch16_224 is laid out for 32x32 images and got 48x48"),
+    ],
+)
+def test_sizes_that_an_encoder_does_not_take_are_told_before_the_first_step(sides: list[int], told: str) -> None:
+    module = DomainGeneralDistillation(TEACHER, STUDENT)
+    module.teacher.module.fixed_size = True
+    data = ProxyDataModule(MiniCityShapes(8), sides, 4)
+    module._trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
+    with pytest.raises(UserError, match=told):
+        module.setup("fit")
+
+
+def test_masks_follow_the_size_of_the_images() -> None:
+    module = DomainGeneralDistillation(TEACHER, STUDENT)
+    data = ProxyDataModule(MiniCityShapes(8), [32, 48], 4)
+    module._trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
+    module.setup("fit")
+    assert data.in_workers is not None
+    for side, tokens in ((32, 16), (48, 36)):
+        batch = {"image": torch.zeros(4, 3, side, side), "key": torch.arange(4)}
+        assert data.in_workers(batch)["mask"].shape == (2, tokens)
 
 
 def test_stochastic_depth_draws_for_each_view() -> None:

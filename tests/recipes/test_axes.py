@@ -22,13 +22,14 @@ TURNED = {
     "mask_probability": {"mask_probability"},
     "mask_ratio": {"mask_ratio"},
     "proxy": {"class_path", "size", "style"},
+    "sizes": {"image_size"},
     "stage2_encoder": {"alpha", "encoder_lr_scale", "freeze_encoder", "last_blocks", "layers", "rank"},
     "tokens": {"patch_size", "scales"},
     "variant": {"variant"},
     "weights": {"alpha", "beta", "gamma"},
 }
 """Last parts of the keys in which an axis' rows differ from GKD."""
-STRUCTURE = ("heads", "proxy", "stage2_encoder", "tokens", "variant")
+STRUCTURE = ("heads", "proxy", "sizes", "stage2_encoder", "tokens", "variant")
 """Axes whose rows are other networks or data; the others turn a number, which the tests of its module do, too."""
 TWO_STEPS = {
     "trainer.max_steps": 2,

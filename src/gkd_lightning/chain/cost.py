@@ -84,18 +84,20 @@ def stage_cost(stage: PlannedStage, at_once: int | None = None) -> StageCost | N
     if any(parent.state() != "done" for parent in heads.values()):  # an architecture known to its artefact alone
         return None
     what = Stage.read(stage.what.config_with({key: str(parent.artefact()) for key, parent in heads.items()}))
-    if what.image_size is None or what.model is None:
+    if not what.image_sizes or what.model is None:
         return None
     model = json.dumps(_without_weights(interpolate(what.model)), sort_keys=True)
-    counted = _counted(model, what.image_size, what.precision in _MIXED)
-    if counted is None:
+    each = [_counted(model, size, what.precision in _MIXED) for size in what.image_sizes]
+    known = [counts for counts in each if counts is not None]
+    if len(known) < len(each):
         return None
+    counted = max(known, key=lambda counts: counts.saved_bytes)
     at_once = at_once or what.images_at_once
     resumable = 4 * (counted.parameters + 2 * counted.trainable)
     return StageCost(
         counted.parameters,
         counted.trainable,
-        counted.flops,
+        sum(counts.flops for counts in known) / len(known),
         images_of(what),
         artefact_bytes=4 * counted.handed_on,
         checkpoint_bytes=resumable,

@@ -115,7 +115,7 @@ class Stage:
         teacher: specification of the teacher; None without one.
         datasets: specifications of its data sets by name: ``dataset``, and those of its validation.
         batch_size: the global one.
-        image_size: side of its images in pixels.
+        image_sizes: sides in pixels of which each step draws one; mostly a single one, empty if unknown.
         repeats: of repeated augmentation.
         max_steps: None where `max_epochs` counts.
         max_epochs: None where `max_steps` counts.
@@ -130,7 +130,7 @@ class Stage:
     teacher: Mapping[str, Any] | None
     datasets: Mapping[str, Any]
     batch_size: int | None
-    image_size: int | None
+    image_sizes: tuple[int, ...]
     repeats: int
     max_steps: int | None
     max_epochs: int | None
@@ -151,7 +151,7 @@ class Stage:
             teacher=model["teacher"] if isinstance(model.get("teacher"), Mapping) else None,
             datasets=dataset_specs(config),
             batch_size=_whole(data, "batch_size"),
-            image_size=_whole(data, "image_size"),
+            image_sizes=_all_whole(data, "image_size"),
             repeats=_whole(data, "repeats") or 1,
             max_steps=steps if steps is not None and steps > 0 else None,
             max_epochs=epochs if epochs is not None and epochs >= 0 else None,
@@ -202,6 +202,12 @@ ALONE = {"devices": 1, "nodes": 1, "strategy": "auto"}
 def alone(config: Config) -> Config:
     """A configuration on one device of this machine."""
     return changed(config, {_KEYS[name]: value for name, value in ALONE.items()})
+
+
+def _all_whole(section: Mapping[str, Any], key: str) -> tuple[int, ...]:
+    value = section.get(key)
+    found = [_whole({key: each}, key) for each in (value if isinstance(value, list) else [value])]
+    return () if None in found else tuple(each for each in found if each is not None)
 
 
 def _whole(section: Mapping[str, Any], key: str) -> int | None:

@@ -14,7 +14,7 @@ from gkd_lightning.distill.alignment import AlignmentHead
 from gkd_lightning.distill.artefact import save_heads
 from gkd_lightning.distill.ema import ExponentialMovingAverage
 from gkd_lightning.distill.health import DistillationHealth
-from gkd_lightning.distill.masking import BatchMasks, masked_samples
+from gkd_lightning.distill.masking import BatchMasks, MasksBySide, masked_samples
 from gkd_lightning.distill.objective import Objective
 from gkd_lightning.distill.optim import cosine_factor, parameter_groups, scaled_learning_rate
 from gkd_lightning.distill.passes import Passes
@@ -110,7 +110,12 @@ class Distillation(StepLogging):
         freeze_unreached(self)
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, TrainingModule):
-            data.in_workers = self.masks((data.image_size, data.image_size))
+            for side in data.sides:
+                for encoder in (self.student, self.teacher.module):
+                    encoder.require((side, side))
+            masks = {side: self.masks((side, side)) for side in data.sides}
+            wanted = {side: each for side, each in masks.items() if each is not None}
+            data.in_workers = MasksBySide(wanted) if wanted else None
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """One step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,3 +66,18 @@ class BatchMasks:
         if int(self.tokens * self.ratio) == 0:
             raise UserError(f"mask_ratio: {self.ratio} of {self.tokens} patch tokens hides none; raise it")
         return {"mask": batch_masks(keys[:chosen], self.tokens, self.ratio)}
+
+
+@dataclass(frozen=True)
+class MasksBySide:
+    """The masks of collated batches of square images of several sides.
+
+    Attributes:
+        by_side: how they are drawn for images of each side in pixels.
+    """
+
+    by_side: Mapping[int, BatchMasks]
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """See `BatchMasks`."""
+        return self.by_side[batch["image"].shape[-1]](batch)

@@ -84,6 +84,15 @@ class Encoder(nn.Module, ABC):
             )
         return height // self.patch_size, width // self.patch_size
 
+    def require(self, size: tuple[int, int]) -> None:
+        """Refuse images of a `size` (height, width) that it does not take.
+
+        Raises:
+            UserError: the size is no multiple of the patch size, or another than the only one.
+        """
+        self.grid(size)
+        self._check(size)
+
     def _check(self, size: tuple[int, int]) -> None:
         if self.fixed_size and size != self.image_size:
             raise UserError(
