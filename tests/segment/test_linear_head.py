@@ -22,6 +22,7 @@ from gkd_lightning.segment import (
     Level,
     LinearHead,
     Mask2FormerConfig,
+    PixelLosses,
     SegmentationHead,
     Segmenter,
     TaskLosses,
@@ -105,7 +106,7 @@ def test_ranks_with_different_shares_of_truth_are_one_process(monkeypatch: pytes
     keys = torch.zeros(2, dtype=torch.int64)
     whole = head.loss(logits, labels, keys).total
     mean = (labels != 255).sum() / 2
-    monkeypatch.setattr("gkd_lightning.segment.linear_head.mean_over_ranks", lambda count: mean)
+    monkeypatch.setattr("gkd_lightning.segment.pixel_losses.mean_over_ranks", lambda count: mean.float()[None])
     ranks = [head.loss(logits[i : i + 1], labels[i : i + 1], keys[i : i + 1]).total for i in range(2)]
     torch.testing.assert_close(sum(ranks) / 2, whole)  # DDP takes the mean of the gradients
 
@@ -119,7 +120,7 @@ def test_it_learns_is_judged_saved_and_loaded(tmp_path: Path) -> None:
     assert model.domain_scores["town"].miou > 50
     path = model.export(tmp_path / "out", {"seed": 3})
     record = json.loads(path.with_name("segmenter.json").read_text())
-    expected = {"class_path": "gkd_lightning.segment.linear_head.LinearHead", "init_args": {"level": 1}}
+    expected = {"class_path": "gkd_lightning.segment.linear_head.LinearHead", "init_args": {"level": 1, "losses": asdict(PixelLosses())}}
     assert record["head"] == model.hparams["head"] == expected
     loaded = load_segmenter(path).segmenter
     images = torch.randint(0, 256, (1, 3, 40, 56), dtype=torch.uint8)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gkd_lightning.ranges import LARGE, Count, Range, Share, Weight
+from gkd_lightning.ranges import LARGE, Count, Natural, Range, Share, Weight
 from gkd_lightning.segment.segmentation_head import HeadSettings
 
 
@@ -36,7 +36,7 @@ class Mask2FormerConfig(HeadSettings):
     """
 
     hidden_dim: Count = 256
-    encoder_layers: Count = 6
+    encoder_layers: Natural = 6
     decoder_layers: Count = 9
     heads: Count = 8
     sampled_points: Count = 4
