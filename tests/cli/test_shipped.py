@@ -59,6 +59,7 @@ def test_every_fragment_belongs_to_a_tested_folder() -> None:
         "data",
         "trainer",
         "method",
+        "head",
         "sweep",
         "geometry",
         "profile",
@@ -155,6 +156,13 @@ def test_methods_fit_the_stages(name: str, tmp_path: Path) -> None:
         base = ["stage/domain_agnostic.yaml", {"model.teacher": "teacher/dinov2_b.yaml"}]
         base += [{"model.student": "student/deit_s.yaml"}]
     checked(tmp_path, *base, "data/minicity_source.yaml", name)
+
+
+@pytest.mark.parametrize("name", fragments("head"))
+@pytest.mark.parametrize("stage", ["stage/task.yaml", "stage/task_small.yaml"])
+def test_heads_fit_stage_2(stage: str, name: str, tmp_path: Path) -> None:
+    data = ["data/segmentation_view.yaml", "data/minicity_source.yaml"]
+    checked(tmp_path, stage, {"model.encoder": "student/deit_s.yaml"}, *data, name)
 
 
 @pytest.mark.parametrize("name", [name for name in fragments("data") if name != "data/segmentation_view.yaml"])

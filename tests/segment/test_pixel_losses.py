@@ -165,9 +165,9 @@ def test_images_without_truth_teach_nothing(nothing: str) -> None:
 
 
 def test_losses_that_cannot_be() -> None:
-    with pytest.raises(UserError, match="head.losses: all weights are 0, nothing would be learned"):
+    with pytest.raises(UserError, match=r"head\.losses: all weights are 0, nothing would be learned"):
         PixelCriterion(PixelLosses(cross_entropy=0), CLASSES)
-    with pytest.raises(UserError, match="head.losses.class_weights: 3 weights, but there are 4 classes"):
+    with pytest.raises(UserError, match=r"head\.losses\.class_weights: 3 weights, but there are 4 classes"):
         PixelCriterion(PixelLosses(class_weights=[1, 1, 1]), CLASSES)
     with pytest.raises(UserError, match=r"class_weights\[1\]: 0; give a number above 0"):
         PixelLosses(class_weights=[1, 0, 1, 1])

@@ -19,7 +19,7 @@ class Mask2FormerConfig(HeadSettings):
 
     Attributes:
         hidden_dim: width of pixel decoder, queries and mask features; a multiple of 32 (group norm) and of `heads`.
-        encoder_layers: deformable attention layers of the pixel decoder.
+        encoder_layers: deformable attention layers of the pixel decoder; without any (0) it is projections and sums.
         decoder_layers: layers of the transformer decoder; the outputs before the first one are supervised too.
         heads: attention heads everywhere.
         sampled_points: positions that a head of the pixel decoder looks at on each level.

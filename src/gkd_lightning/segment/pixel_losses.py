@@ -120,9 +120,9 @@ class PixelCriterion(nn.Module):
             seen = known[:, None]
             masks = F.one_hot(truth, logits.shape[1]).movedim(-1, 1) * seen  # (B, K, H, W)
             probability, masks = logits.softmax(1) * seen, masks.float()
-            for name, loss in (("dice", dice(probability, masks)), ("boundary", boundary(probability, masks, seen))):
+            for name, loss in (("dice", dice), ("boundary", boundary)):
                 if name in wanted:
-                    each, counted = loss
+                    each, counted = loss(probability, masks, seen)
                     weights = self.class_weights * counted
                     sums[name] = (each * weights).sum(), weights.sum()
         return sums
@@ -140,13 +140,8 @@ def hard_pixels(entropy: Tensor, known: Tensor, threshold: float, min_kept: int)
     return (probability < limit).view_as(known) & known
 
 
-def dice(probability: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss of every class in every image (B, K), and whether it is in the image.
-
-    Args:
-        probability: (B, K, H, W), 0 where there is no truth.
-        masks: 1 where a pixel is of the class, else 0.
-    """
+def dice(probability: Tensor, masks: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of every class in every image (B, K), and whether it is in the image; arguments as in `boundary`."""
     pixels = masks.sum((2, 3))
     common = (probability * masks).sum((2, 3))
     return 1 - (2 * common + 1) / (probability.sum((2, 3)) + pixels + 1), pixels > 0

@@ -19,9 +19,9 @@ _GROUPS = 32
 class SegformerHead(PixelHead):
     """SegFormer's all-MLP decoder (arXiv 2105.15203, section 3.2), the authors' second head.
 
-    Each level through a matrix of its own to one width, all enlarged to the finest size and side by side, a matrix, norm and ReLU, a
-    matrix to the classes. The norm is over groups of channels: over the batch, as published, it would depend on how
-    the batch is spread over devices.
+    Each level through a matrix of its own to one width, all enlarged to the finest size and side by side, a matrix,
+    norm and ReLU, a matrix to the classes. The norm is over groups of channels: over the batch, as published, it would
+    depend on how the batch is spread over devices.
 
     Args:
         width: of the levels and of what they are fused to, a multiple of 32 (group norm).
