@@ -9,6 +9,7 @@ from gkd_lightning.segment.artefact import (
     save_segmenter,
 )
 from gkd_lightning.segment.head import Mask2FormerHead
+from gkd_lightning.segment.head_choice import build_head, settings_of
 from gkd_lightning.segment.judging import DomainJudge
 from gkd_lightning.segment.linear_head import LinearHead
 from gkd_lightning.segment.mask2former import Mask2FormerConfig
@@ -24,6 +25,6 @@ from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 __all__ = [
     "DomainJudge", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig", "Mask2FormerHead",
     "PixelHead", "PixelLosses", "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS", "SegformerHead", "SegmentationHead",
-    "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "load_segmenter", "record_protocols", "save_segmenter",
-    "semantic_scores", "unfrozen",
+    "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "build_head", "load_segmenter", "record_protocols", "save_segmenter",
+    "semantic_scores", "settings_of", "unfrozen",
 ]  # fmt: skip

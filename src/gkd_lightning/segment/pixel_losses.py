@@ -118,8 +118,9 @@ class PixelCriterion(nn.Module):
                 sums["ohem"] = (entropy * weights * hard).sum(), (weights * hard).sum()
         if "dice" in wanted or "boundary" in wanted:
             seen = known[:, None]
-            masks = F.one_hot(truth, logits.shape[1]).movedim(-1, 1) * seen  # (B, K, H, W)
-            probability, masks = logits.softmax(1) * seen, masks.float()
+            ids = torch.arange(logits.shape[1], device=logits.device)[:, None, None]
+            masks = ((truth[:, None] == ids) & seen).float()  # (B, K, H, W)
+            probability = logits.softmax(1) * seen
             for name, loss in (("dice", dice), ("boundary", boundary)):
                 if name in wanted:
                     each, counted = loss(probability, masks, seen)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,12 +54,15 @@ class SegformerHead(PixelHead):
         A level's share of the fusing matrix is applied on its own small map: matrices and bilinear enlarging can change
         places, and a sum of enlarged maps is the product of the maps side by side.
         """
-        size = pyramid[0].size
-        shares = self.fuse.weight.split(self.width, dim=1)
-        levels = zip(pyramid, self.projections, shares, strict=True)
-        fused = sum(
-            resized(level.projected(lambda own, project=project, share=share: F.conv2d(project(own), share)), size)
-            for level, project, share in levels
-        )
+        size, shares = pyramid[0].size, self.fuse.weight.split(self.width, dim=1)
+        parts = []
+        for level, projection, share in zip(pyramid, self.projections, shares, strict=True):
+            part = level.projected(partial(_twice, projection=projection, share=share))
+            parts.append(resized(part, size))
+        fused = torch.stack(parts).sum(0)
         logits: Tensor = self.classes(self.dropout(F.relu(self.norm(fused))))
         return logits
+
+
+def _twice(maps: Tensor, projection: nn.Module, share: Tensor) -> Tensor:
+    return F.conv2d(projection(maps), share)
