@@ -21,10 +21,7 @@ def run(verb: str, arguments: list[str]) -> int:
     options = Options(verb, "List what ships with the package; the names are what a recipe's `configs` take.")
     options.add_argument("what", choices=[*_FOLDERS, "recipes"])
     what = options.read(arguments).what
-    if what == "recipes":
-        rows = _recipes()
-    else:
-        rows = _fragments(_FOLDERS[what])
+    rows = _recipes() if what == "recipes" else _fragments(_FOLDERS[what])
     width = max((len(name) for name, _ in rows), default=0)
     lines = (text for _, text in rows)
     if what in ("teachers", "students"):
@@ -70,13 +67,14 @@ def _encoder(name: str, text: str) -> str:
     """A row of teachers or students: the network is built without values, its licence asked for."""
     import torch
 
+    from gkd_lightning.chain import MetaOperations
     from gkd_lightning.deploy import terms_of
     from gkd_lightning.encoders import EncoderSpec, build_encoder
     from gkd_lightning.files import shipped
 
     given = _read(shipped(f"configs/{name}"))
     terms = terms_of(given["name"], given.get("weights"))
-    with torch.device("meta"):
+    with torch.device("meta"), MetaOperations():  # in a quarter of the time
         encoder = build_encoder(EncoderSpec(**{**given, "weights": None}))
     rows, columns = encoder.image_size
     size = str(rows) if rows == columns else f"{rows}x{columns}"

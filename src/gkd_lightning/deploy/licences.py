@@ -74,8 +74,10 @@ def _models(config: Any, key: str = "") -> Iterator[Source]:
 
 
 def terms_of(name: str, weights: str | None) -> Terms:
-    """The licence of an encoder's weights, as `EncoderSpec` names both: timm's word for its own files, ours for ours."""
-    if weights is not None and weights.startswith("asset:"):
+    """The licence of an encoder's weights, `EncoderSpec`'s two fields: timm's word for its own files, ours for ours."""
+    if weights is None:
+        return Terms("random weights", "yes")
+    if weights.startswith("asset:"):
         return TERMS["apache-2.0"]
     known = _of_timm(name, weights)
     told = None if known is None else known.license

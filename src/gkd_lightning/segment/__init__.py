@@ -25,6 +25,6 @@ from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 __all__ = [
     "DomainJudge", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig", "Mask2FormerHead",
     "PixelHead", "PixelLosses", "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS", "SegformerHead", "SegmentationHead",
-    "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "build_head", "load_segmenter", "record_protocols", "save_segmenter",
-    "semantic_scores", "settings_of", "unfrozen",
+    "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "build_head", "load_segmenter", "record_protocols",
+    "save_segmenter", "semantic_scores", "settings_of", "unfrozen",
 ]  # fmt: skip
