@@ -25,6 +25,8 @@ class SamEncoder(Encoder):
         self.embed_dim = model.num_features
         self.depth = len(model.blocks)
         self.patch_size = model.patch_embed.patch_size[0]
+        if spec.patch_size not in (None, self.patch_size):
+            raise UserError(f"{spec.name}: patch_size is {spec.patch_size}, and SAM's encoder has {self.patch_size}")
         height, width = spec.hw or model.patch_embed.img_size
         self.image_size = (height, width)
 
