@@ -227,6 +227,8 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
         ["head.losses.class_weights: 2 weights, but there are"]),
     "a loss that is none": (nothing, [*FIT, "task.yaml", "--model.head", SEGFORMER.format("losses: {dise: 1}")],
                             ["model.head.losses.dise: unknown key", "'dice'"]),
+    "losses without a name": (nothing, [*FIT, "task.yaml", "--model.head", SEGFORMER.format("losses: 3")],
+                              ["model.head.losses: expected settings by name (cross_entropy, ohem, "]),
     "a width that groups do not divide": (nothing, [*FIT, "task.yaml", "--model.head", SEGFORMER.format("width: 100")],
                                           ["head.width: 100 must be a multiple of 32"]),
     "a class that is no encoder": (nothing, [*FIT, "task.yaml", "--model.encoder.name", "torch.nn.Linear"],
