@@ -28,8 +28,8 @@ class PixelLosses(Ranged):
     Attributes:
         cross_entropy: of every labelled pixel.
         ohem: cross-entropy of the hard pixels alone, see `ohem_threshold`.
-        dice: 1 - (2 |P T| + 1) / (|P| + |T| + 1) of every class in an image's labels, P its probabilities and T its
-            pixels (V-Net, arXiv 1606.04797, with Mask2Former's 1).
+        dice: ``1 - (2 sum(p t) + 1) / (sum(p) + sum(t) + 1)`` of every class in an image's labels, p its
+            probabilities and t its mask (V-Net, arXiv 1606.04797, with Mask2Former's 1).
         boundary: 1 - F1 of the edges of every class in an image's labels (arXiv 1905.07852).
         ohem_threshold: a pixel is hard if the probability of its class is below it,
         ohem_min_kept: or if so many pixels of its image have a lower one.
