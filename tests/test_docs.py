@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from gkd_lightning.cli import main
 from gkd_lightning.distill import QuerySoftDistillation, load_heads
 from gkd_lightning.evaluate import Results
 from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
+from gkd_lightning.segment import PixelLosses
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -97,9 +99,9 @@ def test_parts_of_gkd_of_ten_lines_train_and_leave_their_heads(tmp_path: Path, m
 
 @pytest.mark.slow
 def test_a_head_of_forty_lines_is_trained_judged_and_predicts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a linear one beside it, chosen in a line of YAML."""
+    """And a linear one beside it, a fragment that ships."""
     blocks = written("new_head.md", tmp_path, monkeypatch)
-    assert list(blocks) == ["my_head.py", "focal_head.yaml", "linear_head.yaml", "mine.yaml"]
+    assert list(blocks) == ["my_head.py", "focal_head.yaml", "mine.yaml"]
     assert code_lines(blocks["my_head.py"]) < 40
     command = ["run", "mine.yaml", "--methods", "focal,linear", *two_steps("task")]
     assert main([*command, "--dry-run"]) == 0
@@ -118,7 +120,7 @@ def test_a_head_of_forty_lines_is_trained_judged_and_predicts(tmp_path: Path, mo
         assert cv2.imread(str(out / "ids/one.png"), cv2.IMREAD_GRAYSCALE).shape == (40, 56)
     assert heads == {
         "my_head.FocalHead": {"width": 64, "gamma": 1.0},
-        "gkd_lightning.segment.linear_head.LinearHead": {"level": 0},
+        "gkd_lightning.segment.linear_head.LinearHead": {"level": 0, "losses": asdict(PixelLosses())},
     }
 
 

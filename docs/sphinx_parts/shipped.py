@@ -14,8 +14,9 @@ its place below `experiments/` ([how they are written](../recipes.md)). `gkd lis
 and a file of yours of the same form stands beside them.
 """
 FOLDERS = {
-    "teacher": "Teachers", "student": "Students", "method": "Methods", "data": "Data", "stage": "Stages",
-    "geometry": "Sizes of images and windows", "trainer": "Trainers", "profile": "Profiles of `gkd reproduce`",
+    "teacher": "Teachers", "student": "Students", "head": "Heads", "method": "Methods", "data": "Data",
+    "stage": "Stages", "geometry": "Sizes of images and windows", "trainer": "Trainers",
+    "profile": "Profiles of `gkd reproduce`",
     "diagnostics": "Diagnostics", "probe": "Probes", "sweep": "W&B sweeps",
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+from dataclasses import asdict, is_dataclass
 from typing import Any, Self, TypeVar
 
 from gkd_lightning.errors import UserError
@@ -55,8 +56,12 @@ class Recorded(Ranged):
 
     @property
     def record(self) -> dict[str, Any]:
-        """``class_path`` and ``init_args``."""
-        return {"class_path": class_path(type(self)), "init_args": dict(self._arguments)}
+        """``class_path`` and ``init_args``; settings in a dataclass become a mapping."""
+        plain = {
+            name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+            for name, value in self._arguments.items()
+        }
+        return {"class_path": class_path(type(self)), "init_args": plain}
 
     def check_record(self, where: str) -> None:
         """Refuse arguments that no record can hold.

@@ -74,6 +74,15 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "data": SOURCE,
         "trainer": TRAINER,
     },
+    "heads": {
+        "model": built(
+            "segment.TaskLearning",
+            encoder=SMALL, num_classes=8, head=built("segment.SegformerHead", width=32, losses={"dice": 1.0}),
+            window=32, stride=32,
+        ),
+        "data": SOURCE,
+        "trainer": TRAINER,
+    },
     "mse": single("FeatureMSE"),
     "cwd": single("CWD"),
     "cirkd": single("CIRKD", logit_weight=0),
@@ -173,7 +182,7 @@ def cases(folder: Path) -> Iterator[Case]:
             for key, value, owner in numbers(whole[section], None, section):
                 if owner in seen or (section == "trainer" and "callbacks" not in key) or key == "data.seed":
                     continue
-                if name in METHODS and not key.startswith(("model.term", "model.objective")):
+                if name in METHODS and not key.startswith(("model.term", "model.objective", "model.head")):
                     continue  # its base class has them
                 seen.add(owner)
                 for kind, bad in VALUES.items():
@@ -199,7 +208,9 @@ ACCEPTED: dict[str, set[str]] = {
             "DomainGeneralDistillation.warmup_steps", "DomainGeneralDistillation.ema_decay",
             "TaskLearning.weight_decay", "TaskLearning.encoder_lr_scale", "TaskLearning.last_blocks",
             "Mask2FormerConfig.no_object_weight", "Mask2FormerConfig.class_weight", "Mask2FormerConfig.mask_weight",
-            "Mask2FormerConfig.dice_weight", "Mask2FormerConfig.importance", "DistillAugmentation.flip",
+            "Mask2FormerConfig.dice_weight", "Mask2FormerConfig.encoder_layers", "Mask2FormerConfig.importance",
+            "PixelLosses.cross_entropy", "PixelLosses.ohem", "PixelLosses.dice", "PixelLosses.boundary",
+            "PixelLosses.ohem_min_kept", "SegformerHead.dropout", "DistillAugmentation.flip",
             "DistillAugmentation.erasing", "DistillAugmentation.std", "SegmentAugmentation.flip",
             "SegmentAugmentation.distortion", "SegmentAugmentation.brightness", "SegmentAugmentation.hue",
             "ProbeStudent.ridge",

@@ -102,12 +102,29 @@ def test_training_imports_what_it_uses(tmp_path: Path) -> None:
     assert (tmp_path / "run/student.safetensors").is_file()
 
 
-@pytest.mark.parametrize("what", ["teachers", "students", "methods", "datasets", "recipes"])
+@pytest.mark.parametrize("what", ["students", "heads", "methods", "datasets", "recipes"])  # teachers: below
 def test_lists_name_what_ships(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", what]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) >= 3
     assert all(len(line.split(maxsplit=1)) == 2 for line in lines), "every entry explains itself"
+
+
+def test_teachers_say_their_licence_and_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "teachers"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["licence", "commercial", "parameters", "patch", "size"]
+    told = {row.split()[0]: row.split(maxsplit=1)[1] for row in rows}
+    assert " ".join(told["teacher/mae_b.yaml"].split()).startswith(
+        "CC-BY-NC-4.0 no 85.80 M 16 224 MAE ViT-B/16, masked"
+    )
+    assert " ".join(told["teacher/minicity.yaml"].split()).startswith("Apache-2.0 yes 2.29 M 8 96 MiniCity's own")
+    assert " on its terms " in told["teacher/dinov3_s.yaml"]
+
+
+def test_heads_say_their_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "heads"]) == 0
+    assert "head/mask2former.yaml      19.91 M" in capsys.readouterr().out  # 19.91 in the paper's code
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

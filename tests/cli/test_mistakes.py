@@ -167,6 +167,7 @@ CHECK = ["data", "check", "--out", "out"]
 RUN = ["run", "study.yaml", "--out", "out"]
 DATA = ["--images", "images", "--labels", "labels"]
 TABLE = ["table", "results.json"]
+SEGFORMER = "{{class_path: gkd_lightning.segment.SegformerHead, init_args: {{{}}}}}"
 LINEAR = '{"class_path": "gkd_lightning.segment.LinearHead", "init_args": {"level": 7}}'
 ON_IMAGES = ["--images", "images", "--out", "out"]
 ON_DATA = ["--data", "data/minicity_targets.yaml", "--out", "out"]
@@ -219,6 +220,17 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
         ["model.head: expected class_path and init_args"],
     ),
     "a head's level that is not there": (nothing, [*FIT, "task.yaml", "--model.head", LINEAR], ["head.level: 7"]),
+    "no loss left": (nothing, [*FIT, "task.yaml", "--model.head", SEGFORMER.format("losses: {cross_entropy: 0}")],
+                     ["model.head: head.losses: all weights are 0"]),
+    "class weights of other classes": (
+        nothing, [*FIT, "task.yaml", "--model.head", SEGFORMER.format("losses: {class_weights: [1, 2]}")],
+        ["head.losses.class_weights: 2 weights, but there are"]),
+    "a loss that is none": (nothing, [*FIT, "task.yaml", "--model.head", SEGFORMER.format("losses: {dise: 1}")],
+                            ["model.head.losses.dise: unknown key", "'dice'"]),
+    "losses without a name": (nothing, [*FIT, "task.yaml", "--model.head", SEGFORMER.format("losses: 3")],
+                              ["model.head.losses: expected settings by name (cross_entropy, ohem, "]),
+    "a width that groups do not divide": (nothing, [*FIT, "task.yaml", "--model.head", SEGFORMER.format("width: 100")],
+                                          ["head.width: 100 must be a multiple of 32"]),
     "a class that is no encoder": (nothing, [*FIT, "task.yaml", "--model.encoder.name", "torch.nn.Linear"],
                                    ["torch.nn.Linear is not derived from"]),
     "an encoder that is nowhere": (nothing, [*FIT, "distill.yaml", "--model.teacher.name", "my_teacher.Mine"],

@@ -12,16 +12,26 @@ import pytest
 from gkd_lightning.chain.execution import run_stages
 from gkd_lightning.chain.logger import read_metrics
 from gkd_lightning.chain.plan import Plan, make_plan, with_parents
+from gkd_lightning.files import shipped
 from gkd_lightning.recipes.fragments import Config
 from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
+from gkd_lightning.recipes.yaml_text import read_yaml
 
 AXES = [name for name in shipped_recipes() if name.startswith("minicity/axes/")]
+
+
+def stage_head() -> list[str]:
+    """Settings of the usual head, which another has not."""
+    return list(read_yaml(shipped("configs/stage/task_small.yaml"))["model"]["init_args"]["head"])
+
+
 TURNED = {
     "attention_scale": {"attention_scale"},
     "heads": {"num_heads"},
     "mask_probability": {"mask_probability"},
     "mask_ratio": {"mask_ratio"},
     "proxy": {"class_path", "size", "style"},
+    "segmentation_head": {"class_path", "dice", "width", *stage_head()},
     "sizes": {"image_size"},
     "stage2_encoder": {"alpha", "encoder_lr_scale", "freeze_encoder", "last_blocks", "layers", "rank"},
     "tokens": {"patch_size", "scales"},
@@ -29,7 +39,7 @@ TURNED = {
     "weights": {"alpha", "beta", "gamma"},
 }
 """Last parts of the keys in which an axis' rows differ from GKD."""
-STRUCTURE = ("heads", "proxy", "sizes", "stage2_encoder", "tokens", "variant")
+STRUCTURE = ("heads", "proxy", "segmentation_head", "sizes", "stage2_encoder", "tokens", "variant")
 """Axes whose rows are other networks or data; the others turn a number, which the tests of its module do, too."""
 TWO_STEPS = {
     "trainer.max_steps": 2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from gkd_lightning.data.types import CITYSCAPES_19
 from gkd_lightning.errors import UserError
-from gkd_lightning.segment import TaskLearning, load_segmenter
+from gkd_lightning.segment import SegformerHead, TaskLearning, load_segmenter
 from gkd_lightning.segment.module import StudentPass
 from tests.segment.fake import HEAD, SPACE, SPEC, FakeData
 
@@ -144,17 +145,26 @@ def test_distillation_hook_adds_terms_and_parameters(tmp_path: Path) -> None:
     assert not model.encoder.mask_token.requires_grad
 
 
-@pytest.mark.parametrize("freeze", [True, False])
-def test_two_ranks_train_like_one(tmp_path: Path, freeze: bool) -> None:
+@pytest.mark.parametrize(
+    ("freeze", "head"),
+    [
+        (True, HEAD),
+        (False, HEAD),
+        (True, replace(HEAD, encoder_layers=0)),
+        (True, {"width": 32, "losses": {"ohem": 1.0, "dice": 1.0, "boundary": 1.0, "ohem_min_kept": 100}}),
+    ],
+    ids=["frozen", "whole", "light", "pixels"],
+)
+def test_two_ranks_train_like_one(tmp_path: Path, freeze: bool, head: Any) -> None:
     """The same global batch: the same losses and, within rounding, the same weights."""
     curves, weights = [], []
     for name, options in (("one", {}), ("two", {"devices": 2, "strategy": "ddp_fork"})):
-        model = module(freeze_encoder=freeze)
+        model = module(freeze_encoder=freeze, head=SegformerHead(**head) if isinstance(head, dict) else head)
         path = tmp_path / f"{name}.pt"
         run = trainer(tmp_path, callbacks=[Losses(path)], limit_val_batches=0, use_distributed_sampler=False, **options)
         run.fit(model, FakeData())
         curves.append(torch.load(path))
-        weights.append(model.segmenter.head.class_predictor.weight.detach())
+        weights.append(next(iter(model.segmenter.head.parameters())).detach())
     assert len(curves[0]) == 5
     torch.testing.assert_close(curves[1], curves[0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(weights[1], weights[0], atol=1e-4, rtol=0)

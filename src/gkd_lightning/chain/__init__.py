@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from gkd_lightning.chain.jobs import run_jobs, stage_command
     from gkd_lightning.chain.logger import METRICS_JSONL, RunLogger, read_metrics
+    from gkd_lightning.chain.operation_counts import MetaOperations
     from gkd_lightning.chain.plan import DONE, Plan, PlannedStage, make_plan, with_parents
     from gkd_lightning.chain.rehearsal import rehearse
     from gkd_lightning.chain.required_data import data_needed, look_at_data, require_data
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from gkd_lightning.chain.trial_steps import expected_time, trials
 
 __all__ = [
-    "DONE", "METRICS_JSONL", "OBJECTIVE", "Plan", "PlannedStage", "RunLogger", "StageCLI", "Trial",
+    "DONE", "METRICS_JSONL", "MetaOperations", "OBJECTIVE", "Plan", "PlannedStage", "RunLogger", "StageCLI", "Trial",
     "check_data_changes", "check_objective", "check_plan", "combinations", "cost_summary", "data_needed", "describe",
     "expected_time", "jobs_of", "link_stages", "look_at_data", "make_plan", "ranked", "read_metrics", "rehearse",
     "require_data", "run_jobs", "run_stage", "run_stages", "scored", "stage_command", "stages_from", "submit",

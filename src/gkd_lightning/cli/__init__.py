@@ -30,7 +30,7 @@ VERBS = {
     "inspect": "look into encoders: gradient conflict, features, attention, similarity",
     "report": "write the report of finished runs again",
     "table": "compare methods over seeds and over images, as Markdown, CSV, JSON or LaTeX",
-    "list": "list teachers, students, methods, datasets or recipes",
+    "list": "list teachers, students, heads, methods, datasets or recipes",
 }
 
 TRACEBACK = "GKD_TRACEBACK"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gkd_lightning.deploy.finished import load_finished
     from gkd_lightning.deploy.hub import card_of_run, export_hub
     from gkd_lightning.deploy.latency import Candidate, measure
+    from gkd_lightning.deploy.licences import terms_of
     from gkd_lightning.deploy.model import Prediction, SegmentationModel, load
     from gkd_lightning.deploy.predict import FilePrediction
     from gkd_lightning.deploy.runtimes import OnnxSegmenter, OpenVinoSegmenter, TorchSegmenter, open_export
@@ -40,6 +41,7 @@ __all__ = [
     "measure",
     "open_export",
     "read_record",
+    "terms_of",
 ]
 
 __getattr__ = on_demand(__name__, __file__)

@@ -15,6 +15,27 @@ UNKNOWN = "unknown: fill in"
 OURS = "Apache-2.0, part of gkd-lightning"
 
 
+class Terms(NamedTuple):
+    """A licence of weights."""
+
+    title: str
+    commercial: str
+    """Whether the weights may be used commercially: ``yes``, ``no``, ``on its terms``, ``unknown``."""
+
+
+TERMS = {
+    "apache-2.0": Terms("Apache-2.0", "yes"),
+    "mit": Terms("MIT", "yes"),
+    "cc-by-nc-4.0": Terms("CC-BY-NC-4.0", "no"),
+    "dinov3-license": Terms("DINOv3 License", "on its terms"),
+    "nvidia-open-model-license": Terms("NVIDIA Open Model License", "on its terms"),
+    "apple-ascl": Terms("Apple Sample Code License", "on its terms"),
+    "apple-amlr": Terms("Apple Machine Learning Research License", "no"),
+    "fair-noncommercial-research-license": Terms("FAIR Noncommercial Research License", "no"),
+}
+"""By timm's name of a licence; no legal advice: read it before you use what it is for."""
+
+
 class Source(NamedTuple):
     """Something that a student was made from."""
 
@@ -52,12 +73,31 @@ def _models(config: Any, key: str = "") -> Iterator[Source]:
         yield from _models(value, str(inner))
 
 
+def terms_of(name: str, weights: str | None) -> Terms:
+    """The licence of an encoder's weights, `EncoderSpec`'s two fields: timm's word for its own files, ours for ours."""
+    if weights is None:
+        return Terms("random weights", "yes")
+    if weights.startswith("asset:"):
+        return TERMS["apache-2.0"]
+    known = _of_timm(name, weights)
+    told = None if known is None else known.license
+    return TERMS.get(told, Terms(told, "unknown")) if told else Terms("unknown", "unknown")
+
+
+def _of_timm(name: str, weights: str | None) -> Any:
+    """What timm says about weights of its own; None for any others."""
+    if weights != "pretrained" and not (weights or "").startswith("timm:"):
+        return None
+    published = name if weights == "pretrained" else str(weights).removeprefix("timm:")
+    return timm.get_pretrained_cfg(published, allow_unregistered=True)
+
+
 def _model(part: str, name: str, weights: str) -> Source:
     if weights.startswith("asset:"):
         return Source(part, f"{weights.removeprefix('asset:')} ({name})", OURS)
     published = name if weights == "pretrained" else weights.removeprefix("timm:")
     if weights == "pretrained" or weights.startswith("timm:"):
-        known = timm.get_pretrained_cfg(published, allow_unregistered=True)
+        known = _of_timm(name, weights)
         where = known.hf_hub_id if known is not None else None
         page = f"https://huggingface.co/{where}" if where else ""
         told = f"{known.license}, according to timm" if known is not None and known.license else UNKNOWN

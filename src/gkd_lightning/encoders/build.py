@@ -19,6 +19,8 @@ from gkd_lightning.encoders.attention import unfuse_attention_on_cpu
 from gkd_lightning.encoders.choice import chosen
 from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, TransformerEncoder
 from gkd_lightning.encoders.files import STUDENT_WEIGHTS, one_line, read_weights, weights_path
+from gkd_lightning.encoders.radio import require_conditioner
+from gkd_lightning.encoders.sam import SamEncoder
 from gkd_lightning.encoders.spelling import LoadReport
 from gkd_lightning.encoders.state import load_exactly, load_transformer
 from gkd_lightning.encoders.types import EncoderSpec
@@ -83,11 +85,17 @@ def _of_timm(spec: EncoderSpec) -> Encoder:
         mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
     else:
         mean, std = config["mean"], config["std"]
+    if timm.models.is_model_in_modules(spec.name, ["vision_transformer_sam"]):
+        return SamEncoder(spec, model, mean, std)
     if not transformer and not hasattr(model, "forward_intermediates"):
         raise UserError(f"{spec.name}: this timm model gives no intermediate maps, choose another")
     if transformer and len(model.blocks) == 0:
         raise UserError(f"{spec.name}: options {spec.options} leave the model without a block")
-    if transformer and isinstance(model.norm, torch.nn.Identity):
+    moved = isinstance(
+        getattr(model, "fc_norm", None), torch.nn.Identity
+    )  # behind the pooling, else there is none at all
+    if transformer and isinstance(model.norm, torch.nn.Identity) and not moved:
+        # behind the pooling; a model without any, such as RADIO, is published so
         raise UserError(f"{spec.name}: these options leave the model without a final norm, its tokens would be raw")
     if not transformer:
         unfuse_attention_on_cpu(model)  # a transformer chooses at every pass
@@ -129,7 +137,7 @@ def _load(encoder: Encoder, spec: EncoderSpec) -> None:
     if spec.weights == "pretrained" or spec.weights.startswith("timm:"):
         if spec.weights_key is not None:
             raise UserError(f"weights_key: {spec.weights_key} chooses in a file, and weights: {spec.weights} is timm's")
-        if spec.weights == "pretrained" and type(encoder) not in (TransformerEncoder, FeatureMapEncoder):
+        if spec.weights == "pretrained" and type(encoder) not in (TransformerEncoder, FeatureMapEncoder, SamEncoder):
             raise UserError(f"{spec.name}: weights: pretrained means timm's file; give the path of a file")
         name = spec.name if spec.weights == "pretrained" else spec.weights.removeprefix("timm:")
         where = f"timm:{name}"
@@ -147,6 +155,8 @@ def _load(encoder: Encoder, spec: EncoderSpec) -> None:
         path = weights_path(spec.weights)
         where = str(path)
         models, grid = read_weights(path)
+        if spec.normalization == "model":
+            require_conditioner(models, encoder.mean, encoder.std, where)
         state = chosen(models, encoder.model.state_dict().keys() | pruned, spec.weights_key, where, report)
         if report.beside or spec.weights_key is not None:
             _tell(f"{where}: {report.choice}")

@@ -261,10 +261,16 @@ class FeatureMapEncoder(Encoder):
         size = (images.shape[-2], images.shape[-1])
         self._check(size)
         normalized = self.normalize(images)
-        if mask is not None:
-            blank = mask.reshape(-1, 1, *self.grid(size)).float()
-            normalized = normalized * (1.0 - nn.functional.interpolate(blank, size=size, mode="nearest"))
+        normalized = normalized if mask is None else blanked(normalized, mask, self.grid(size))
         maps = self._maps(self.model, normalized)
         last = maps[-1]
         patches = last.flatten(2).transpose(1, 2)
         return Tokens(patches.mean(dim=1), patches, (last.shape[-2], last.shape[-1])), list(maps)
+
+
+def blanked(normalized: torch.Tensor, mask: torch.Tensor | None, grid: tuple[int, int]) -> torch.Tensor:
+    """(B, 3, H, W) with the mean's colour where a patch of `grid` (rows, columns) is masked; `mask` is (B, N)."""
+    if mask is None:
+        return normalized
+    blank = mask.reshape(-1, 1, *grid).float()
+    return normalized * (1.0 - nn.functional.interpolate(blank, size=normalized.shape[-2:], mode="nearest"))

@@ -126,6 +126,17 @@ LAYOUTS = (
             (r"\.mlp\.c_proj\.", ".mlp.fc2."),
         ),
     ),
+    Layout(
+        "NVIDIA's RADIO",
+        r"\bpatch_generator\.embedder\.weight$",
+        (
+            (r"^patch_generator\.embedder\.", "patch_embed.proj."),
+            (r"^patch_generator\.pos_embed$", "pos_embed"),
+            (r"^patch_generator\.cls_token\.token$", "cls_token"),
+            (r"\.grandma$", ".gamma"),  # older releases of transformers rename whatever is called gamma
+        ),
+    ),
+    Layout("SAM's image encoder", r"\bmlp\.lin1\.", ((r"\.mlp\.lin([12])\.", r".mlp.fc\1."),)),
     Layout("transformers' Swin", r"\bencoder\.layers\.\d+\.blocks\.\d+\.(attention|layernorm_before)\."),
     Layout("transformers' SegFormer", r"\bencoder\.block\.\d+\.\d+\."),
     Layout("torchvision's ViT", r"\bencoder_layer_\d+\."),

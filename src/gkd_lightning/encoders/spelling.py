@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -60,6 +61,7 @@ def timm_tensors(
         UserError: key biases that the model has no place for.
     """
     state = dict(state)
+    _radio(state, report)
     _join_qkv(state, own, report)
     if "reg_token" in state and "pos_embed" not in state:
         _without_key_bias(state, own, where, report)
@@ -85,6 +87,21 @@ def _join_qkv(state: dict[str, torch.Tensor], own: dict[str, torch.Tensor], repo
         joined += 1
     if joined:
         report.changed.append(f"joined the query, key and value projections of {joined} blocks")
+
+
+def _radio(state: dict[str, torch.Tensor], report: LoadReport) -> None:
+    """RADIO's patches go through a matrix without bias; it has a summary token for each teacher of its own.
+
+    The first of them becomes the class token, the others and what else stands there are registers to timm.
+    """
+    kernel, tokens = state.get("patch_embed.proj.weight"), state.get("cls_token")
+    if kernel is None or kernel.ndim != 2 or tokens is None or tokens.ndim != 2:
+        return
+    side = math.isqrt(kernel.shape[1] // 3)
+    state["patch_embed.proj.weight"] = kernel.reshape(len(kernel), 3, side, side)
+    state["patch_embed.proj.bias"] = torch.zeros(len(kernel))
+    state["cls_token"], state["reg_token"] = tokens[None, :1], tokens[None, 1:]
+    report.changed.append(f"took the first of {len(tokens)} summary tokens and registers for the class token")
 
 
 def _registers_of_dinov2(state: dict[str, torch.Tensor], report: LoadReport) -> None:

@@ -22,10 +22,11 @@ from gkd_lightning.encoders.types import ResizeRule
 from gkd_lightning.errors import UserError
 
 _IGNORED = re.compile(
-    r"^(head\.|classifier\.|pooler\.|fc\.|head_dist\.|dist_token$|lm_head\.|fc_norm\.|rope\.|rope_embed\.|local_cls_norm\.|"
-    r".*rope\.freqs_|.*bias_mask$|.*num_batches_tracked$)"
+    r"^(head\.|attn_pool\.|classifier\.|pooler\.|fc\.|head_dist\.|dist_token$|lm_head\.|fc_norm\.|rope\.|rope_embed\.|"
+    r"local_cls_norm\.|.*rope\.freqs_|.*bias_mask$|.*num_batches_tracked$)"
 )
-"""Keys of published files that an encoder has no use for: classifiers, DeiT's second class token, RoPE tables."""
+"""Keys of published files that an encoder has no use for: classifiers, pooling, DeiT's second class token, RoPE
+tables."""
 
 
 def load_transformer(
@@ -190,6 +191,10 @@ def resize_position_embedding(
     if rule == "bicubic-offset":
         scale = tuple((new + 0.1) / old for new, old in zip(target, source, strict=True))
         grid = F.interpolate(grid, scale_factor=scale, mode="bicubic", align_corners=False)
+    elif rule in ("cropped", "cropped-corners"):
+        side, corners = max(target), rule == "cropped-corners"
+        grid = F.interpolate(grid, size=(side, side), mode="bilinear", align_corners=corners)
+        grid = grid[..., : target[0], : target[1]]
     else:
         grid = F.interpolate(grid, size=target, mode="bicubic", align_corners=False)
     grid = grid.permute(0, 2, 3, 1).reshape(1, target[0] * target[1], -1)

@@ -9,7 +9,7 @@ import torch
 
 from gkd_lightning.ranges import Pixels, check_arguments
 
-ResizeRule = Literal["bicubic", "bicubic-offset", "pseudo-inverse"]
+ResizeRule = Literal["bicubic", "bicubic-offset", "pseudo-inverse", "cropped", "cropped-corners"]
 
 
 class Tokens(NamedTuple):
@@ -39,7 +39,9 @@ class EncoderSpec:
         resize: how patch kernels and position embeddings of a file are brought to this geometry.
             ``bicubic`` is the official rule for student and teacher files, ``bicubic-offset`` is what DINOv2's
             own hub model does at run time (scale factor (n + 0.1) / N), ``pseudo-inverse`` is timm's FlexiViT
-            resize with antialiased position embeddings.
+            resize with antialiased position embeddings, ``cropped`` is RADIO's (position embeddings bilinear to a
+            square of the longer side, whose upper left is taken) and ``cropped-corners`` that of its releases which
+            align corners: RADIOv2.5, C-RADIOv3-B and -H.
         normalization: ``model`` uses the statistics of the model's pre-training, ``imagenet`` the ImageNet ones
             (which the official code feeds to every network, EVA02 included).
         tolerate: regular expressions; keys that one of them matches whole may be missing in the weights file or

@@ -95,7 +95,10 @@ def _enter(outer: _Place, text: str, roots: dict[str, type]) -> _Place | None:
         path = (*outer.path, *name.split("."))
         return _Place(path, _step(outer.owner, name, roots), rest)
     if text.startswith("Not a valid subclass of"):
-        return _Place(outer.path, None, _BESIDE)
+        settings = (
+            [each.name for each in dataclasses.fields(outer.owner)] if dataclasses.is_dataclass(outer.owner) else []
+        )
+        return _Place(outer.path, None, f"expected settings by name ({', '.join(settings)})" if settings else _BESIDE)
     if re.search(r"has no attribute|No module named|not a subclass|is not a class|Import path", text):
         return _Place((*outer.path, "class_path"), None, text.rstrip("."))
     return None

@@ -10,17 +10,22 @@ from gkd_lightning.segment.artefact import (
 )
 from gkd_lightning.segment.exporting import is_exporting
 from gkd_lightning.segment.head import Mask2FormerHead
+from gkd_lightning.segment.head_choice import build_head, settings_of
 from gkd_lightning.segment.judging import DomainJudge
 from gkd_lightning.segment.linear_head import LinearHead
 from gkd_lightning.segment.mask2former import Mask2FormerConfig
 from gkd_lightning.segment.mask_scores import semantic_scores
 from gkd_lightning.segment.module import StudentPass, TaskLearning
+from gkd_lightning.segment.pixel_head import PixelHead
+from gkd_lightning.segment.pixel_losses import PixelLosses
 from gkd_lightning.segment.pyramid import Level
+from gkd_lightning.segment.segformer_head import SegformerHead
 from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHead, TaskLosses
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 
 __all__ = [
     "DomainJudge", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig", "Mask2FormerHead",
-    "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS", "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning",
-    "TaskLosses", "is_exporting", "load_segmenter", "record_protocols", "save_segmenter", "semantic_scores", "unfrozen",
+    "PixelHead", "PixelLosses", "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS", "SegformerHead", "SegmentationHead",
+    "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "build_head", "is_exporting", "load_segmenter",
+    "record_protocols", "save_segmenter", "semantic_scores", "settings_of", "unfrozen",
 ]  # fmt: skip

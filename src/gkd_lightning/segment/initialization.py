@@ -46,6 +46,7 @@ def initialize(head: nn.Module) -> None:
 
 def _pixel_decoder(decoder: Mask2FormerPixelDecoder) -> None:
     nn.init.normal_(decoder.level_embed)
+    decoder.level_embed.requires_grad_(len(decoder.encoder.layers) > 0)  # only they ask where a pixel lies
     for projection in decoder.input_projections:
         nn.init.xavier_uniform_(projection[0].weight)
         nn.init.zeros_(projection[0].bias)

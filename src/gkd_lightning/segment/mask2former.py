@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from gkd_lightning.ranges import LARGE, Count, Range, Share, Weight
+from gkd_lightning.ranges import LARGE, Count, Natural, Range, Share, Weight
 from gkd_lightning.segment.segmentation_head import HeadSettings
 
 
@@ -19,7 +19,7 @@ class Mask2FormerConfig(HeadSettings):
 
     Attributes:
         hidden_dim: width of pixel decoder, queries and mask features; a multiple of 32 (group norm) and of `heads`.
-        encoder_layers: deformable attention layers of the pixel decoder.
+        encoder_layers: deformable attention layers of the pixel decoder; without any (0) it is projections and sums.
         decoder_layers: layers of the transformer decoder; the outputs before the first one are supervised too.
         heads: attention heads everywhere.
         sampled_points: positions that a head of the pixel decoder looks at on each level.
@@ -36,7 +36,7 @@ class Mask2FormerConfig(HeadSettings):
     """
 
     hidden_dim: Count = 256
-    encoder_layers: Count = 6
+    encoder_layers: Natural = 6
     decoder_layers: Count = 9
     heads: Count = 8
     sampled_points: Count = 4
