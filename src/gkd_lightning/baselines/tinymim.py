@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,6 +76,13 @@ class TinyMIM(Objective):
 
     def forward(self, passes: Passes) -> dict[str, Tensor]:
         """See `Objective.forward`."""
+        return self._terms(passes, relation_kl)
+
+    def per_image(self, passes: Passes) -> dict[str, Tensor]:
+        """See `Objective.per_image`."""
+        return self._terms(passes, relation_kl_per_image)
+
+    def _terms(self, passes: Passes, divergence: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
         student, teacher = passes.student_encoder, passes.teacher_encoder
         with kept_qkv(teacher.module, self.taken - 1) as theirs:
             teacher(passes.images)
@@ -87,7 +94,13 @@ class TinyMIM(Objective):
         pairs = zip(
             log_relations(ours[0], self.relation_heads), log_relations(theirs[0], self.relation_heads), strict=True
         )
-        return {name: relation_kl(*pair) for name, pair in zip(self.weights, pairs, strict=True)}
+        return {name: divergence(*pair) for name, pair in zip(self.weights, pairs, strict=True)}
+
+
+def relation_kl_per_image(student: Tensor, teacher: Tensor) -> Tensor:
+    """(B,) of `relation_kl`, whose mean it is."""
+    rows = F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)
+    return rows.flatten(1).mean(1)
 
 
 def _attention(encoder: Encoder, block: int) -> Any:
