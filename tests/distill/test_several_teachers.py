@@ -147,6 +147,14 @@ def test_relations_image_by_image() -> None:
         torch.testing.assert_close(value.mean(), mean[name])
 
 
+class Interruption(L.Callback):
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 == self.epochs
+
+
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_a_training_goes_on_exactly(epochs: int, tmp_path: Path) -> None:
     """Three epochs of two steps, interrupted inside the three steps that are counted, and after them."""
@@ -156,7 +164,7 @@ def test_a_training_goes_on_exactly(epochs: int, tmp_path: Path) -> None:
 
     whole, begun, resumed = made(), made(), made()
     fit(whole, tmp_path, max_epochs=3)
-    fit(begun, tmp_path, max_epochs=epochs).save_checkpoint(tmp_path / "stop.ckpt")
+    fit(begun, tmp_path, max_epochs=3, callbacks=[Interruption(epochs)]).save_checkpoint(tmp_path / "stop.ckpt")
     state = torch.load(tmp_path / "stop.ckpt", weights_only=True)  # plain tensors and values
     assert int(state["state_dict"]["objective.standardise.near.patches.count"]) == min(3, 2 * epochs) * 4 * 16
     fit(resumed, tmp_path, max_epochs=3, ckpt_path=tmp_path / "stop.ckpt")
@@ -240,6 +248,15 @@ REFUSED = {
     "not image by image": (lambda: step({"a": TeacherSpec(TEACHER, objective=G2SD(0.5, 16, 1, 2))}, "dropping"),
                            "G2SD does not tell its terms image by image"),
 }  # fmt: skip
+
+
+def test_statistics_that_would_never_be_finished(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^model.teachers.near.statistics_steps: 4, but the training has 4; give"):
+        fit(built(two(standardise="phi_s", statistics_steps=4)), tmp_path)
+    module = built(two(standardise="phi_s"))
+    fit(module, tmp_path)
+    assert module.objective.rules["near"].record["steps"] == 2  # half of four
+    assert module.objective.rules["near"].record["patch_tokens"] == 2 * 4 * 16
 
 
 def step(teachers: dict[str, TeacherSpec], balance: Any = "fixed") -> Passes:

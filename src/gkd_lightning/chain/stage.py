@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from gkd_lightning.data import split_batch
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes import Config, arguments, changed, dataset_specs, interpolate
+from gkd_lightning.recipes import Config, arguments, changed, dataset_specs, interpolate, teachers_of
 
 _KEYS = {
     "batch_size": "data.batch_size",
@@ -112,7 +112,7 @@ class Stage:
     Attributes:
         config: the composed configuration, for `gkd fit` and for records; ``artefact:<hash>`` stands for a parent's.
         model: `class_path` and `init_args` of its module.
-        teacher: specification of the teacher; None without one.
+        teachers: specification of each teacher by name; a single one is called ``teacher``.
         datasets: specifications of its data sets by name: ``dataset``, and those of its validation.
         batch_size: the global one.
         image_size: side of its images in pixels.
@@ -127,7 +127,7 @@ class Stage:
 
     config: Config
     model: Mapping[str, Any] | None
-    teacher: Mapping[str, Any] | None
+    teachers: Mapping[str, Mapping[str, Any]]
     datasets: Mapping[str, Any]
     batch_size: int | None
     image_size: int | None
@@ -148,7 +148,7 @@ class Stage:
         return cls(
             config=config,
             model=config["model"] if isinstance(config.get("model"), Mapping) else None,
-            teacher=model["teacher"] if isinstance(model.get("teacher"), Mapping) else None,
+            teachers=teachers_of(model),
             datasets=dataset_specs(config),
             batch_size=_whole(data, "batch_size"),
             image_size=_whole(data, "image_size"),

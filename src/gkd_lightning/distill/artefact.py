@@ -43,7 +43,7 @@ def save_heads(
         "kind": KIND,
         "student_sha256": file_sha256(student),
         "heads": json.dumps({name: {**head.record, "widths": head.widths} for name, head in heads.items()}),
-        RULES: json.dumps({name: [rule.rule, rule.dim, rule.steps] for name, rule in rules.items()}),
+        RULES: json.dumps({name: [rule.rule, rule.dim, rule.patches.steps] for name, rule in rules.items()}),
     }
     path = student.with_name(HEADS)
     write_tensors(state, path, metadata)

@@ -206,16 +206,21 @@ class Distillation(StepLogging):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": hparams.schedule}}
 
     def on_fit_start(self) -> None:
-        """Bring the encoders into the shape in which they run fastest."""
+        """Tell the objective how long it will be; bring the encoders into the shape in which they run fastest."""
+        self.objective.begin_fit(self.trainer.estimated_stepping_batches)
         self.prepare(bf16=str(self.trainer.precision).startswith("bf16"))
 
     def prepare(self, bf16: bool) -> None:
         """See `prepare_encoders`."""
-        several = isinstance(self.teacher, Teachers)
-        frozen = self.teacher.encoders if several else [self.teacher.module]
-        prepare_encoders(*frozen, learning=self.student, device=self.device, bf16=bf16, compile=self.hparams.compile)
-        if several and self.hparams.offload is not None:
+        compile = self.hparams.compile
+        prepare_encoders(*self.frozen_encoders, learning=self.student, device=self.device, bf16=bf16, compile=compile)
+        if self.hparams.offload is not None:
             self.teacher.leave()
+
+    @property
+    def frozen_encoders(self) -> list[Encoder]:
+        """The teacher's, or each teacher's."""
+        return self.teacher.encoders if isinstance(self.teacher, Teachers) else [self.teacher.module]
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the average."""

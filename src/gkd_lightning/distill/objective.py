@@ -68,6 +68,9 @@ class Objective(Ranged, nn.Module, ABC):
         """
         raise UserError(f"{type(self).__name__} does not tell its terms image by image, which dropping compares")
 
+    def begin_fit(self, steps: float) -> None:
+        """Called before a training of so many optimiser steps, of which an interrupted run may have taken some."""
+
     def begin_step(self, step: int) -> None:
         """Called before the first micro-batch of an optimiser step, counted from 0."""
 

@@ -17,9 +17,6 @@ from gkd_lightning.distill.teachers import Teachers, TeacherSpec
 from gkd_lightning.encoders import Encoder
 from gkd_lightning.errors import UserError
 
-STATISTICS_STEPS = 50
-"""Of a teacher that does not say how many."""
-
 
 class SeveralTeachers(Objective):
     """Each teacher's own objective, its terms under ``<teacher>/<term>``.
@@ -56,8 +53,8 @@ class SeveralTeachers(Objective):
             try:
                 own.attach(student, encoder)
                 if spec.standardise != "none":
-                    steps = spec.statistics_steps or STATISTICS_STEPS
-                    self.standardise[name] = TokenStandardisation(spec.standardise, encoder.embed_dim, steps)
+                    dim, steps = encoder.embed_dim, spec.statistics_steps
+                    self.standardise[name] = TokenStandardisation(spec.standardise, dim, steps)
             except UserError as error:
                 raise UserError(f"teachers.{name}: {error}") from error
             self.parts[name] = own
@@ -75,6 +72,14 @@ class SeveralTeachers(Objective):
             told = ", ".join(f"{name}: {value}" for name, value in values.items())
             raise UserError(f"teachers: their objectives {problem} ({told})")
         return next(iter(values.values()), None)
+
+    def begin_fit(self, steps: float) -> None:
+        """See `Objective.begin_fit`."""
+        for name, rule in self.rules.items():
+            try:
+                rule.begin_fit(steps)
+            except UserError as error:
+                raise UserError(f"model.teachers.{name}.{error}") from error
 
     def begin_step(self, step: int) -> None:
         """See `Objective.begin_step`."""

@@ -19,6 +19,8 @@ Rule = Literal["mean_std", "phi_s", "pca_whitening", "zca_whitening"]
 """See `matrix_of`."""
 FLOOR = 1e-6
 """Share of the mean variance that no direction's variance is taken to lie below."""
+STEPS = 50
+"""That are counted if nothing is said."""
 _AT_ONCE = 16384
 """Tokens whose products are summed in float64 at a time."""
 
@@ -38,7 +40,8 @@ def matrix_of(rule: Rule, covariance: Tensor) -> Tensor:
         covariance: (D, D), of ``mean_std`` its (D,) diagonal.
     """
     if rule == "mean_std":
-        return _floored(covariance) ** -0.5
+        inverse: Tensor = 1 / _floored(covariance).sqrt()
+        return inverse
     values, vectors = torch.linalg.eigh(covariance.double().cpu())
     values, vectors = values.flip(0), vectors.flip(1)
     largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
@@ -47,8 +50,9 @@ def matrix_of(rule: Rule, covariance: Tensor) -> Tensor:
         order = len(covariance)
         matrix = hadamard(order)
         assert matrix is not None, "looked for at the start"
-        return torch.from_numpy(matrix) @ back / math.sqrt(order * _mean_variance(values))
-    scaled = (_floored(values) ** -0.5).unsqueeze(1) * back
+        rotated: Tensor = torch.from_numpy(matrix) @ back
+        return rotated / math.sqrt(order * _mean_variance(values))
+    scaled = back / _floored(values).sqrt().unsqueeze(1)
     whitened: Tensor = scaled if rule == "pca_whitening" else back.T @ scaled
     return whitened
 
@@ -142,13 +146,13 @@ class TokenStandardisation(nn.Module):
     Args:
         rule: by name.
         dim: width of the tokens.
-        steps: see `Standardisation`.
+        steps: see `Standardisation`; None are 50, or half of a training that has fewer than 100.
 
     Raises:
         UserError: `phi_s` for a width without a Hadamard matrix.
     """
 
-    def __init__(self, rule: Rule, dim: int, steps: Count = 50) -> None:
+    def __init__(self, rule: Rule, dim: int, steps: Count | None = None) -> None:
         super().__init__()
         if rule == "phi_s" and hadamard(dim) is None:
             others = ", ".join(each for each in get_args(Rule) if each != rule)
@@ -156,8 +160,19 @@ class TokenStandardisation(nn.Module):
                 f"standardise: phi_s needs a Hadamard matrix as wide as the tokens, and none is known here of order "
                 f"{dim}; give {others}, or none"
             )
-        self.rule, self.dim, self.steps = rule, dim, steps
-        self.cls, self.patches = (Standardisation(rule, dim, steps) for _ in range(2))
+        self.rule, self.dim, self.given = rule, dim, steps
+        self.cls, self.patches = (Standardisation(rule, dim, steps or STEPS) for _ in range(2))
+
+    def begin_fit(self, steps: float) -> None:
+        """Called before a training of so many steps.
+
+        Raises:
+            UserError: it ends before its statistics do.
+        """
+        if self.given is not None and self.given >= steps:
+            raise UserError(f"statistics_steps: {self.given}, but the training has {steps}; give fewer, or null")
+        if self.given is None:
+            self.cls.steps = self.patches.steps = int(max(1, min(STEPS, steps // 2)))
 
     def begin_step(self, step: int) -> None:
         """See `Standardisation.begin_step`."""
@@ -173,7 +188,7 @@ class TokenStandardisation(nn.Module):
         """What it was, in plain values, for the artefact's provenance."""
         return {
             "rule": self.rule,
-            "steps": self.steps,
+            "steps": self.patches.steps,
             "class_tokens": int(self.cls.count),
             "patch_tokens": int(self.patches.count),
         }
