@@ -41,12 +41,12 @@ class Noise(L.LightningDataModule):
         return DataLoader(items, batch_size=4)  # type: ignore[arg-type]
 
 
-def fit(module: DomainGeneralDistillation, folder: Path, **trainer: Any) -> L.Trainer:
+def fit(module: DomainGeneralDistillation, folder: Path, ckpt_path: Path | None = None, **trainer: Any) -> L.Trainer:
     settings = {"max_epochs": 2, "accelerator": "cpu", "logger": False, "enable_progress_bar": False,
                 "enable_model_summary": False, "enable_checkpointing": False, "default_root_dir": folder,
                 "log_every_n_steps": 1}  # fmt: skip
     runner = L.Trainer(**{**settings, **trainer})
-    runner.fit(module, Noise())
+    runner.fit(module, Noise(), ckpt_path=ckpt_path, weights_only=True)
     return runner
 
 

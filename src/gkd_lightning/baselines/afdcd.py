@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gkd_lightning.baselines.logit_kd import pixel_kl
-from gkd_lightning.baselines.term import DistillationTerm, View, keyed_noise
+from gkd_lightning.baselines.term import DistillationTerm, View
+from gkd_lightning.distill import keyed_noise
 from gkd_lightning.errors import UserError
 from gkd_lightning.ranges import Count, Positive, Share, Weight
 

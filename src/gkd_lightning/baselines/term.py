@@ -5,16 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gkd_lightning.encoders import Tokens
 from gkd_lightning.errors import UserError
 from gkd_lightning.ranges import Ranged
-
-_STREAM = 0x7465726D
-"""Keeps these draws apart from the augmentation's, which start from the same key."""
 
 
 class View(NamedTuple):
@@ -72,12 +68,6 @@ class DistillationTerm(Ranged, nn.Module, ABC):
             labels: (B, H, W) uint8 train ids, 255 without truth.
             keys: (B,) int64 on the host: whatever is random about a sample is drawn from its key, see `keyed_noise`.
         """
-
-
-def keyed_noise(keys: Tensor, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """(B, *shape) float32, uniform in [0, 1), each sample's from its key alone: the same on any rank, in any batch."""
-    draws = [np.random.default_rng((key, _STREAM)).random(shape, dtype=np.float32) for key in keys.tolist()]
-    return torch.from_numpy(np.stack(draws)).to(device, non_blocking=True)
 
 
 def pixel_logits(scores: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -76,18 +76,36 @@ class TinyMIM(Objective):
 
     def forward(self, passes: Passes) -> dict[str, Tensor]:
         """See `Objective.forward`."""
+        return self._terms(passes, relation_kl)
+
+    def per_image(self, passes: Passes) -> dict[str, Tensor]:
+        """See `Objective.per_image`."""
+        return self._terms(passes, relation_kl_per_image)
+
+    def _terms(self, passes: Passes, divergence: Callable[[Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
         student, teacher = passes.student_encoder, passes.teacher_encoder
         with kept_qkv(teacher.module, self.taken - 1) as theirs:
             teacher(passes.images)
-        with kept_qkv(student, student.depth - 1) as ours:
-            student.tokens(passes.images)
-        passes.outputs += ours
-        if ours[0].shape[1] != theirs[0].shape[1]:
-            raise UserError(f"TinyMIM needs equal tokens, got {ours[0].shape[1]} and {theirs[0].shape[1]} (registers?)")
+
+        def run() -> Tensor:
+            with kept_qkv(student, student.depth - 1) as kept:
+                student.tokens(passes.images)
+            passes.outputs += kept
+            return kept[0]
+
+        ours = passes.once("the last block's queries, keys and values", run)
+        if ours.shape[1] != theirs[0].shape[1]:
+            raise UserError(f"TinyMIM needs equal tokens, got {ours.shape[1]} and {theirs[0].shape[1]} (registers?)")
         pairs = zip(
-            log_relations(ours[0], self.relation_heads), log_relations(theirs[0], self.relation_heads), strict=True
+            log_relations(ours, self.relation_heads), log_relations(theirs[0], self.relation_heads), strict=True
         )
-        return {name: relation_kl(*pair) for name, pair in zip(self.weights, pairs, strict=True)}
+        return {name: divergence(*pair) for name, pair in zip(self.weights, pairs, strict=True)}
+
+
+def relation_kl_per_image(student: Tensor, teacher: Tensor) -> Tensor:
+    """(B,) of `relation_kl`, whose mean it is."""
+    rows = F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)
+    return rows.flatten(1).mean(1)
 
 
 def _attention(encoder: Encoder, block: int) -> Any:

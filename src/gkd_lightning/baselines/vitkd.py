@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gkd_lightning.baselines.term import DistillationTerm, View, keyed_noise
+from gkd_lightning.baselines.term import DistillationTerm, View
+from gkd_lightning.distill import keyed_noise
 from gkd_lightning.ranges import InnerShare, Weight
 
 OFFICIAL_TOKENS = 196

@@ -101,7 +101,7 @@ def stage_cost(stage: PlannedStage, at_once: int | None = None) -> StageCost | N
         images_of(what),
         artefact_bytes=4 * counted.handed_on,
         checkpoint_bytes=resumable,
-        memory_bytes=resumable + 4 * counted.trainable - counted.halved + int(counted.saved_bytes * at_once),
+        memory_bytes=resumable + 4 * counted.trainable - counted.spared + int(counted.saved_bytes * at_once),
         images_at_once=at_once,
         devices=None if what.layout.counted_devices is None else what.layout.counted_devices * what.layout.nodes,
     )
@@ -176,14 +176,14 @@ def _without_weights(value: Any) -> Any:
 
 class _Counts(NamedTuple):
     """Parameters, those that learn, those handed on; operations and bytes kept for the backward pass of an image; bytes
-    that bf16 saves in the weights."""
+    that bf16, and teachers off the device, save in the weights."""
 
     parameters: int
     trainable: int
     handed_on: int
     flops: float
     saved_bytes: float
-    halved: int
+    spared: int
 
 
 @cache
@@ -213,10 +213,12 @@ def _counted(model_config: str, size: int, mixed: bool) -> _Counts | None:
             loss = model.dry_step(images)
         loss.backward()
     exported = sum(parameter.numel() for parameter in merged(handed_on).parameters())
-    teacher = getattr(model, "teacher", None) if mixed and isinstance(model, Distillation) else None
-    halved = 0 if teacher is None else 2 * sum(parameter.numel() for parameter in teacher.parameters())
-    halved -= 2 * trainable if mixed else 0  # autocast keeps their bf16 copies until the backward pass
-    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH, halved)
+    teachers = model.frozen_encoders if isinstance(model, Distillation) else []
+    sizes = [sum(parameter.numel() for parameter in teacher.parameters()) for teacher in teachers]
+    spared = 2 * sum(sizes) - 2 * trainable if mixed else 0  # autocast keeps bf16 copies of what learns
+    if getattr(model.hparams, "offload", None) is not None:
+        spared += (2 if mixed else 4) * (sum(sizes) - max(sizes))
+    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH, spared)
 
 
 def images_of(stage: Stage) -> int | None:

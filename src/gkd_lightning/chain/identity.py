@@ -31,7 +31,7 @@ _HOW: Mapping[str, frozenset[str]] = {
             "benchmark",
         }
     ),
-    "model": frozenset({"compile", "activation_checkpointing", "health_every_n_steps"}),
+    "model": frozenset({"compile", "activation_checkpointing", "health_every_n_steps", "offload"}),
     "data": frozenset({"num_workers"}),
 }
 """Settings of each section that say how a stage is run, at the same global batch, and not what it computes."""

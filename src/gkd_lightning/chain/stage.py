@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from gkd_lightning.data import split_batch
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes import Config, arguments, changed, dataset_specs, interpolate
+from gkd_lightning.recipes import Config, arguments, changed, dataset_specs, interpolate, teachers_of
 
 _KEYS = {
     "batch_size": "data.batch_size",
@@ -112,7 +112,7 @@ class Stage:
     Attributes:
         config: the composed configuration, for `gkd fit` and for records; ``artefact:<hash>`` stands for a parent's.
         model: `class_path` and `init_args` of its module.
-        teacher: specification of the teacher; None without one.
+        teachers: specification of each teacher by name; a single one is called ``teacher``.
         datasets: specifications of its data sets by name: ``dataset``, and those of its validation.
         batch_size: the global one.
         image_sizes: sides in pixels of which each step draws one; mostly a single one, empty if unknown.
@@ -127,7 +127,7 @@ class Stage:
 
     config: Config
     model: Mapping[str, Any] | None
-    teacher: Mapping[str, Any] | None
+    teachers: Mapping[str, Mapping[str, Any]]
     datasets: Mapping[str, Any]
     batch_size: int | None
     image_sizes: tuple[int, ...]
@@ -148,7 +148,7 @@ class Stage:
         return cls(
             config=config,
             model=config["model"] if isinstance(config.get("model"), Mapping) else None,
-            teacher=model["teacher"] if isinstance(model.get("teacher"), Mapping) else None,
+            teachers=teachers_of(model),
             datasets=dataset_specs(config),
             batch_size=_whole(data, "batch_size"),
             image_sizes=_all_whole(data, "image_size"),
@@ -187,6 +187,14 @@ class Stage:
         for key in ("max_steps", "max_epochs", "limit_train_batches"):
             if isinstance(trainer.get(key), int | float) and trainer[key] == 0:
                 raise UserError(f"trainer.{key}: 0 trains nothing; give 1 or more, or leave the stage out")
+        several = arguments(self.config, "model").get("teachers")
+        for name, spec in several.items() if isinstance(several, Mapping) else ():
+            counted = _whole(spec, "statistics_steps") if isinstance(spec, Mapping) else None
+            if counted is not None and self.max_steps is not None and counted >= self.max_steps:
+                raise UserError(
+                    f"model.teachers.{name}.statistics_steps: {counted}, but the training has {self.max_steps}; give "
+                    "fewer, or null"
+                )
         if self.batch_size is not None:
             split_batch(self.batch_size, self.layout.processes, self.layout.accumulate)
 

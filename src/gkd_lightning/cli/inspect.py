@@ -111,7 +111,8 @@ def _add_images(options: Options, count: int, folder: bool = True) -> None:
     options.add_argument("--domains", help="only these of its domains, such as game,night")
     options.add_argument("--count", type=int, default=count, help=f"images of every domain (default: {count})")
     options.add_argument(
-        "--teacher", help="teacher/….yaml or an artefact (default: the one that the artefacts' records name)"
+        "--teacher",
+        help="teacher/….yaml, an artefact, or the name of one of several (default: the one in the artefacts' records)",
     )
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: auto)")
     options.add_argument("--out", type=Path, required=True, help="folder of the picture and its numbers")

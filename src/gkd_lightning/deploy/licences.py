@@ -70,7 +70,7 @@ def _models(config: Any, key: str = "") -> Iterator[Source]:
     if isinstance(name, str) and isinstance(weights, str) and not weights.startswith("artefact:"):
         yield _model("teacher" if "teacher" in key else "first weights", name, weights)
     for inner, value in config.items():
-        yield from _models(value, str(inner))
+        yield from _models(value, f"{key}.{inner}")
 
 
 def terms_of(name: str, weights: str | None) -> Terms:

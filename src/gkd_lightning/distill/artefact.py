@@ -1,4 +1,4 @@
-"""The alignment heads of a finished stage 1, beside its student: for looking into it; no later stage reads them."""
+"""The alignment heads of a finished stage 1, beside its student, for looking into it: no later stage reads them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from gkd_lightning.class_paths import imported
 from gkd_lightning.distill.alignment import AlignmentHead, Projection, QuerySoftDistillation
+from gkd_lightning.distill.standardisation import TokenStandardisation
 from gkd_lightning.encoders import one_line
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import file_sha256
@@ -19,18 +20,30 @@ from gkd_lightning.tensor_files import write_tensors
 
 HEADS = "heads.safetensors"
 KIND = "gkd-heads"
+RULES = "standardise"
+"""Where the file and its metadata hold how tokens were standardised; no term is called so."""
 
 
-def save_heads(heads: Mapping[str, AlignmentHead], student: Path) -> Path:
+def save_heads(
+    heads: Mapping[str, AlignmentHead], student: Path, rules: Mapping[str, TokenStandardisation] | None = None
+) -> Path:
     """Write an objective's heads, by the name of their term, beside a student's weights file; returns their path.
 
     `heads.safetensors` is tied to the student by the SHA-256 of that file.
+
+    Args:
+        heads: of the objective.
+        student: weights file.
+        rules: by which tokens of several teachers were standardised, by teacher; their statistics go with the heads.
     """
+    rules = rules or {}
     state = {key: value.float() for key, value in nn.ModuleDict(heads).state_dict().items()}
+    state |= {f"{RULES}.{key}": value for key, value in nn.ModuleDict(rules).state_dict().items()}
     metadata = {
         "kind": KIND,
         "student_sha256": file_sha256(student),
         "heads": json.dumps({name: {**head.record, "widths": head.widths} for name, head in heads.items()}),
+        RULES: json.dumps({name: [rule.rule, rule.dim, rule.patches.steps] for name, rule in rules.items()}),
     }
     path = student.with_name(HEADS)
     write_tensors(state, path, metadata)
@@ -42,6 +55,16 @@ def load_heads(student: Path) -> dict[str, AlignmentHead]:
 
     Raises:
         UserError: there are none, they are another student's, or the file is not one of ours.
+    """
+    heads, _ = load_aligned(student)
+    return heads
+
+
+def load_aligned(student: Path) -> tuple[dict[str, AlignmentHead], dict[str, TokenStandardisation]]:
+    """`load_heads`, and by which rules tokens of several teachers were standardised for them, by teacher.
+
+    Raises:
+        UserError: as `load_heads`.
     """
     path = student.with_name(HEADS)
     if not path.is_file():
@@ -56,14 +79,16 @@ def load_heads(student: Path) -> dict[str, AlignmentHead]:
         if metadata["kind"] != KIND:
             raise ValueError(f"kind is {metadata['kind']!r}")
         heads = {name: _built(record, path) for name, record in json.loads(metadata["heads"]).items()}
-        nn.ModuleDict(heads).load_state_dict(state)
+        kinds = json.loads(metadata.get(RULES, "{}"))
+        rules = {name: TokenStandardisation(*arguments) for name, arguments in kinds.items()}
+        nn.ModuleDict({**heads, RULES: nn.ModuleDict(rules)}).load_state_dict(state)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{path}: not the heads of a stage 1 ({one_line(error)})") from error
     if metadata["student_sha256"] != file_sha256(student):
         raise UserError(f"{path}: these heads were learned with another student than {student}")
-    for head in heads.values():
-        head.eval().requires_grad_(False)
-    return heads
+    for part in (*heads.values(), *rules.values()):
+        part.eval().requires_grad_(False)
+    return heads, rules
 
 
 def _built(record: dict[str, Any], path: Path) -> AlignmentHead:

@@ -29,6 +29,11 @@ class Distance(nn.Module, ABC):
         # sums instead of distances[chosen]: the number of chosen tokens is not known on the host, and need not be
         return (distances * chosen).sum() / chosen.sum()
 
+    def per_image(self, output: Tensor, target: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """(B,) means of every image's tokens; arguments as in `forward`."""
+        distances = self.per_token(output.float(), target.float())
+        return distances.mean(1) if chosen is None else (distances * chosen).sum(1) / chosen.sum(1)
+
 
 class MeanSquare(Distance):
     """Mean over channels of the squared difference: the method."""

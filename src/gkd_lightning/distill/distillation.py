@@ -1,4 +1,4 @@
-"""Stage 1: a frozen teacher, a student, an objective, the official optimiser, an artefact at the end."""
+"""Stage 1: frozen teachers, a student, an objective, the official optimiser, an artefact at the end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import torch
 from torch import nn
 
 from gkd_lightning.data import TrainingModule
-from gkd_lightning.distill.alignment import AlignmentHead
 from gkd_lightning.distill.artefact import save_heads
+from gkd_lightning.distill.balance import Balance, BalanceName, chosen_balance
 from gkd_lightning.distill.ema import ExponentialMovingAverage
 from gkd_lightning.distill.health import DistillationHealth
 from gkd_lightning.distill.masking import BatchMasks, MasksBySide, masked_samples
 from gkd_lightning.distill.objective import Objective
 from gkd_lightning.distill.optim import cosine_factor, parameter_groups, scaled_learning_rate
 from gkd_lightning.distill.passes import Passes
+from gkd_lightning.distill.several_teachers import SeveralTeachers
+from gkd_lightning.distill.teachers import Teachers, TeacherSpec
 from gkd_lightning.encoders import (
     Encoder,
     EncoderSpec,
@@ -34,16 +36,20 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.ranges import Count, Momentum, Natural, Positive, Weight
 from gkd_lightning.step_logging import StepLogging
 
+_PARTS = ("teacher", "student", "teachers")
+"""Arguments of `Distillation` that hold specifications."""
+
 
 class Distillation(StepLogging):
-    """A teacher's knowledge into a student, without labels: on proxy images (1a) or the source domain's (1b).
+    """What teachers know into a student, without labels: on proxy images (1a) or the source domain's (1b).
 
     What the objective does not reach in the student (TinyMIM: the tail of its last block) is frozen for this stage.
 
     Args:
-        teacher: the frozen vision foundation model.
+        teacher: the frozen vision foundation model; not together with `teachers`.
         student: the encoder that learns; in stage 1b its `weights` are stage 1a's artefact.
-        objective: what is minimised; has no layers yet.
+        objective: what is minimised; has no layers yet. With several teachers it is theirs that have no other one, each
+            with layers of its own.
         lr: learning rate for the reference batch size.
         reference_batch_size: global batch size that `lr` is meant for (linear rule); null takes `lr` as it is.
         min_lr: where the cosine ends; scaled as `lr` for a batch so small that its rate would lie below.
@@ -59,13 +65,16 @@ class Distillation(StepLogging):
             so on a GPU. Checkpoints and artefacts keep their keys.
         activation_checkpointing: the student's backward pass computes its blocks again instead of keeping what they
             made: same numbers, less memory, a third more work in the student.
+        teachers: several frozen encoders by name, see `TeacherSpec`; one pass of the student serves all.
+        balance: how their losses become one: ``fixed`` (their weights), ``magnitude``, ``dropping``, or a `Balance`.
+        offload: ``cpu`` keeps several teachers' weights on the host but during their own pass.
     """
 
     def __init__(
         self,
-        teacher: EncoderSpec,
+        teacher: EncoderSpec | None,
         student: EncoderSpec,
-        objective: Objective,
+        objective: Objective | None = None,
         lr: Positive = 5e-4,
         reference_batch_size: Count | None = 512,
         min_lr: Weight = 1e-5,
@@ -78,25 +87,45 @@ class Distillation(StepLogging):
         health_every_n_steps: Natural = 50,
         compile: bool | None = None,
         activation_checkpointing: bool = False,
+        teachers: dict[str, TeacherSpec] | None = None,
+        balance: BalanceName | Balance = "fixed",
+        offload: Literal["cpu"] | None = None,
     ) -> None:
         super().__init__()
         # plain types only, of subclasses too
-        self.save_hyperparameters(ignore=["teacher", "student", "objective", "alignment", "distance"])
-        self.save_hyperparameters({"teacher": asdict(teacher), "student": asdict(student)})
+        self.save_hyperparameters(ignore=[*_PARTS, "objective", "alignment", "distance", "balance"])
+        self.save_hyperparameters(_plain(teacher, student, teachers))
+        if (teacher is None) == (teachers is None):
+            raise UserError("teacher, teachers: give one of them")
+        if teachers is None and (balance != "fixed" or offload is not None):
+            raise UserError("balance, offload: are for several teachers, named in model.teachers")
         if hand_on == "ema" and ema_decay is None:
             raise UserError("hand_on=ema needs ema_decay (the official value is 0.99996)")
         if warmup_steps and schedule == "epoch":
             raise UserError(f"warmup_steps: {warmup_steps} needs schedule=step: an epoch's rate does not change in it")
         if min_lr > lr:
             raise UserError(f"min_lr: {min_lr} must be at most lr: {lr}")
-        self.teacher = Frozen(build_encoder(teacher, "teacher"))
+        self.teacher: Any  # Frozen[Encoder], or Teachers
+        if teachers is None:
+            assert teacher is not None
+            self.teacher = Frozen(build_encoder(teacher, "teacher"))
+        else:
+            self.teacher = Teachers(teachers)
         self.student = build_encoder(student, "student")
         self.ema = ExponentialMovingAverage(self.student, ema_decay) if ema_decay is not None else None
         if activation_checkpointing:
             checkpoint_activations(self.student)
         self.health = DistillationHealth(health_every_n_steps)
-        self.objective = objective
-        self.objective.attach(self.student, self.teacher.module)
+        if isinstance(self.teacher, Teachers):
+            assert teachers is not None
+            self.objective: Objective = SeveralTeachers(
+                teachers, self.teacher, self.student, objective, chosen_balance(balance)
+            )
+        elif objective is None:
+            raise UserError("objective: is required")
+        else:
+            self.objective = objective
+            self.objective.attach(self.student, self.teacher.module)
 
     def forward(self, images: torch.Tensor) -> Tokens:
         """The student's tokens of (B, 3, H, W) images."""
@@ -111,17 +140,21 @@ class Distillation(StepLogging):
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, TrainingModule):
             for side in data.sides:
-                for encoder in (self.student, self.teacher.module):
-                    encoder.require((side, side))
+                self.student.require((side, side))
+                require = self.teacher.require if isinstance(self.teacher, Teachers) else self.teacher.module.require
+                require((side, side))
             masks = {side: self.masks((side, side)) for side in data.sides}
             wanted = {side: each for side, each in masks.items() if each is not None}
             data.in_workers = MasksBySide(wanted) if wanted else None
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """One step."""
+        if self.begins_step:
+            self.objective.begin_step(self.global_step)
         passes = self.passes(batch["image"], batch["key"], batch.get("mask"))
         terms = self.objective(passes)
-        loss = self.objective.total(terms)
+        loss = self.objective.loss(terms, passes)
+        terms = {name: term.mean() for name, term in terms.items()}
         health = self.health.measure(terms, passes) if self.measures_health else {}
         self.log_step({"train/loss": loss, **{f"train/{name}": term for name, term in terms.items()}, **health})
         return loss
@@ -139,7 +172,8 @@ class Distillation(StepLogging):
             rows = max(1, masked_samples(len(images), masks.probability))
             hidden = torch.zeros(rows, masks.tokens, dtype=torch.bool, device=images.device)
         keys = torch.zeros(len(images), dtype=torch.int64, device="cpu")
-        return self.objective.total(self.objective(self.passes(images, keys, hidden)))
+        passes = self.passes(images, keys, hidden)
+        return self.objective.loss(self.objective(passes), passes)
 
     def passes(self, images: torch.Tensor, keys: torch.Tensor, hidden: torch.Tensor | None = None) -> Passes:
         """What the objective looks at, see `Passes`; masks that are not given are drawn if the objective wants any."""
@@ -178,13 +212,21 @@ class Distillation(StepLogging):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": hparams.schedule}}
 
     def on_fit_start(self) -> None:
-        """Bring the encoders into the shape in which they run fastest."""
+        """Tell the objective how long it will be; bring the encoders into the shape in which they run fastest."""
+        self.objective.begin_fit(self.trainer.estimated_stepping_batches)
         self.prepare(bf16=str(self.trainer.precision).startswith("bf16"))
 
     def prepare(self, bf16: bool) -> None:
         """See `prepare_encoders`."""
         compile = self.hparams.compile
-        prepare_encoders(self.teacher.module, self.student, device=self.device, bf16=bf16, compile=compile)
+        prepare_encoders(*self.frozen_encoders, learning=self.student, device=self.device, bf16=bf16, compile=compile)
+        if self.hparams.offload is not None:
+            self.teacher.leave()
+
+    @property
+    def frozen_encoders(self) -> list[Encoder]:
+        """The teacher's, or each teacher's."""
+        return self.teacher.encoders if isinstance(self.teacher, Teachers) else [self.teacher.module]
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then move the average."""
@@ -200,11 +242,20 @@ class Distillation(StepLogging):
             assert self.ema is not None
             encoder = self.ema.module  # type: ignore[assignment]
         provenance = {**provenance, "handed_on": self.hparams.hand_on}
+        if self.objective.rules:
+            provenance["standardise"] = {name: rule.record for name, rule in self.objective.rules.items()}
         path = export_encoder(encoder, directory, stage=self.hparams.stage, provenance=provenance)
-        heads = {name: head for name, head in self.objective.heads.items() if isinstance(head, AlignmentHead)}
-        if heads:
-            save_heads(heads, path)
+        heads, rules = self.objective.alignment_heads(), self.objective.rules
+        if heads or rules:
+            save_heads(heads, path, rules)
         return path
+
+
+def _plain(
+    teacher: EncoderSpec | None, student: EncoderSpec, teachers: dict[str, TeacherSpec] | None
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"teacher": None if teacher is None else asdict(teacher), "student": asdict(student)}
+    return found if teachers is None else {**found, "teachers": {name: spec.plain for name, spec in teachers.items()}}
 
 
 class _DryStep(nn.Module):

@@ -19,7 +19,7 @@ class DomainGeneralDistillation(Distillation):
     A `Distillation` whose objective is `GKD`. The defaults are the official settings of stage 1a.
 
     Args:
-        teacher: the frozen vision foundation model.
+        teacher: the frozen vision foundation model; not together with `teachers`, see `Distillation`.
         student: the encoder that learns; in stage 1b its `weights` are stage 1a's artefact.
         alpha: weight of the feature term.
         beta: weight of the masked-patch term; 0 leaves out the masked pass.
@@ -33,12 +33,13 @@ class DomainGeneralDistillation(Distillation):
         attention_scale: factor on the attention logits of ``qsd``; 1.0 is official, null means 1/sqrt(d).
         mask_ratio: share of masked tokens in a masked image.
         mask_probability: share of masked images in a batch.
-        kwargs: everything else that `Distillation` takes: rate, schedule, moving average, name of the stage.
+        kwargs: everything else that `Distillation` takes: rate, schedule, moving average, name of the stage,
+            several teachers in the place of one.
     """
 
     def __init__(
         self,
-        teacher: EncoderSpec,
+        teacher: EncoderSpec | None,
         student: EncoderSpec,
         alpha: Weight = 1.0,
         beta: Weight = 1.0,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gkd_lightning.distill.alignment import Aligned, Alignment, AlignmentHead, chosen_head
@@ -72,24 +75,34 @@ class GKD(Objective):
 
     def forward(self, passes: Passes) -> dict[str, Tensor]:
         """See `Objective.forward`."""
+        return self._terms(passes, self.distance)
+
+    def per_image(self, passes: Passes) -> dict[str, Tensor]:
+        """See `Objective.per_image`; in the paper's variant an image without a mask has a `patch` of 0."""
+        terms = self._terms(passes, self.distance.per_image)
+        if "patch" in terms and (others := len(passes.images) - len(terms["patch"])):
+            terms["patch"] = F.pad(terms["patch"] * (len(passes.images) / len(terms["patch"])), (0, others))
+        return terms
+
+    def _terms(self, passes: Passes, distance: Callable[..., Tensor]) -> dict[str, Tensor]:
         student, teacher = passes.student, passes.teacher
         terms: dict[str, Tensor] = {}
         if "token" in self.heads:
             target = teacher.cls.unsqueeze(1)
-            terms["token"] = self.distance(self._aligned("token", student.cls.unsqueeze(1), target).tokens, target)
+            terms["token"] = distance(self._aligned("token", student.cls.unsqueeze(1), target).tokens, target)
         if "fea" in self.heads:
             passes.aligned = self._aligned("fea", student.patches, teacher.patches)
-            terms["fea"] = self.distance(passes.aligned.tokens, teacher.patches)
+            terms["fea"] = distance(passes.aligned.tokens, teacher.patches)
             if "token" in terms and self.variant == "official":
                 # The mean over 1 + N tokens, without a copy of all of them for the sake of one.
                 count = teacher.patches.shape[1]
                 terms["fea"] = (count * terms["fea"] + terms["token"]) / (count + 1)
         if "patch" in self.heads and self.variant == "official":
             aligned = self._aligned("patch", passes.all_masked, teacher.patches)
-            terms["patch"] = self.distance(aligned.tokens, teacher.patches)
+            terms["patch"] = distance(aligned.tokens, teacher.patches)
         elif "patch" in self.heads:
             target = teacher.patches[: len(passes.hidden)]
-            terms["patch"] = self.distance(self._aligned("patch", passes.masked, target).tokens, target, passes.hidden)
+            terms["patch"] = distance(self._aligned("patch", passes.masked, target).tokens, target, passes.hidden)
         return terms
 
     def _aligned(self, name: str, student: Tensor, teacher: Tensor) -> Aligned:

@@ -28,19 +28,23 @@ class DistillationHealth:
         return self.every_n_steps > 0 and before // self.every_n_steps > (before - logged_every) // self.every_n_steps
 
     def measure(self, terms: dict[str, torch.Tensor], passes: Passes) -> dict[str, torch.Tensor]:
-        """Values for the log, of an objective's unweighted terms and the passes that they were computed from.
+        """Values for the log, of an objective's unweighted terms (scalars) and the passes that they were computed from.
 
         ``health/cosine`` (mean over patches between aligned student and teacher tokens) and ``health/entropy`` (first
         image, 0 = one-hot, 1 = uniform) for an objective that aligns tokens; ``health/grad_<term>``, norm of the
-        unweighted term's gradient with respect to the student's outputs, for a term that starts from them.
+        unweighted term's gradient with respect to the student's outputs, for a term that starts from them. Of several
+        teachers each has its own: ``health/<teacher>/cosine``.
         """
         values: dict[str, torch.Tensor] = {}
-        if passes.aligned is not None:
-            with torch.no_grad():
-                tokens, attention = passes.aligned
-                values["health/cosine"] = F.cosine_similarity(tokens.float(), passes.teacher.patches.float(), -1).mean()
-                if attention is not None:
-                    values["health/entropy"] = attention_entropy(attention[0])
+        for teacher, part in (passes.parts or {"": passes}).items():
+            if part.aligned is not None:
+                prefix = f"health/{teacher}/" if teacher else "health/"
+                with torch.no_grad():
+                    tokens, attention = part.aligned
+                    target = part.teacher.patches.float()
+                    values[f"{prefix}cosine"] = F.cosine_similarity(tokens.float(), target, -1).mean()
+                    if attention is not None:
+                        values[f"{prefix}entropy"] = attention_entropy(attention[0])
         outputs = [output for output in passes.outputs if output.requires_grad]
         for name, term in terms.items():
             gradients = torch.autograd.grad(term, outputs, retain_graph=True, allow_unused=True) if outputs else ()

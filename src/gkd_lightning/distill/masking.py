@@ -1,4 +1,4 @@
-"""Which patch tokens the student has to do without (augmentations.py:50-80 of the official code)."""
+"""Which patch tokens the student has to do without (augmentations.py:50-80 of the official code); keyed noise."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 import torch
 
 from gkd_lightning.errors import UserError
+
+_STREAM = 0x7465726D
+"""Keeps these draws apart from the augmentation's, which start from the same key."""
 
 
 def random_token_mask(count: int, ratio: float, generator: np.random.Generator | np.random.RandomState) -> torch.Tensor:
@@ -34,6 +37,17 @@ def batch_masks(keys: torch.Tensor, count: int, ratio: float) -> torch.Tensor:
     for row, key in zip(ranks, keys.tolist(), strict=True):
         row[:] = np.random.default_rng(key).permutation(count)
     return torch.from_numpy(ranks < int(count * ratio))  # `random_token_mask` of every row
+
+
+def keyed_noise(
+    keys: torch.Tensor, shape: tuple[int, ...], device: torch.device, stream: int = _STREAM
+) -> torch.Tensor:
+    """(B, *shape) float32, uniform in [0, 1), each sample's from its key alone: the same on any rank, in any batch.
+
+    Draws of another `stream` are others.
+    """
+    draws = [np.random.default_rng((key, stream)).random(shape, dtype=np.float32) for key in keys.tolist()]
+    return torch.from_numpy(np.stack(draws)).to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

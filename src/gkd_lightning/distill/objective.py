@@ -8,8 +8,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gkd_lightning.distill.alignment import AlignmentHead
 from gkd_lightning.distill.passes import Passes
+from gkd_lightning.distill.standardisation import TokenStandardisation
 from gkd_lightning.encoders import Encoder
+from gkd_lightning.errors import UserError
 from gkd_lightning.ranges import Ranged
 
 Variant = Literal["official", "paper"]
@@ -44,7 +47,7 @@ class Objective(Ranged, nn.Module, ABC):
         super().__init__()
         self.weights = {}
         self.heads = nn.ModuleDict()
-        """Every `AlignmentHead` among them is written beside the student, for looking into it."""
+        """See `alignment_heads`."""
 
     def attach(self, student: Encoder, teacher: Encoder) -> None:
         """Make what depends on the two encoders; called once."""
@@ -57,6 +60,38 @@ class Objective(Ranged, nn.Module, ABC):
             passes: a batch, and what student and teacher make of it.
         """
 
+    def per_image(self, passes: Passes) -> dict[str, Tensor]:
+        """The terms of `forward`, (B,) image by image, whose means they are: what teacher dropping compares.
+
+        Raises:
+            UserError: this objective's terms are not means over images, or nobody has written them so.
+        """
+        raise UserError(f"{type(self).__name__} does not tell its terms image by image, which dropping compares")
+
+    def begin_fit(self, steps: float) -> None:
+        """Called before a training of so many optimiser steps, of which an interrupted run may have taken some."""
+
+    def begin_step(self, step: int) -> None:
+        """Called before the first micro-batch of an optimiser step, counted from 0."""
+
+    def alignment_heads(self) -> dict[str, AlignmentHead]:
+        """Those of `heads` that lift tokens, by the name of their term: written beside the student, to look into it."""
+        return {name: head for name, head in self.heads.items() if isinstance(head, AlignmentHead)}
+
+    @property
+    def rules(self) -> dict[str, TokenStandardisation]:
+        """By which rule each teacher's tokens are standardised, by its name; only several teachers have any."""
+        return {}
+
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """Weighted sum: what is minimised."""
-        return torch.stack([self.weights.get(name, 1.0) * term for name, term in terms.items()]).sum()
+        """Weighted sum of scalars, or of (B,) terms image by image."""
+        return torch.stack([self.weights.get(name, 1.0) * term for name, term in terms.items()]).sum(0)
+
+    def loss(self, terms: dict[str, Tensor], passes: Passes) -> Tensor:
+        """What is minimised.
+
+        Args:
+            terms: what `forward` has returned.
+            passes: what it was given.
+        """
+        return self.total(terms)

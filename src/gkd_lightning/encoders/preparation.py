@@ -23,15 +23,14 @@ _FULL = "_full_precision"
 
 
 def prepare_encoders(
-    frozen: Encoder | None,
+    *frozen: Encoder,
     learning: Encoder | None = None,
-    *,
     device: torch.device,
     bf16: bool,
     compile: bool | None,
     written: bool = False,
 ) -> None:
-    """Round a frozen encoder's weights in a run in bf16, and compile both encoders' blocks, in place.
+    """Round frozen encoders' weights in a run in bf16, and compile all encoders' blocks, in place.
 
     Args:
         frozen: see `hold_in_bf16`.
@@ -39,15 +38,14 @@ def prepare_encoders(
         device: where they run.
         bf16: whether the run is in bf16.
         compile: null: on a GPU that has triton and where there are blocks to compile.
-        written: whether the frozen encoder is written into an artefact, see `hold_in_bf16`.
+        written: whether frozen encoders are written into an artefact, see `hold_in_bf16`.
 
     Raises:
         UserError: `compile` is true and cannot be.
     """
-    if frozen is not None and bf16:
-        hold_in_bf16(frozen, written)
-    encoders = [encoder for encoder in (frozen, learning) if encoder is not None]
-    compile_blocks(*encoders, device=device, wanted=compile)
+    for encoder in frozen if bf16 else ():
+        hold_in_bf16(encoder, written)
+    compile_blocks(*frozen, *(() if learning is None else (learning,)), device=device, wanted=compile)
 
 
 def hold_in_bf16(network: nn.Module, written: bool = False) -> None:

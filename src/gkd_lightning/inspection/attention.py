@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gkd_lightning.distill import HEADS, QuerySoftDistillation, load_heads, resize_tokens
+from gkd_lightning.distill import (
+    HEADS,
+    QuerySoftDistillation,
+    TokenStandardisation,
+    load_aligned,
+    load_heads,
+    resize_tokens,
+)
 from gkd_lightning.encoders import STUDENT_WEIGHTS, Encoder, load_student
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import (
@@ -67,7 +74,7 @@ def inspect_attention(
     if min(number, count) < 1:
         raise UserError("--number, --count: give 1 or more")
     source = find_student(place)
-    head = _qsd(source)
+    head, rule = _qsd(source, teacher)
     teaching = find_teacher(teacher, [source])
     wanted = head.proj_q[1].out_features
     if teaching.embed_dim != wanted:
@@ -80,9 +87,11 @@ def inspect_attention(
     chosen = _given(queries, grid)
     on_device(student, device), on_device(teaching, device)
     head.to(next(student.parameters()).device)
+    if rule is not None:
+        rule.to(next(student.parameters()).device)
     rows, table = [], []
     for each in few(domains, count):
-        looks = look(student, teaching, head, stacked([each.image], student), stacked([each.image], teaching))
+        looks = look(student, teaching, head, stacked([each.image], student), stacked([each.image], teaching), rule)
         entropy, distance = row_entropy(looks.attention), mean_distance(looks.attention, grid)
         alike = attention_agreement(looks.attention, looks.similarity)
         places = choose_queries(entropy, grid, chosen, number) if isinstance(chosen, str) else chosen
@@ -127,11 +136,20 @@ def find_student(place: str) -> Source:
 
 @torch.no_grad()
 def look(
-    student: Encoder, teacher: Encoder, head: QuerySoftDistillation, images: Tensor, teacher_images: Tensor
+    student: Encoder,
+    teacher: Encoder,
+    head: QuerySoftDistillation,
+    images: Tensor,
+    teacher_images: Tensor,
+    rule: TokenStandardisation | None = None,
 ) -> Looks:
-    """Attention of one image, (1, 3, H, W) uint8 in the student's and in the teacher's size."""
+    """Attention of one image, (1, 3, H, W) uint8 in the student's and in the teacher's size.
+
+    The teacher's tokens are standardised by `rule`, if the head has learned with such.
+    """
     tokens = student.tokens(images)
-    keys = resize_tokens(teacher.tokens(teacher_images), tokens.grid).patches
+    theirs = resize_tokens(teacher.tokens(teacher_images), tokens.grid)
+    keys = (theirs if rule is None else rule(theirs)).patches
     attention = head(tokens.patches, keys).attention
     assert attention is not None
     directions = F.normalize(keys[0].float(), dim=-1)
@@ -141,15 +159,30 @@ def look(
 def _has_attention(stage: Path) -> bool:
     if not (stage / HEADS).is_file():
         return False
-    return isinstance(load_heads(stage / STUDENT_WEIGHTS).get(TERM), QuerySoftDistillation)
+    heads = load_heads(stage / STUDENT_WEIGHTS)
+    return any(isinstance(head, QuerySoftDistillation) and _is_feature_term(term) for term, head in heads.items())
 
 
-def _qsd(source: Source) -> QuerySoftDistillation:
-    head = load_heads(source.weights).get(TERM)
+def _is_feature_term(name: str) -> bool:
+    return name.rpartition("/")[2] == TERM  # several teachers' terms have their names in front
+
+
+def _qsd(source: Source, teacher: str | None) -> tuple[QuerySoftDistillation, TokenStandardisation | None]:
+    """The head of the feature term, of the only teacher or the one that is named, and how its tokens are standardised.
+
+    A fragment or an artefact names none of several.
+    """
+    heads, rules = load_aligned(source.weights)
+    of_feature = {name.rpartition("/")[0]: head for name, head in heads.items() if _is_feature_term(name)}
+    if len(of_feature) > 1 and teacher not in of_feature:
+        given = "--teacher" if teacher is None else f"--teacher {teacher}"
+        raise UserError(f"{given}: the student learned from several; give one of {', '.join(of_feature)}")
+    name = teacher if teacher in of_feature else next(iter(of_feature), "")
+    head = of_feature.get(name)
     if not isinstance(head, QuerySoftDistillation):
         kind = "a projection" if head is not None else "no head at all"
         raise UserError(f"{source.weights.with_name(HEADS)}: has {kind} for its feature term; attention needs QSD")
-    return head
+    return head, rules.get(name)
 
 
 def _given(queries: Sequence[str], grid: Place) -> Choice | list[Place]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from gkd_lightning.chain import DONE
 from gkd_lightning.encoders import STUDENT_WEIGHTS, Encoder, EncoderSpec, build_encoder, load_student
 from gkd_lightning.errors import UserError
-from gkd_lightning.recipes import arguments, find_fragment, interpolate, read_yaml
+from gkd_lightning.recipes import arguments, find_fragment, interpolate, read_yaml, teachers_of
 from gkd_lightning.segment import SEGMENTER_WEIGHTS, load_segmenter, unfrozen
 
 ARTEFACTS = (SEGMENTER_WEIGHTS, STUDENT_WEIGHTS)
@@ -101,18 +101,26 @@ def find_teacher(given: str | None, sources: Sequence[Source]) -> Encoder:
     """The teacher, frozen and in eval mode.
 
     Args:
-        given: a fragment such as ``teacher/minicity.yaml``, or an artefact; None looks into the records of `sources`
-            and of the stages that they started from.
+        given: a fragment such as ``teacher/minicity.yaml``, an artefact, or the name of one of several teachers in the
+            records of `sources` and of the stages that they started from; None takes the only one that is recorded.
         sources: what is compared with it.
 
     Raises:
-        UserError: no such fragment or artefact, or no record that names a teacher.
+        UserError: no such fragment or artefact, no record that names a teacher, or one that names several.
     """
+    models = (model for source in sources for model in _recorded(source.weights.parent))
+    model = next((model for model in models if teachers_of(model)), {})
+    recorded = teachers_of(model)
+    if given is not None and given in recorded:
+        return _of_several(model, given, str(sources[0].weights))
     if given is None:
-        spec = next((spec for source in sources for spec in _recorded(source.weights.parent) if spec), None)
-        if spec is None:
+        if not recorded:
             raise UserError(f"{sources[0].weights}: no record names its teacher; add --teacher teacher/….yaml")
-        return _built(spec, str(sources[0].weights))
+        if len(recorded) > 1:
+            names = ", ".join(recorded)
+            raise UserError(f"{sources[0].weights}: learned from several teachers; add --teacher with one of {names}")
+        (name,) = recorded
+        return _of_several(model, name, str(sources[0].weights))
     if not given.endswith((".yaml", ".yml")):
         return _at(given)[0].encoder()
     return _built(read_yaml(find_fragment(given)), given)
@@ -145,18 +153,27 @@ def _at(place: str) -> list[Source]:
     return [Source(title or title_of(stage, path), stage / _json(stage / DONE)["artefact"]) for stage in last]
 
 
-def _recorded(stage: Path) -> Iterator[Any]:
-    """Teachers that the records of a stage and of its ancestors name; ancestors lie beside it."""
+def _recorded(stage: Path) -> Iterator[Mapping[str, Any]]:
+    """Arguments of the models that the records of a stage and of its ancestors tell; ancestors lie beside it."""
     for name in ("segmenter.json", "student.json"):
         config = _json(stage / name).get("provenance", {}).get("config", {})
-        yield arguments(config, "model").get("teacher")
+        yield arguments(config, "model")
     begun = {digest for digest in (_json(stage / DONE).get("starts_from") or {}).values() if digest}
     for done in stage.parent.glob(f"*/{DONE}"):
         if _json(done).get("sha256") in begun and done.parent != stage:
             yield from _recorded(done.parent)
 
 
-def _built(spec: dict[str, Any], where: str) -> Encoder:
+def _of_several(model: Mapping[str, Any], name: str, where: str) -> Encoder:
+    """The teacher of that name, or the only one, for images of the size that the student learned with."""
+    encoder = _built(teachers_of(model)[name], where)
+    size = ((model.get("teachers") or {}).get(name) or {}).get("input_size")
+    if size is not None:
+        encoder.image_size = (size, size) if isinstance(size, int) else (size[0], size[1])
+    return encoder
+
+
+def _built(spec: Mapping[str, Any], where: str) -> Encoder:
     try:
         described = EncoderSpec(**interpolate(spec))
     except TypeError as error:

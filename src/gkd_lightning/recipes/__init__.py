@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         find_fragment,
         get_value,
         set_value,
+        teachers_of,
     )
     from gkd_lightning.recipes.parser_messages import explain
     from gkd_lightning.recipes.recipe import (
@@ -65,6 +66,7 @@ __all__ = [
     "shipped_recipes",
     "split_scope",
     "swapped",
+    "teachers_of",
     "told_by_key",
 ]
 

@@ -100,6 +100,16 @@ def arguments(config: Mapping[str, Any], section: str) -> Config:
     return found if isinstance(found, dict) else {}
 
 
+def teachers_of(model: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Specifications of the encoders that a model's arguments say it learns from; a single one is called `teacher`."""
+    several = model.get("teachers")
+    if isinstance(several, Mapping):
+        found = {str(name): spec.get("encoder") for name, spec in several.items() if isinstance(spec, Mapping)}
+    else:
+        found = {"teacher": model.get("teacher")}
+    return {name: spec for name, spec in found.items() if isinstance(spec, Mapping)}
+
+
 def mount(config: Config, key: str, fragment: Mapping[str, Any]) -> None:
     """Merge `fragment` into the section at dotted `key`, in place."""
     node, last = _parent(config, key)

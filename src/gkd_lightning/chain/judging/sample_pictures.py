@@ -39,14 +39,17 @@ def sample_gallery(segmenter: Any, data: Any, method: str, count: int) -> Galler
 def add_features(gallery: Gallery, plan: Plan) -> Gallery:
     """Principal components of the teacher's and of every method's features, in colours that can be compared.
 
-    Without a teacher in the recipe the pictures are left out: there is nothing to compare with.
+    Of several teachers the first gives the colours. Without any the pictures are left out: there is nothing to
+    compare with.
     """
-    encoders = _encoders(plan)
-    if TEACHER not in encoders or not gallery.samples:
+    encoders = _teachers(plan)
+    if not encoders or not gallery.samples:
         return gallery
+    reference = next(iter(encoders))
+    encoders |= _students(plan)
     images = [sample.image for sample in gallery.samples]
     maps = {name: patch_maps(encoder, fitted(images, encoder)) for name, encoder in encoders.items()}
-    pictures = pca_pictures(maps, TEACHER)
+    pictures = pca_pictures(maps, reference)
     samples = [
         replace(sample, features={name: _shaped(pictures[name][index], sample.image) for name in pictures})
         for index, sample in enumerate(gallery.samples)
@@ -54,11 +57,16 @@ def add_features(gallery: Gallery, plan: Plan) -> Gallery:
     return Gallery(gallery.label_space, samples)
 
 
-def _encoders(plan: Plan) -> dict[str, Encoder]:
-    teacher = next((stage.what.teacher for stage in plan.stages if stage.what.teacher), None)
+def _teachers(plan: Plan) -> dict[str, Encoder]:
+    teachers = next((stage.what.teachers for stage in plan.stages if stage.what.teachers), {})
+    return {
+        name if name == TEACHER else f"{TEACHER} {name}": build_encoder(EncoderSpec(**interpolate(spec)))
+        for name, spec in teachers.items()
+    }
+
+
+def _students(plan: Plan) -> dict[str, Encoder]:
     found: dict[str, Encoder] = {}
-    if teacher is not None:
-        found[TEACHER] = build_encoder(EncoderSpec(**interpolate(teacher)))
     for run in plan.runs:
         if run.seed == plan.runs[0].seed and run.method.role != "teacher":
             found[run.method.id] = unfrozen(load_segmenter(run.stages[-1].artefact()).segmenter.encoder)
