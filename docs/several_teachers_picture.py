@@ -1,4 +1,4 @@
-"""Draw the picture of docs/several_teachers.md: `python docs/several_teachers_picture.py docs/images/several_teachers.png`."""
+"""Draw the picture of docs/several_teachers.md; the argument is the file to write, docs/images/several_teachers.png."""
 
 from __future__ import annotations
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gkd_lightning.data import MiniCity
-from gkd_lightning.distill import chosen_head, save_heads
-from gkd_lightning.encoders import EncoderSpec, build_encoder, export_encoder
+from gkd_lightning.distill import TokenStandardisation, chosen_head, save_heads
+from gkd_lightning.encoders import EncoderSpec, Tokens, build_encoder, export_encoder
 from gkd_lightning.files import file_sha256, write_json
 from gkd_lightning.segment import HeadSettings, Mask2FormerConfig, Segmenter, save_segmenter
 
@@ -49,6 +50,23 @@ def student(
     if alignment is not None:
         head = chosen_head(alignment)  # type: ignore[arg-type]
         save_heads({"fea": head.attached(width, teacher_width)}, weights)
+    return folder
+
+
+def student_of_two(folder: Path, teachers: Mapping[str, Path], width: int = 32, teacher_width: int = 48) -> Path:
+    """As `student`, with several teachers, whose tokens were standardised."""
+    torch.manual_seed(width)
+    both = {name: {"encoder": _fragment(path)} for name, path in teachers.items()}
+    provenance = {"config": {"model": {"class_path": "x", "init_args": {"teachers": both}}}}
+    weights = export_encoder(build_encoder(spec(width)), folder, stage="made", provenance=provenance)
+    heads = {f"{name}/fea": chosen_head("qsd").attached(width, teacher_width) for name in teachers}
+    rules = {name: TokenStandardisation("phi_s", teacher_width, 1) for name in teachers}
+    for scale, rule in enumerate(rules.values(), 1):
+        rule.begin_step(0)
+        patches = scale * torch.randn(2, 64, teacher_width)
+        rule(Tokens(patches[:, 0], patches, (8, 8)))
+        rule.begin_step(1)
+    save_heads(heads, weights, rules)
     return folder
 
 

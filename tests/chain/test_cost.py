@@ -13,10 +13,13 @@ from gkd_lightning.chain.execution import run_stages
 from gkd_lightning.chain.plan import Plan
 from gkd_lightning.cli import main
 from gkd_lightning.cli.study import Study
+from gkd_lightning.encoders import EncoderSpec, build_encoder
+from gkd_lightning.recipes import find_fragment, read_yaml
 from gkd_lightning.recipes.benchmark import load_benchmark, load_profile
 from tests.chain.studies import plan_study, write_study
 
 F2L_GTAV = "f2l/gtav"
+MINICITY = EncoderSpec(**read_yaml(find_fragment("teacher/minicity.yaml")))
 
 
 def f2l_plan(tmp_path: Path, *settings: str, methods: str = "deit_s") -> Plan:
@@ -158,3 +161,16 @@ def test_amounts_and_times() -> None:
         "2.0 hours",
         "100 hours",
     ]
+
+
+def test_teachers_off_the_device_are_not_counted(tmp_path: Path) -> None:
+    two = ("minicity/two_teachers", ("task_agnostic:trainer.precision=32-true",))
+    plain, spared = (
+        stage_cost(Study(two[0], (*two[1], *more), methods="two_teachers", out=tmp_path).plan().stages[0])
+        for more in ((), ("task_agnostic:model.offload=cpu",))
+    )
+    assert plain is not None
+    assert spared is not None
+    teacher = 4 * sum(value.numel() for value in build_encoder(MINICITY).parameters())
+    assert plain.memory_bytes - spared.memory_bytes == teacher  # two of a size, of which one is there
+    assert plain.parameters == spared.parameters

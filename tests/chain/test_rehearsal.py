@@ -43,6 +43,35 @@ def test_told_before_anything_runs(
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("model.teachers.near.standardize=phi_s", "model.teachers.standardize: unknown key, did you mean 'standardise'"),
+        ("model.teachers.near.weight=-1", "model.teachers.near.weight: -1; give a number at least 0"),
+        ("model.teachers.wide.input_size=145", "model.teachers.wide.input_size: vit_tiny_patch16_224: image size 145x145"),
+        ("model.teachers.wide.statistics_steps=500", "model.teachers.wide.statistics_steps: 500, but the training has 260"),
+        ("model.teachers.third.weight=1", "model.teachers.encoder.name: is required"),
+        ("model.teacher={name: vit_tiny_patch16_224}", "model.teacher, teachers: give one of them"),
+        ("model.teachers.wide.encoder.options={embed_dim: 92, depth: 2, num_heads: 2}",
+         "model.teachers.wide: standardise: phi_s needs a Hadamard matrix as wide as the tokens"),
+        ("model.teachers.wide.objective={class_path: gkd_lightning.baselines.TinyMIM}",
+         "model.teachers.wide: TinyMIM needs equal tokens, got 145 and 325"),
+        ("model.balance={class_path: gkd_lightning.distill.Dropping, init_args: {probability: 1.0}}",
+         "model.balance.probability: 1; give a number above 0 and below 1"),
+        ("model.offload=disk", "model.offload: cannot be disk"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_several_teachers(
+    setting: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    run = ["run", "minicity/two_teachers", "--methods", "two_teachers", "--out", out]
+    assert main([*run, "--set", f"task_agnostic:{setting}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+    assert not Path(out).exists()
+
+
 def test_a_row_that_ends_without_a_segmenter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "half.yaml"
     recipe.write_text("""

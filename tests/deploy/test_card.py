@@ -126,6 +126,11 @@ def test_licences_are_known_or_said_to_be_unknown() -> None:
     assert [tuple(source)[:3] for source in sources({"task": mine})] == [
         ("teacher", "my_teacher.Mine, weights from x.pth", UNKNOWN)
     ]
+    both = {name: {"encoder": {"name": "vit", "weights": f"/data/{name}.pth"}} for name in ("clip", "mae")}
+    found = sources({"task_agnostic": {"model": {"init_args": {"teachers": both}}}})
+    assert [source[:2] for source in found] == [
+        ("teacher", f"vit, weights from {name}.pth") for name in ("clip", "mae")
+    ]
     shipped = {"model": {"init_args": {"teacher": {"name": "vit", "weights": "asset:minicity_teacher"}}}}
     shipped["data"] = {"dataset": {"class_path": "gkd_lightning.data.MiniCity", "init_args": {"style": "game"}}}
     assert {source.licence for source in sources({"task": shipped})} == {"Apache-2.0, part of gkd-lightning"}

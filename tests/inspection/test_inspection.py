@@ -12,7 +12,7 @@ import torch
 
 from gkd_lightning.cli import main
 from gkd_lightning.data import MiniCity
-from gkd_lightning.distill import load_heads
+from gkd_lightning.distill import load_aligned, load_heads
 from gkd_lightning.encoders import load_student
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import stacked
@@ -176,3 +176,31 @@ def test_cosine_over_training(run: Path) -> None:
     assert record["mse"]["share_below_zero"] == 0.5
     whole = [row for row in table(Path("out/conflict.csv")) if (row["training"], row["part"]) == ("mse", "encoder")]
     assert [(row["step"], float(row["cosine"])) for row in whole] == [("0", 0.2), ("10", -0.4)]
+
+
+def test_one_of_several_teachers_is_looked_at_by_its_name(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = Path("other")
+    other.mkdir()
+    teachers = {"near": Path("teacher.yaml"), "far": artefacts.teacher_yaml(other)}
+    folder = artefacts.student_of_two(run / "stages/both", teachers)
+    sources = find_sources([str(folder)])
+    assert find_teacher("far", sources).spec.weights == str(Path("other/teacher/student.safetensors"))
+    with pytest.raises(UserError, match="several teachers; add --teacher with one of near, far"):
+        find_teacher(None, sources)
+    attention = ["attention", str(folder), "--data", "data.yaml", "--teacher"]
+    assert inspected(*attention, "near")[0] != inspected(*attention, "far")[0]  # heads and scales of their own
+    assert main(["inspect", *attention, "teacher.yaml", "--out", "x"]) == 2
+    assert "--teacher teacher.yaml: the student learned from several; give one of near, far" in capsys.readouterr().err
+    inspected("similarity", str(folder), "--data", "data.yaml", "--count", "4", "--teacher", "far")
+
+
+def test_standardised_keys_are_what_the_head_has_learned_with(run: Path) -> None:
+    folder = artefacts.student_of_two(run / "stages/both", {"near": Path("teacher.yaml")})
+    heads, rules = load_aligned(folder / "student.safetensors")
+    student, teacher = load_student(folder).eval(), find_teacher("near", find_sources([str(folder)]))
+    images = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    found = look(student, teacher, heads["near/fea"], images, images, rules["near"])  # type: ignore[arg-type]
+    keys = rules["near"](teacher.tokens(images)).patches
+    expected = heads["near/fea"](student.tokens(images).patches, keys).attention
+    assert expected is not None
+    torch.testing.assert_close(found.attention, expected[0].mean(0))

@@ -187,6 +187,14 @@ class Stage:
         for key in ("max_steps", "max_epochs", "limit_train_batches"):
             if isinstance(trainer.get(key), int | float) and trainer[key] == 0:
                 raise UserError(f"trainer.{key}: 0 trains nothing; give 1 or more, or leave the stage out")
+        several = arguments(self.config, "model").get("teachers")
+        for name, spec in several.items() if isinstance(several, Mapping) else ():
+            counted = _whole(spec, "statistics_steps") if isinstance(spec, Mapping) else None
+            if counted is not None and self.max_steps is not None and counted >= self.max_steps:
+                raise UserError(
+                    f"model.teachers.{name}.statistics_steps: {counted}, but the training has {self.max_steps}; give "
+                    "fewer, or null"
+                )
         if self.batch_size is not None:
             split_batch(self.batch_size, self.layout.processes, self.layout.accumulate)
 

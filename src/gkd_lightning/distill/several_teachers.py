@@ -97,9 +97,13 @@ class SeveralTeachers(Objective):
         for name, part in self.parts.items():
             standardise = rules.get(name)
             seen = passes.taught_by(teachers[name], name, standardise)
-            found = part.per_image(seen) if self.balance.per_image else part(seen)
+            try:
+                found = part.per_image(seen) if self.balance.per_image else part(seen)
+            except UserError as error:
+                raise UserError(f"model.teachers.{name}: {error}") from error
             if standardise is not None and "teacher" not in vars(seen):
-                raise UserError(f"teachers.{name}.standardise: {type(part).__name__} looks at no tokens; leave it out")
+                told = f"{type(part).__name__} looks at no tokens after the final norm; leave it out"
+                raise UserError(f"model.teachers.{name}.standardise: {told}")
             terms.update({f"{name}/{term}": value for term, value in found.items()})
         return terms
 

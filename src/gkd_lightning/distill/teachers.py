@@ -42,10 +42,6 @@ class TeacherSpec:
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self))
-        if isinstance(self.input_size, list) and len(self.input_size) != 2:
-            raise UserError(f"input_size: {self.input_size}; give one side, or [height, width]")
-        if self.standardise == "none" and self.statistics_steps is not None:
-            raise UserError(f"statistics_steps: {self.statistics_steps} counts for nothing without standardise")
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -130,7 +126,18 @@ class Teachers(nn.ModuleDict):
 
 
 def _built(spec: TeacherSpec, name: str) -> Teacher:
-    encoder, size = build_encoder(spec.encoder, f"teachers.{name}.encoder"), spec.input_size
-    if size is None:
+    where = f"teachers.{name}"
+    if spec.standardise == "none" and spec.statistics_steps is not None:
+        raise UserError(f"{where}.statistics_steps: {spec.statistics_steps} counts for nothing without standardise")
+    encoder = build_encoder(spec.encoder, f"{where}.encoder")
+    if spec.input_size is None:
         return Teacher(encoder)
-    return Teacher(encoder, (size, size) if isinstance(size, int) else (size[0], size[1]))
+    sides = [spec.input_size] * 2 if isinstance(spec.input_size, int) else spec.input_size
+    if len(sides) != 2:
+        raise UserError(f"{where}.input_size: {sides}; give one side, or [height, width]")
+    size = (sides[0], sides[1])
+    try:
+        encoder.grid(size)
+    except UserError as error:
+        raise UserError(f"{where}.input_size: {error}") from error
+    return Teacher(encoder, size)
