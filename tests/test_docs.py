@@ -241,3 +241,16 @@ def test_the_tests_that_promises_name_are_there() -> None:
         written = (ROOT / file).read_text(encoding="utf-8")
         for name in re.findall(r"`(test_\w+)`", names):
             assert f"def {name}(" in written, name
+
+
+def test_the_recipe_of_two_teachers_composes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = written("several_teachers.md", tmp_path, monkeypatch)
+    assert list(blocks) == ["mine.yaml", "relations.yaml"]
+    assert code_lines(blocks["mine.yaml"]) < 40
+    method = "- method/gkd_scaled.yaml\n"
+    for added in ("", "          - relations.yaml\n"):
+        (tmp_path / "mine.yaml").write_text(blocks["mine.yaml"].replace(method, method + added))
+        plan = make_plan(load_recipe("mine.yaml"), tmp_path / "out")
+        assert list(plan.stages[-2].what.teachers) == ["near", "wide"]
+        check_plan(plan)
+        assert cost.stage_cost(plan.stages[-2]) is not None

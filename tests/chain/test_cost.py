@@ -174,3 +174,15 @@ def test_teachers_off_the_device_are_not_counted(tmp_path: Path) -> None:
     teacher = 4 * sum(value.numel() for value in build_encoder(MINICITY).parameters())
     assert plain.memory_bytes - spared.memory_bytes == teacher  # two of a size, of which one is there
     assert plain.parameters == spared.parameters
+
+
+@pytest.mark.usefixtures("no_data")
+def test_the_full_scale_recipe_of_two_teachers_builds(tmp_path: Path) -> None:
+    """With random weights: SigLIP 2 has no class token, and sees 256 pixels where the student sees 224."""
+    plan = Study("several_teachers/gtav", out=tmp_path).plan()
+    of_one, _, _, first, second, _ = (stage_cost(stage) for stage in plan.stages)
+    assert of_one is not None
+    assert first is not None
+    assert second is not None
+    assert 85e6 < first.parameters - of_one.parameters < 95e6  # one more ViT-B
+    assert second.flops_per_image > 4 * first.flops_per_image  # 1,024 tokens for 256
