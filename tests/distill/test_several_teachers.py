@@ -94,6 +94,16 @@ def test_the_student_runs_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(calls) == 1  # whole and masked images together
 
 
+@pytest.mark.parametrize("objective", [TinyMIM(), G2SD(0.5, 16, 1, 2)], ids=["relations", "a part of the image"])
+def test_an_objective_that_runs_the_student_itself_does_so_once(objective: Any) -> None:
+    same = {"near": TeacherSpec(TEACHER, objective=objective), "other": TeacherSpec(TEACHER, objective=objective)}
+    module, images, calls = built(same), batch(), []
+    module.student.model.blocks[0].register_forward_hook(lambda *_: calls.append(1))
+    passes = module.passes(images["image"], images["key"])
+    module.objective.loss(module.objective(passes), passes).backward()
+    assert len(calls) == len(passes.outputs) == 1
+
+
 @pytest.mark.parametrize("balance", ["fixed", "magnitude", "dropping"])
 @pytest.mark.parametrize("standardise", ["none", "phi_s"])
 def test_all_learn_and_no_teacher_moves(balance: Any, standardise: Any, tmp_path: Path) -> None:

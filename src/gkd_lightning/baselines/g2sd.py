@@ -117,8 +117,13 @@ class G2SD(Objective):
         assert isinstance(student, TransformerEncoder)  # `attach` has looked
         order = passes.hidden.to(torch.uint8).argsort(dim=1, stable=True)  # seen ones first
         seen = order.shape[1] - int(order.shape[1] * self.mask_ratio)
-        latent = visible_tokens(student, passes.images, order[:, :seen])
-        passes.outputs.append(latent)
+
+        def run() -> Tensor:
+            latent = visible_tokens(student, passes.images, order[:, :seen])
+            passes.outputs.append(latent)
+            return latent
+
+        latent = passes.once(f"{seen} visible tokens", run)
         predicted = self.decoder(latent, order.argsort(dim=1), self._positions(*target.grid, latent))
         whole = torch.cat([target.cls.unsqueeze(1), target.patches], dim=1)
         return {"generic": generic_loss(predicted, whole)}

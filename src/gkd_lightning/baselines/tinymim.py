@@ -86,13 +86,18 @@ class TinyMIM(Objective):
         student, teacher = passes.student_encoder, passes.teacher_encoder
         with kept_qkv(teacher.module, self.taken - 1) as theirs:
             teacher(passes.images)
-        with kept_qkv(student, student.depth - 1) as ours:
-            student.tokens(passes.images)
-        passes.outputs += ours
-        if ours[0].shape[1] != theirs[0].shape[1]:
-            raise UserError(f"TinyMIM needs equal tokens, got {ours[0].shape[1]} and {theirs[0].shape[1]} (registers?)")
+
+        def run() -> Tensor:
+            with kept_qkv(student, student.depth - 1) as kept:
+                student.tokens(passes.images)
+            passes.outputs += kept
+            return kept[0]
+
+        ours = passes.once("the last block's queries, keys and values", run)
+        if ours.shape[1] != theirs[0].shape[1]:
+            raise UserError(f"TinyMIM needs equal tokens, got {ours.shape[1]} and {theirs[0].shape[1]} (registers?)")
         pairs = zip(
-            log_relations(ours[0], self.relation_heads), log_relations(theirs[0], self.relation_heads), strict=True
+            log_relations(ours, self.relation_heads), log_relations(theirs[0], self.relation_heads), strict=True
         )
         return {name: divergence(*pair) for name, pair in zip(self.weights, pairs, strict=True)}
 

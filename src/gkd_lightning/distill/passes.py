@@ -64,6 +64,17 @@ class Passes:
         self.parts[name] = part
         return part
 
+    def once(self, name: str, run: Callable[[], Tensor]) -> Tensor:
+        """What `run` gives, once for all of several teachers: for objectives that run the student themselves.
+
+        Args:
+            name: the same for the same result.
+            run: appends to `outputs` what it gives of the student.
+        """
+        if name not in self._run.further:
+            self._run.further[name] = run()
+        return self._run.further[name]
+
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the student's patch tokens."""
@@ -106,6 +117,7 @@ class _StudentRun:
 
     def __init__(self, encoder: Encoder, images: Tensor, hidden: Tensor | None, outputs: list[Tensor]) -> None:
         self.encoder, self.images, self.hidden, self.outputs = encoder, images, hidden, outputs
+        self.further: dict[str, Tensor] = {}
 
     @cached_property
     def tokens(self) -> _StudentTokens:
