@@ -14,6 +14,7 @@ from gkd_bench import stage1, task
 from gkd_bench.profiling import Launches, launched, waits
 from gkd_lightning.chain import Plan
 from gkd_lightning.deploy import FilePrediction
+from gkd_lightning.distill import DomainGeneralDistillation, TeacherSpec
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.segment import Mask2FormerConfig
 from tests.gpu.study import Curves, plan, trained
@@ -129,3 +130,24 @@ def test_the_host_waits_for_no_step_of_stage_1(device: str, size: str, through: 
         return waits(work.step)
 
     assert (work.drive(count) if through else count()) == 0
+
+
+def test_teachers_that_wait_on_the_host_change_no_loss(device: str) -> None:
+    """Between passes only one number a weight's shape is on the card."""
+    options = {"embed_dim": 192, "depth": 4, "num_heads": 3}
+    specs = [EncoderSpec("vit_tiny_patch16_224", None, size, 16, options=options) for size in (64, 96)]
+    teachers = {"small": TeacherSpec(specs[0]), "large": TeacherSpec(specs[1], input_size=96, standardise="phi_s")}
+    images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, device=device)
+    losses = []
+    for offload in (None, "cpu"):
+        torch.manual_seed(0)
+        module = DomainGeneralDistillation(None, specs[0], teachers=teachers, offload=offload).to(device)  # type: ignore[arg-type]
+        module.prepare(bf16=True)
+        with torch.autocast(device, torch.bfloat16):
+            passes = module.passes(images, torch.arange(4))
+            losses.append(module.objective.loss(module.objective(passes), passes))
+        losses[-1].backward()
+    assert torch.equal(losses[0], losses[1])
+    for encoder in module.frozen_encoders:
+        assert {value.device.type for value in encoder.parameters()} == {device}
+        assert all(value.untyped_storage().nbytes() <= 4 for value in encoder.parameters())
