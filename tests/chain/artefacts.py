@@ -54,9 +54,10 @@ def student(
 
 
 def student_of_two(folder: Path, teachers: Mapping[str, Path], width: int = 32, teacher_width: int = 48) -> Path:
-    """As `student`, with several teachers, whose tokens were standardised."""
+    """As `student`, with several teachers, whose tokens were standardised; the first saw images of 48 px."""
     torch.manual_seed(width)
-    both = {name: {"encoder": _fragment(path)} for name, path in teachers.items()}
+    both: dict[str, Any] = {name: {"encoder": _fragment(path)} for name, path in teachers.items()}
+    next(iter(both.values()))["input_size"] = 48
     provenance = {"config": {"model": {"class_path": "x", "init_args": {"teachers": both}}}}
     weights = export_encoder(build_encoder(spec(width)), folder, stage="made", provenance=provenance)
     heads = {f"{name}/fea": chosen_head("qsd").attached(width, teacher_width) for name in teachers}

@@ -12,7 +12,7 @@ import torch
 
 from gkd_lightning.cli import main
 from gkd_lightning.data import MiniCity
-from gkd_lightning.distill import load_aligned, load_heads
+from gkd_lightning.distill import load_aligned, load_heads, resize_tokens
 from gkd_lightning.encoders import load_student
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import stacked
@@ -185,6 +185,7 @@ def test_one_of_several_teachers_is_looked_at_by_its_name(run: Path, capsys: pyt
     folder = artefacts.student_of_two(run / "stages/both", teachers)
     sources = find_sources([str(folder)])
     assert find_teacher("far", sources).spec.weights == str(Path("other/teacher/student.safetensors"))
+    assert find_teacher("near", sources).image_size == (48, 48)
     with pytest.raises(UserError, match="several teachers; add --teacher with one of near, far"):
         find_teacher(None, sources)
     attention = ["attention", str(folder), "--data", "data.yaml", "--teacher"]
@@ -199,8 +200,9 @@ def test_standardised_keys_are_what_the_head_has_learned_with(run: Path) -> None
     heads, rules = load_aligned(folder / "student.safetensors")
     student, teacher = load_student(folder).eval(), find_teacher("near", find_sources([str(folder)]))
     images = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
-    found = look(student, teacher, heads["near/fea"], images, images, rules["near"])  # type: ignore[arg-type]
-    keys = rules["near"](teacher.tokens(images)).patches
+    larger = torch.randint(0, 256, (1, 3, 48, 48), dtype=torch.uint8)
+    found = look(student, teacher, heads["near/fea"], images, larger, rules["near"])  # type: ignore[arg-type]
+    keys = rules["near"](resize_tokens(teacher.tokens(larger), (4, 4))).patches
     expected = heads["near/fea"](student.tokens(images).patches, keys).attention
     assert expected is not None
     torch.testing.assert_close(found.attention, expected[0].mean(0))

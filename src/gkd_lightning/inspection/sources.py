@@ -108,16 +108,19 @@ def find_teacher(given: str | None, sources: Sequence[Source]) -> Encoder:
     Raises:
         UserError: no such fragment or artefact, no record that names a teacher, or one that names several.
     """
-    recorded = next((found for source in sources for found in _recorded(source.weights.parent) if found), {})
+    models = (model for source in sources for model in _recorded(source.weights.parent))
+    model = next((model for model in models if teachers_of(model)), {})
+    recorded = teachers_of(model)
     if given is not None and given in recorded:
-        return _built(recorded[given], str(sources[0].weights))
+        return _of_several(model, given, str(sources[0].weights))
     if given is None:
         if not recorded:
             raise UserError(f"{sources[0].weights}: no record names its teacher; add --teacher teacher/….yaml")
         if len(recorded) > 1:
             names = ", ".join(recorded)
             raise UserError(f"{sources[0].weights}: learned from several teachers; add --teacher with one of {names}")
-        return _built(next(iter(recorded.values())), str(sources[0].weights))
+        (name,) = recorded
+        return _of_several(model, name, str(sources[0].weights))
     if not given.endswith((".yaml", ".yml")):
         return _at(given)[0].encoder()
     return _built(read_yaml(find_fragment(given)), given)
@@ -151,14 +154,23 @@ def _at(place: str) -> list[Source]:
 
 
 def _recorded(stage: Path) -> Iterator[Mapping[str, Any]]:
-    """Teachers that the records of a stage and of its ancestors name; ancestors lie beside it."""
+    """Arguments of the models that the records of a stage and of its ancestors tell; ancestors lie beside it."""
     for name in ("segmenter.json", "student.json"):
         config = _json(stage / name).get("provenance", {}).get("config", {})
-        yield teachers_of(arguments(config, "model"))
+        yield arguments(config, "model")
     begun = {digest for digest in (_json(stage / DONE).get("starts_from") or {}).values() if digest}
     for done in stage.parent.glob(f"*/{DONE}"):
         if _json(done).get("sha256") in begun and done.parent != stage:
             yield from _recorded(done.parent)
+
+
+def _of_several(model: Mapping[str, Any], name: str, where: str) -> Encoder:
+    """The teacher of that name, or the only one, for images of the size that the student learned with."""
+    encoder = _built(teachers_of(model)[name], where)
+    size = ((model.get("teachers") or {}).get(name) or {}).get("input_size")
+    if size is not None:
+        encoder.image_size = (size, size) if isinstance(size, int) else (size[0], size[1])
+    return encoder
 
 
 def _built(spec: Mapping[str, Any], where: str) -> Encoder:
