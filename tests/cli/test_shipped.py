@@ -14,10 +14,11 @@ import yaml
 from gkd_lightning.chain.config_check import check_config
 from gkd_lightning.chain.execution import check_plan
 from gkd_lightning.chain.plan import make_plan
+from gkd_lightning.distill import Teachers, TeacherSpec
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.files import shipped_root
 from gkd_lightning.recipes.datasets import datasets_of
-from gkd_lightning.recipes.fragments import compose
+from gkd_lightning.recipes.fragments import compose, get_value
 from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
 from gkd_lightning.recipes.yaml_text import dump_yaml, read_yaml
 
@@ -54,6 +55,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
 def test_every_fragment_belongs_to_a_tested_folder() -> None:
     tested = {
         "teacher",
+        "teachers",
         "student",
         "stage",
         "data",
@@ -74,6 +76,19 @@ def test_encoders_build(name: str) -> None:
     with torch.device("meta"):  # the large ones would take gigabytes
         encoder = build_encoder(spec)
     assert encoder.embed_dim > 0
+
+
+@pytest.mark.parametrize("name", fragments("teachers"))
+def test_several_teachers_build(name: str) -> None:
+    config = compose(["stage/task_agnostic.yaml", name])
+    assert get_value(config, "model.teacher", 1) is None  # the stage's geometry of a single one
+    specs = get_value(config, "model.teachers")
+    teachers = {
+        key: TeacherSpec(**{**spec, "encoder": EncoderSpec(**{**spec["encoder"], "weights": None})})
+        for key, spec in specs.items()
+    }
+    with torch.device("meta"):
+        assert all(encoder.embed_dim > 0 for encoder in Teachers(teachers).encoders)
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def inspect_attention(
     if min(number, count) < 1:
         raise UserError("--number, --count: give 1 or more")
     source = find_student(place)
-    teaching = find_teacher(teacher, [source])
     head, rule = _qsd(source, teacher)
+    teaching = find_teacher(teacher, [source])
     wanted = head.proj_q[1].out_features
     if teaching.embed_dim != wanted:
         raise UserError(
@@ -175,7 +175,8 @@ def _qsd(source: Source, teacher: str | None) -> tuple[QuerySoftDistillation, To
     heads, rules = load_aligned(source.weights)
     of_feature = {name.rpartition("/")[0]: head for name, head in heads.items() if _is_feature_term(name)}
     if len(of_feature) > 1 and teacher not in of_feature:
-        raise UserError(f"--teacher {teacher}: the student learned from several; give one of {', '.join(of_feature)}")
+        given = "--teacher" if teacher is None else f"--teacher {teacher}"
+        raise UserError(f"{given}: the student learned from several; give one of {', '.join(of_feature)}")
     name = teacher if teacher in of_feature else next(iter(of_feature), "")
     head = of_feature.get(name)
     if not isinstance(head, QuerySoftDistillation):
