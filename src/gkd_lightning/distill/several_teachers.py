@@ -75,6 +75,8 @@ class SeveralTeachers(Objective):
 
     def begin_fit(self, steps: float) -> None:
         """See `Objective.begin_fit`."""
+        for part in self.parts.values():
+            part.begin_fit(steps)
         for name, rule in self.rules.items():
             try:
                 rule.begin_fit(steps)

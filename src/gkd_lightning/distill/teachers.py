@@ -24,7 +24,7 @@ class TeacherSpec:
 
     Attributes:
         encoder: what it is.
-        weight: of its objective among all.
+        weight: of its objective among all; 0 only logs its terms.
         objective: what is minimised against it; null takes a copy of the model's.
         input_size: side in pixels, or [height, width], that images are resized to for it (bilinear, antialiased, in
             0 to 1 without rounding); null takes them as they come. Its tokens are resized to the student's grid.
