@@ -33,7 +33,7 @@ TURNED = {
     "proxy": {"class_path", "size", "style"},
     "segmentation_head": {"class_path", "dice", "width", *stage_head()},
     "sizes": {"image_size"},
-    "stage2_encoder": {"alpha", "encoder_lr_scale", "freeze_encoder", "last_blocks", "layers", "rank"},
+    "stage2_encoder": {"alpha", "encoder_lr_scale", "freeze_encoder", "last_blocks", "layers", "rank", "start"},
     "tokens": {"patch_size", "scales"},
     "variant": {"variant"},
     "weights": {"alpha", "beta", "gamma"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary
 from torch import Tensor, nn
 
 from gkd_lightning.encoders import EncoderSpec, Frozen, LowRank, PartlyFrozen, add_low_rank, build_encoder, merged
+from gkd_lightning.encoders.low_rank import LowRankLinear
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment import TaskLearning, load_segmenter
 from gkd_lightning.segment.encoder_training import prepared_encoder
@@ -114,6 +116,26 @@ def test_low_rank_starts_as_the_frozen_encoder_bit_for_bit(kind: str) -> None:
     with torch.no_grad():
         for one, other in zip(plain.eval()(images(), [0, 3]), adapted.eval()(images(), [0, 3]), strict=True):
             assert all(a.equal(b) for a, b in zip(one, other, strict=True) if isinstance(a, Tensor))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_minor_components_learn_and_start_as_the_frozen_encoder(kind: str) -> None:
+    """The addition holds the smallest singular values of each weight, the frozen rest the largest."""
+    adapted = build_encoder(KINDS[kind]).eval()
+    plain = copy.deepcopy(adapted)
+    add_low_rank(adapted, LowRank(rank=3, start="minor"))
+    with torch.no_grad():
+        wanted, found = plain.tokens(images()).patches, adapted.tokens(images()).patches
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+    layers = {name: layer for name, layer in adapted.named_modules() if isinstance(layer, LowRankLinear)}
+    assert layers
+    for name, layer in layers.items():
+        values = torch.linalg.svdvals(plain.get_parameter(f"{name}.weight").double())
+        minor = torch.linalg.svdvals(layer.update.weight().double())
+        rest = torch.linalg.svdvals(layer.original.weight.double())
+        assert values[-3] > 1e-4, "a weight without small components would prove nothing"
+        torch.testing.assert_close(minor[:3], values[-3:], atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(rest[:-3], values[:-3], atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

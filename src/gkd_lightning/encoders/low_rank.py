@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +29,15 @@ class LowRank:
         alpha: the addition is multiplied by alpha / r.
         layers: last parts of the names of the linear layers, such as ``[qkv, proj, fc1, fc2]``; null takes those of
             attention.
+        start: ``zero`` adds nothing at first. ``minor`` takes the r smallest singular components out of each weight and
+            lets these learn, so that the large ones, what pretraining is surest of, stay as they are (SoMA,
+            arXiv 2412.04077): also the same network at first, up to rounding.
     """
 
     rank: Count = 8
     alpha: Positive = 16.0
     layers: list[str] | None = None
+    start: Literal["zero", "minor"] = "zero"
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self))
@@ -54,6 +58,15 @@ class LowRankUpdate(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
         return F.linear(F.linear(inputs, self.a), self.b) * self.scale
+
+    @torch.no_grad()
+    def take_minor(self, weight: Tensor) -> None:
+        """Become the smallest singular components of an (out, in) weight, in place, and leave it the others."""
+        left, values, right = torch.linalg.svd(weight.double(), full_matrices=False)
+        roots = (values[-len(self.a) :] / self.scale).sqrt()
+        self.a.copy_(roots[:, None] * right[-len(self.a) :])
+        self.b.copy_(left[:, -len(self.a) :] * roots)
+        weight.copy_(weight.double() - self.b.double() @ self.a.double() * self.scale)
 
     def weight(self) -> Tensor:
         """The same as one matrix (out, in)."""
@@ -118,6 +131,8 @@ def add_low_rank(module: nn.Module, settings: LowRank) -> list[str]:
             if settings.rank > min(layer.in_features, layer.out_features):
                 raise UserError(f"low_rank.rank: {settings.rank} is more than {name} has, {tuple(layer.weight.shape)}")
             changed = LowRankLinear(layer, settings.rank, settings.alpha / settings.rank)
+            if settings.start == "minor":
+                changed.update.take_minor(layer.weight)
             setattr(module.get_submodule(parent), last, changed)
             updates.append(f"{name}.update")
     return updates
