@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from tests.segment.test_module import Losses, WithDistillation, module, trainer
 
 LAST: dict[str, Any] = {"last_blocks": 2}
 LOW: dict[str, Any] = {"low_rank": LowRank(rank=3, alpha=6)}
-WAYS = [pytest.param(LAST, id="last_blocks"), pytest.param(LOW, id="low_rank")]
+MINOR: dict[str, Any] = {"low_rank": LowRank(rank=3, alpha=6, start="minor")}
+WAYS = [pytest.param(LAST, id="last_blocks"), pytest.param(LOW, id="low_rank"), pytest.param(MINOR, id="minor")]
 SMALL = {"embed_dim": 48, "depth": 4, "num_heads": 2}
 KINDS = {
     "vit": SPEC,
@@ -196,10 +197,10 @@ def test_checkpoint_holds_what_learns_and_resumes(tmp_path: Path, ways: dict[str
     saved = torch.load(half, weights_only=True)  # plain types only
     prefix = "segmenter.encoder.module."
     inside = {key.removeprefix(prefix) for key in saved["state_dict"] if key.startswith(prefix)}
-    parts = (".update.",) if ways is LOW else ("model.blocks.2.", "model.blocks.3.", "model.norm.")
+    parts = (".update.",) if "low_rank" in ways else ("model.blocks.2.", "model.blocks.3.", "model.norm.")
     assert inside == {key for key in reference.encoder.state_dict() if any(part in key for part in parts)}
     assert saved["hyper_parameters"]["last_blocks"] == ways.get("last_blocks", 0)
-    assert saved["hyper_parameters"]["low_rank"] == ({"rank": 3, "alpha": 6, "layers": None} if ways is LOW else None)
+    assert saved["hyper_parameters"]["low_rank"] == (asdict(ways["low_rank"]) if "low_rank" in ways else None)
     other = module(**ways)
     with torch.no_grad():
         other.encoder.model.patch_embed.proj.bias.add_(1)
