@@ -8,7 +8,9 @@ import pickle
 import torch
 from torch import Tensor
 
+from gkd_lightning.segment import Mask2FormerHead
 from gkd_lightning.segment.captured import Captured
+from tests.segment.test_module import module
 
 
 def test_on_a_cpu_the_function_is_called_each_time() -> None:
@@ -34,3 +36,13 @@ def test_a_copy_of_a_model_records_its_own() -> None:
     captured._recording = object()  # type: ignore[assignment]
     for copied in (copy.deepcopy(captured), pickle.loads(pickle.dumps(captured))):
         assert copied._recording is None
+
+
+def test_what_was_recorded_ends_with_the_training() -> None:
+    learning = module()
+    head = learning.segmenter.head
+    assert isinstance(head, Mask2FormerHead)
+    head.compile_parts()
+    assert head._captured is not None
+    learning.teardown("fit")
+    assert head._captured is None

@@ -128,3 +128,7 @@ class Mask2FormerHead(SegmentationHead):
         self.pixel_decoder.compile_layers()
         self.transformer.compile_layers()
         self._captured = Captured()
+
+    def release_parts(self) -> None:
+        """Forget the captured graphs, and with them their memory."""
+        self._captured = None

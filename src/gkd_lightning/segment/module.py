@@ -208,8 +208,9 @@ class TaskLearning(StepLogging, DomainJudge):
             self.segmenter.head.compile_parts()
 
     def teardown(self, stage: str) -> None:
-        """Give the encoder back as it was."""
+        """Give the encoder back as it was, and what the head has taken for the training."""
         release(self.encoder)
+        self.segmenter.head.release_parts()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note which frozen weights the rest was trained beside: they are in no checkpoint."""

@@ -94,3 +94,6 @@ class SegmentationHead(Recorded, HeadSettings, nn.Module):
 
     def compile_parts(self) -> None:
         """Let `torch.compile` fuse what is worth it, in place, at the first use; no key changes. Here: nothing."""
+
+    def release_parts(self) -> None:
+        """Give back what `compile_parts` has taken on the device; called when a training has ended. Here: nothing."""
