@@ -7,6 +7,7 @@ from gkd_lightning.baselines.dense_pretraining import DensePretraining
 from gkd_lightning.baselines.feature_mse import FeatureMSE
 from gkd_lightning.baselines.g2sd import G2SD
 from gkd_lightning.baselines.logit_kd import LogitKD
+from gkd_lightning.baselines.masked_pretraining import MaskedPretraining
 from gkd_lightning.baselines.proteus import Proteus
 from gkd_lightning.baselines.single_stage import SingleStageDistillation
 from gkd_lightning.baselines.term import DistillationTerm, View
@@ -22,6 +23,7 @@ __all__ = [
     "FeatureMSE",
     "G2SD",
     "LogitKD",
+    "MaskedPretraining",
     "Proteus",
     "SingleStageDistillation",
     "TinyMIM",

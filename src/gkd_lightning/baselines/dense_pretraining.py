@@ -7,21 +7,19 @@ come from somewhere, and this is the whole of it.
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gkd_lightning.distill import cosine_factor, parameter_groups
-from gkd_lightning.encoders import EncoderSpec, adamw, build_encoder, export_encoder
+from gkd_lightning.baselines.pretraining import Pretraining
+from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.ranges import Classes, Natural, Positive, Weight
 from gkd_lightning.segment import DomainJudge
-from gkd_lightning.step_logging import StepLogging
 
 
-class DensePretraining(StepLogging, DomainJudge):
+class DensePretraining(Pretraining, DomainJudge):
     """Every patch token predicts its patch's labels, pixel by pixel; the class token which classes occur.
 
     Args:
@@ -33,6 +31,8 @@ class DensePretraining(StepLogging, DomainJudge):
         warmup_steps: linear ramp at the start.
         presence_weight: weight of the class token's multi-label loss.
     """
+
+    stage = "dense_pretraining"
 
     def __init__(
         self,
@@ -81,18 +81,3 @@ class DensePretraining(StepLogging, DomainJudge):
     def predicted(self, batch: dict[str, Any]) -> torch.Tensor:
         """See `DomainJudge.predicted`."""
         return self.forward(batch["image"])[0].argmax(1)
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with a cosine per step."""
-        groups = parameter_groups(self.named_parameters(), self.hparams.weight_decay)
-        optimizer = adamw(groups, self.hparams.lr, self.trainer)
-        steps = int(self.trainer.estimated_stepping_batches)
-        factor = cosine_factor(steps, self.hparams.lr, self.hparams.min_lr, warmup=self.hparams.warmup_steps)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def export(self, directory: str | Path, provenance: dict[str, Any]) -> Path:
-        """Write the encoder in half precision; the two linear heads are thrown away."""
-        return export_encoder(
-            self.encoder, directory, stage="dense_pretraining", provenance=provenance, dtype=torch.float16
-        )

@@ -16,7 +16,14 @@ from gkd_lightning.distill.distance import Cosine, Distance, MeanSquare, SmoothL
 from gkd_lightning.distill.distillation import Distillation
 from gkd_lightning.distill.domain_general_distillation import DomainGeneralDistillation
 from gkd_lightning.distill.gkd import GKD
-from gkd_lightning.distill.masking import BatchMasks, batch_masks, keyed_noise, masked_samples, random_token_mask
+from gkd_lightning.distill.masking import (
+    BatchMasks,
+    MasksBySide,
+    batch_masks,
+    keyed_noise,
+    masked_samples,
+    random_token_mask,
+)
 from gkd_lightning.distill.objective import Masking, Objective, Variant
 from gkd_lightning.distill.optim import cosine_factor, parameter_groups
 from gkd_lightning.distill.passes import Passes, resize_tokens
@@ -27,8 +34,8 @@ from gkd_lightning.distill.teachers import Teachers, TeacherSpec
 __all__ = [
     "Aligned", "Alignment", "AlignmentHead", "Balance", "BatchMasks", "Cosine", "Distance", "Distillation",
     "DomainGeneralDistillation", "Dropping", "Fixed", "GKD", "HEADS", "LinearProjection", "Magnitude", "Masking",
-    "MeanSquare", "Objective", "Passes", "Projection", "QuerySoftDistillation", "SeveralTeachers", "SmoothL1",
-    "TeacherSpec", "Teachers", "TokenStandardisation", "Variant", "attention_entropy", "batch_masks", "chosen_head",
-    "cosine_factor", "keyed_noise", "load_aligned", "load_heads", "masked_samples", "parameter_groups",
+    "MasksBySide", "MeanSquare", "Objective", "Passes", "Projection", "QuerySoftDistillation", "SeveralTeachers",
+    "SmoothL1", "TeacherSpec", "Teachers", "TokenStandardisation", "Variant", "attention_entropy", "batch_masks",
+    "chosen_head", "cosine_factor", "keyed_noise", "load_aligned", "load_heads", "masked_samples", "parameter_groups",
     "random_token_mask", "resize_tokens", "save_heads",
 ]  # fmt: skip
