@@ -1,6 +1,7 @@
 """One thread, no network look-ups, no subnormal arithmetic: what every test relies on."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -9,6 +10,10 @@ os.environ.setdefault("WANDB_MODE", "offline")
 
 import pytest
 import torch
+
+# A suite that a shell starts in the background ignores Ctrl-C, and so would all that its tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -179,12 +179,15 @@ def test_a_camera_that_is_stopped_leaves_a_whole_video(weights: str, tmp_path: P
         command += ["--images", address, "--out", str(tmp_path / "out"), "--ids", "--json"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         frames = tmp_path / "out/ids"
-        for _ in range(600):
-            time.sleep(0.1)
-            if len(list(frames.rglob("*.png"))) > 10 or process.poll() is not None:
-                break
-        process.send_signal(signal.SIGINT)
-        printed, error = process.communicate(timeout=60)
+        try:
+            for _ in range(600):
+                time.sleep(0.1)
+                if len(list(frames.rglob("*.png"))) > 10 or process.poll() is not None:
+                    break
+            process.send_signal(signal.SIGINT)
+            printed, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0, error
     (path,) = (tmp_path / "out/overlay").iterdir()
     assert printed.strip() == str(path)
