@@ -14,8 +14,8 @@ its place below `experiments/` ([how they are written](../recipes.md)). `gkd lis
 and a file of yours of the same form stands beside them.
 """
 FOLDERS = {
-    "teacher": "Teachers", "student": "Students", "head": "Heads", "method": "Methods", "data": "Data",
-    "stage": "Stages", "geometry": "Sizes of images and windows", "trainer": "Trainers",
+    "teacher": "Teachers", "teachers": "Several teachers", "student": "Students", "head": "Heads", "method": "Methods",
+    "data": "Data", "stage": "Stages", "geometry": "Sizes of images and windows", "trainer": "Trainers",
     "profile": "Profiles of `gkd reproduce`",
     "diagnostics": "Diagnostics", "probe": "Probes", "sweep": "W&B sweeps",
 }  # fmt: skip

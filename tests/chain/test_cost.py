@@ -134,8 +134,8 @@ def test_a_dry_run_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main([*command, "--tflops", "250"]) == 0
     printed = capsys.readouterr().out
     assert "  41.9 M parameters, 19.9 M of them learn; 323 GFLOPs an image, 160,000 images; 168 MB handed on" in printed
-    assert re.search(r"handed on; 1\.\d\d? GB of memory for 4 at once\n", printed)
-    assert re.search(r"\nmemory: 1\.\d\d? GB a device for the largest stage: weights, grad", printed)
+    assert re.search(r"handed on; 2\.\d\d? GB of memory for 4 at once\n", printed)
+    assert re.search(r"\nmemory: 2\.\d\d? GB a device for the largest stage: weights, grad", printed)
     assert "minutes on one device at 250 TFLOP/s (as given), without evaluation" in printed
     assert main(command) == 0
     assert "PFLOPs; GPU hours unknown: --tflops N says" in capsys.readouterr().out

@@ -90,20 +90,26 @@ class EvaluationModule(Ranged, LightningDataModule):
 class TrainingModule(EvaluationModule):
     """A module with training data: keyed batches that go on exactly where an interrupted run stopped.
 
+    Args:
+        image_size: side in pixels of the square images of training; of several each step draws one. A module that does
+            not give it sets `image_size` itself.
+
     Attributes:
-        sides: in pixels, those that the square images of training have; of several each step draws one.
         image_size: the largest.
     """
 
+    image_size: int
+
     def __init__(
-        self, image_size: int | list[int], batch_size: int, num_workers: Workers, seed: int, repeats: int,
-        protocol: Protocol,
+        self, batch_size: int, num_workers: Workers, seed: int, repeats: int, protocol: Protocol,
+        image_size: int | list[int] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(batch_size, num_workers, seed, protocol)
-        self.sides = [image_size] if isinstance(image_size, int) else image_size
-        if not self.sides:
+        self._drawn = image_size if isinstance(image_size, list) else []
+        if isinstance(image_size, list) and not image_size:
             raise UserError("image_size: an empty list; give a side in pixels, or several")
-        self.image_size = max(self.sides)
+        if image_size is not None:
+            self.image_size = image_size if isinstance(image_size, int) else max(image_size)
         self.repeats = repeats
         self._resume: dict[str, Any] | None = None
         self.in_workers: Callable[[Batch], Batch] | None = None
@@ -117,8 +123,9 @@ class TrainingModule(EvaluationModule):
         raise NotImplementedError
 
     @property
-    def _drawn(self) -> list[int]:
-        return self.sides if len(self.sides) > 1 else []
+    def sides(self) -> list[int]:
+        """Those that images of training may have, in pixels; one that is named twice is drawn twice as often."""
+        return self._drawn or [self.image_size]
 
     @property
     def steps_per_epoch(self) -> int:

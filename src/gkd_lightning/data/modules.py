@@ -51,7 +51,7 @@ class ProxyDataModule(TrainingModule):
         augmentation: DistillAugmentation = OFFICIAL_DISTILL,
         repeats: Count = 1,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed, repeats, NATIVE)
+        super().__init__(batch_size, num_workers, seed, repeats, NATIVE, image_size)
         self.dataset = dataset
         self._transforms = [DistillTransform(augmentation, side) for side in self.sides]
 
@@ -99,7 +99,7 @@ class SourceDataModule(TrainingModule):
         val_batch_size: Count = 1,
         protocol: Protocol = NATIVE,
     ) -> None:
-        super().__init__(image_size, batch_size, num_workers, seed, repeats, protocol)
+        super().__init__(batch_size, num_workers, seed, repeats, protocol, image_size)
         if view == "segmentation" and len(self.sides) > 1:
             raise UserError(f"image_size: {self.sides} is for view: distillation; view: segmentation takes one size")
         self.dataset, self.view = dataset, view
