@@ -42,7 +42,7 @@ def batch_masks(keys: torch.Tensor, count: int, ratio: float) -> torch.Tensor:
 def keyed_noise(
     keys: torch.Tensor, shape: tuple[int, ...], device: torch.device, stream: int = _STREAM
 ) -> torch.Tensor:
-    """(B, *shape) float32, uniform in [0, 1), each sample's from its key alone: the same on any rank, in any batch.
+    """``(B, *shape)`` float32, uniform in [0, 1), each sample's from its key alone: the same on any rank, in any batch.
 
     Draws of another `stream` are others.
     """
