@@ -125,6 +125,13 @@ def test_images_of_several_sizes(on_device: bool) -> None:
     assert seen == {16, 24}
 
 
+def test_a_list_of_one_size_is_that_size() -> None:
+    listed, plain = (SourceDataModule(Scribbles(8), "segmentation", size, 4, num_workers=0) for size in ([16], 16))
+    assert listed.sides == [16]
+    for one, other in zip(listed.train_dataloader(), plain.train_dataloader(), strict=True):
+        assert torch.equal(one["image"], other["image"])
+
+
 class Other(Scribbles):
     label_space = LabelSpace(names=("road", "bus"), palette=TWO.palette)
 

@@ -105,11 +105,12 @@ class TrainingModule(EvaluationModule):
         image_size: int | list[int] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(batch_size, num_workers, seed, protocol)
-        self._drawn = image_size if isinstance(image_size, list) else []
-        if isinstance(image_size, list) and not image_size:
+        given = image_size if isinstance(image_size, list) else [] if image_size is None else [image_size]
+        if image_size == []:
             raise UserError("image_size: an empty list; give a side in pixels, or several")
-        if image_size is not None:
-            self.image_size = image_size if isinstance(image_size, int) else max(image_size)
+        self._drawn = given if len(given) > 1 else []
+        if given:
+            self.image_size = max(given)
         self.repeats = repeats
         self._resume: dict[str, Any] | None = None
         self.in_workers: Callable[[Batch], Batch] | None = None

@@ -268,9 +268,7 @@ class FeatureMapEncoder(Encoder):
         return Tokens(patches.mean(dim=1), patches, (last.shape[-2], last.shape[-1])), list(maps)
 
 
-def blanked(normalized: torch.Tensor, mask: torch.Tensor | None, grid: tuple[int, int]) -> torch.Tensor:
+def blanked(normalized: torch.Tensor, mask: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """(B, 3, H, W) with the mean's colour where a patch of `grid` (rows, columns) is masked; `mask` is (B, N)."""
-    if mask is None:
-        return normalized
     blank = mask.reshape(-1, 1, *grid).float()
     return normalized * (1.0 - nn.functional.interpolate(blank, size=normalized.shape[-2:], mode="nearest"))

@@ -43,7 +43,8 @@ class SamEncoder(Encoder):
         for block in blocks:
             if not 0 <= block < self.depth:
                 raise UserError(f"{self.spec.name} has blocks 0 to {self.depth - 1}, there is no block {block}")
-        normalized = blanked(self.normalize(images), mask, grid)
+        normalized = self.normalize(images)
+        normalized = normalized if mask is None else blanked(normalized, mask, grid)
         wanted = sorted(set(blocks))
         last, maps = self.model.forward_intermediates(normalized, indices=wanted or [self.depth - 1])
         patches = last.flatten(2).transpose(1, 2)
