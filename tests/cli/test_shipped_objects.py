@@ -75,6 +75,9 @@ def composed(name: str, folder: Path) -> Config:
     config = compose(surrounded(name, str(folder / "encoder.yaml")))
     if config["model"]["class_path"].endswith(("TaskLearning", "SingleStageDistillation")):
         set_value(config, "model.head", HEAD)
+    if config["model"]["class_path"].endswith("MaskedPretraining"):  # takes no class token
+        set_value(config, "model.encoder.options.class_token", False)
+        set_value(config, "model.encoder.options.global_pool", "avg")
     return config
 
 
