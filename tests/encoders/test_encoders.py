@@ -273,6 +273,36 @@ def test_the_grid_of_a_backbone_is_that_of_its_map(name: str, size: tuple[int, i
     assert tokens.patches.shape[1] == rows * columns
 
 
+def test_stages_from_a_stride_on_are_joined_to_tokens() -> None:
+    joined = build_encoder(EncoderSpec("convnext_atto", image_size=64, token_stride=8))
+    plain = build_encoder(EncoderSpec("convnext_atto", image_size=64))
+    plain.load_state_dict(joined.state_dict())
+    tokens, maps = joined(images(64))
+    assert (joined.patch_size, joined.embed_dim, tokens.grid) == (8, sum(joined.feature_dims[1:]), (8, 8))
+    assert joined.grid((64, 96)) == (8, 12)
+    fine, middle, coarse = maps[1:]
+    assert torch.equal(tokens.patches[0, 9, : fine.shape[1]], fine[0, :, 1, 1])
+    between = tokens.patches[0, 9, fine.shape[1] : fine.shape[1] + middle.shape[1]]  # a quarter of the way to the next
+    rows = 0.75 * middle[0, :, 0] + 0.25 * middle[0, :, 1]
+    torch.testing.assert_close(between, 0.75 * rows[:, 0] + 0.25 * rows[:, 1])
+    torch.testing.assert_close(tokens.patches[0, 0, -coarse.shape[1] :], coarse[0, :, 0, 0])
+    torch.testing.assert_close(tokens.cls, tokens.patches.mean(1))
+    for here, there in zip(maps, plain.features(images(64), ()), strict=True):
+        assert torch.equal(here, there)
+
+
+def test_a_stride_of_tokens_survives_the_artefact(tmp_path: Path) -> None:
+    student = build_encoder(EncoderSpec("convnext_atto", image_size=64, token_stride=16))
+    again = load_student(export_encoder(student, tmp_path, stage="task_agnostic", provenance={}))
+    assert again.spec.token_stride == 16
+    assert torch.equal(again.eval().tokens(images(64)).patches, student.eval().tokens(images(64)).patches)
+
+
+def test_a_plain_transformer_has_no_stages_to_join() -> None:
+    with pytest.raises(UserError, match="token_stride: 8 joins the stages of a hierarchical backbone"):
+        build_encoder(EncoderSpec(**{**vars(VIT), "token_stride": 8}))
+
+
 def test_a_backbone_of_one_size_says_so() -> None:
     encoder = build_encoder(EncoderSpec("swin_tiny_patch4_window7_224", options={"depths": [1, 1, 1, 1]}))
     assert encoder.grid((224, 224)) == (7, 7)

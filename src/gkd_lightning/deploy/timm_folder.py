@@ -132,11 +132,11 @@ def _compared(encoder: Encoder, folder: Path) -> str:
     images = F.interpolate(pictures.double().div(255), size=(height, width), mode="bilinear")
     encoder.double()
     with torch.inference_mode():
-        wanted = encoder.tokens(images)
+        wanted, maps = encoder(images)
     encoder.float()  # the bits of before, and no copy of a large network
     try:
         model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval().double()
-        far = _distance(model, images, wanted, isinstance(encoder, TransformerEncoder))
+        far = _distance(model, images, wanted if isinstance(encoder, TransformerEncoder) else maps[-1])
     except (RuntimeError, TypeError, ValueError, AssertionError, KeyError) as error:
         raise UserError(f"--to timm: timm cannot use what was written, nothing is kept: {one_line(error)}") from error
     if not far <= CLOSE:
@@ -145,20 +145,23 @@ def _compared(encoder: Encoder, folder: Path) -> str:
     return f"opened again with timm {timm.__version__}: {compared}"
 
 
-def _distance(model: Any, images: torch.Tensor, wanted: Tokens, plain: bool) -> float:
-    """The largest difference of a token, from images in [0, 1] that the model's own configuration normalizes."""
+def _distance(model: Any, images: torch.Tensor, wanted: Tokens | torch.Tensor) -> float:
+    """The largest difference of a token, or of the last stage's map, from images in [0, 1].
+
+    The model's own configuration normalizes them.
+    """
     mean, std = (torch.tensor(model.pretrained_cfg[key]).double().view(1, 3, 1, 1) for key in ("mean", "std"))
     normalized = (images - mean) / std
     with torch.inference_mode():
-        if plain:
+        if isinstance(wanted, Tokens):
             found = model.forward_features(normalized)
             pairs = [(found[:, model.num_prefix_tokens :], wanted.patches)]
             pairs += [(model.forward_head(found), wanted.cls)] if model.global_pool else []
         else:
             maps = model.forward_intermediates(normalized, norm=False, intermediates_only=True)
-            pairs = [(maps[-1].flatten(2).transpose(1, 2), wanted.patches)]
+            pairs = [(maps[-1], wanted)]
     if any(here.shape != there.shape for here, there in pairs):
-        raise ValueError(f"tokens of {list(pairs[0][0].shape)} in the place of {list(wanted.patches.shape)}")
+        raise ValueError(f"tokens of {list(pairs[0][0].shape)} in the place of {list(pairs[0][1].shape)}")
     return max(float((here - there).abs().max()) for here, there in pairs)
 
 

@@ -91,6 +91,11 @@ def _of_timm(spec: EncoderSpec) -> Encoder:
         raise UserError(f"{spec.name}: this timm model gives no intermediate maps, choose another")
     if transformer and len(model.blocks) == 0:
         raise UserError(f"{spec.name}: options {spec.options} leave the model without a block")
+    if transformer and spec.token_stride is not None:
+        raise UserError(
+            f"{spec.name}: token_stride: {spec.token_stride} joins the stages of a hierarchical backbone, "
+            "and this plain transformer has none; its patch_size says how many pixels a token has"
+        )
     moved = isinstance(
         getattr(model, "fc_norm", None), torch.nn.Identity
     )  # behind the pooling, else there is none at all
@@ -118,6 +123,7 @@ def _of_class(spec: EncoderSpec) -> Encoder:
     for name, given, own in (
         ("image_size", spec.hw, tuple(encoder.image_size)),
         ("patch_size", spec.patch_size, encoder.patch_size),
+        ("token_stride", spec.token_stride, encoder.patch_size),
     ):
         if given is not None and given != own:
             raise UserError(f"{spec.name}: {name} is {given} in the configuration, and the class has {own}")
@@ -190,6 +196,8 @@ def spec_of(encoder: Encoder) -> dict[str, Any]:
     patch = None if isinstance(encoder, FeatureMapEncoder) else encoder.patch_size
     found = asdict(replace(encoder.spec, weights=None, tolerate=[], image_size=list(size), patch_size=patch))
     del found["weights_key"]  # records count in the hashes of stages, and those of old have none
+    if found["token_stride"] is None:
+        del found["token_stride"]  # for the same reason
     return found
 
 

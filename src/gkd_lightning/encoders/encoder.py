@@ -192,7 +192,7 @@ class TransformerEncoder(Encoder):
 
 
 class FeatureMapEncoder(Encoder):
-    """A hierarchical backbone of timm (CNN, Swin, ...): its patch tokens are its last stage.
+    """A hierarchical backbone of timm (CNN, Swin, ...): its patch tokens are its last stage, or several stages joined.
 
     It has no patch tokens to mask, so `mask` blanks input patches (to the normalisation's mean) instead.
 
@@ -222,8 +222,9 @@ class FeatureMapEncoder(Encoder):
         model.prune_intermediate_layers(self._stages, prune_norm=True, prune_head=True)
         self.pruned = full - set(model.state_dict())
         self._dims = [info[stage]["num_chs"] for stage in self._stages]
-        self.embed_dim = self._dims[-1]
-        self.patch_size = info[self._stages[-1]]["reduction"]
+        self.patch_size = spec.token_stride or 32
+        self._joined = [i for i, stage in enumerate(self._stages) if info[stage]["reduction"] >= self.patch_size]
+        self.embed_dim = sum(self._dims[stage] for stage in self._joined)
         self.depth = len(self._stages)
         size = spec.hw or model.pretrained_cfg["input_size"][1:]
         self.image_size = (size[0], size[1])
@@ -236,7 +237,7 @@ class FeatureMapEncoder(Encoder):
         return list(self._dims)
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns of the last stage's map: some backbones round a size up that does not fit, some down.
+        """Rows and columns of the tokens' finest map: some backbones round a size up that does not fit, some down.
 
         Raises:
             UserError: the backbone takes images of its own size only (Swin).
@@ -244,8 +245,8 @@ class FeatureMapEncoder(Encoder):
         self._check(size)
         if size not in self._grids:
             probe = copy.deepcopy(self.model).eval().to("meta")
-            last = self._maps(probe, torch.empty(1, 3, *size, device="meta"))[-1]
-            self._grids[size] = (last.shape[-2], last.shape[-1])
+            finest = self._maps(probe, torch.empty(1, 3, *size, device="meta"))[self._joined[0]]
+            self._grids[size] = (finest.shape[-2], finest.shape[-1])
         return self._grids[size]
 
     def _maps(self, model: Any, normalized: torch.Tensor) -> list[torch.Tensor]:
@@ -263,9 +264,17 @@ class FeatureMapEncoder(Encoder):
         normalized = self.normalize(images)
         normalized = normalized if mask is None else blanked(normalized, mask, self.grid(size))
         maps = self._maps(self.model, normalized)
-        last = maps[-1]
-        patches = last.flatten(2).transpose(1, 2)
-        return Tokens(patches.mean(dim=1), patches, (last.shape[-2], last.shape[-1])), list(maps)
+        grid = (maps[self._joined[0]].shape[-2], maps[self._joined[0]].shape[-1])
+        joined = [resized(maps[stage], grid) for stage in self._joined]
+        patches = torch.cat([each.flatten(2).transpose(1, 2) for each in joined], dim=-1)
+        return Tokens(patches.mean(dim=1), patches, grid), list(maps)
+
+
+def resized(maps: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """(B, D, h, w) on `grid` (rows, columns), bilinear; as they are where they have it."""
+    if maps.shape[-2:] == grid:
+        return maps
+    return nn.functional.interpolate(maps, grid, mode="bilinear", align_corners=False)
 
 
 def blanked(normalized: torch.Tensor, mask: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:

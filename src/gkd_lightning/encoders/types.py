@@ -48,6 +48,9 @@ class EncoderSpec:
             unknown to the model. Loading is strict otherwise.
         weights_key: which model of a weights file that holds several, as a dotted path in it: ``teacher``,
             ``state_dict_ema``, ``model.student.backbone``; ``None`` takes the one that training scripts mean.
+        token_stride: of a hierarchical backbone (CNN, Swin, ...): pixels per token and side, 4, 8, 16 or 32. The stages
+            of this stride and of all coarser ones are joined, these resized bilinearly, and their channels stand side
+            by side; ``None`` takes the last stage alone.
         options: further arguments of ``timm.create_model``, such as ``{embed_dim: 96, depth: 4, num_heads: 3}``, or of
             the class.
     """
@@ -61,6 +64,7 @@ class EncoderSpec:
     options: dict[str, Any] = field(default_factory=dict)
     tolerate: list[str] = field(default_factory=list)
     weights_key: str | None = None
+    token_stride: Literal[4, 8, 16, 32] | None = None
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self))
