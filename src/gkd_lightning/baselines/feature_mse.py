@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gkd_lightning.baselines.term import DistillationTerm, View
 from gkd_lightning.distill import Alignment, AlignmentHead, chosen_head
+from gkd_lightning.errors import UserError
 from gkd_lightning.ranges import Positive, Weight
 
 
@@ -20,6 +21,9 @@ class FeatureMSE(DistillationTerm):
             or an `AlignmentHead`.
         attention_scale: of ``qsd``, see `QuerySoftDistillation`.
 
+    Raises:
+        UserError: a head that moves during stage 1, or settings of another head.
+
     Source: Romero et al., ICLR 2015; the convolution and the mean as in CIRKD's ``losses/fitnet.py``.
     """
 
@@ -31,6 +35,8 @@ class FeatureMSE(DistillationTerm):
     ) -> None:
         super().__init__()
         self.weight, self.alignment = weight, chosen_head(alignment, attention_scale=attention_scale)
+        if self.alignment.moves:
+            raise UserError(f"alignment: {type(self.alignment).__name__} moves during stage 1, and this is none")
 
     def attach(self, student_dim: int, teacher_dim: int, num_classes: int) -> None:
         """Make P."""

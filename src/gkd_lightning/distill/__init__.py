@@ -1,5 +1,6 @@
 """Stage 1: its module, the objective's interface, GKD with its heads and distances, masks, the optimiser."""
 
+from gkd_lightning.distill.adaptive_queries import AdaptiveQueries
 from gkd_lightning.distill.alignment import (
     Aligned,
     Alignment,
@@ -32,7 +33,8 @@ from gkd_lightning.distill.standardisation import TokenStandardisation
 from gkd_lightning.distill.teachers import Teachers, TeacherSpec
 
 __all__ = [
-    "Aligned", "Alignment", "AlignmentHead", "Balance", "BatchMasks", "Cosine", "Distance", "Distillation",
+    "AdaptiveQueries", "Aligned", "Alignment", "AlignmentHead", "Balance", "BatchMasks", "Cosine", "Distance",
+    "Distillation",
     "DomainGeneralDistillation", "Dropping", "Fixed", "GKD", "HEADS", "LinearProjection", "Magnitude", "Masking",
     "MasksBySide", "MeanSquare", "Objective", "Passes", "Projection", "QuerySoftDistillation", "SeveralTeachers",
     "SmoothL1", "TeacherSpec", "Teachers", "TokenStandardisation", "Variant", "attention_entropy", "batch_masks",

@@ -34,6 +34,8 @@ class AlignmentHead(Recorded, nn.Module):
 
     widths: tuple[int, int]
     """Of the student's and the teacher's tokens, once the head has layers."""
+    moves = False
+    """Whether `progress` changes it, which stage 1 alone calls."""
 
     def attached(self, student_dim: int, teacher_dim: int) -> Self:
         """A copy of this head with layers for tokens of these widths."""
@@ -45,6 +47,9 @@ class AlignmentHead(Recorded, nn.Module):
     @abstractmethod
     def attach(self, student_dim: int, teacher_dim: int) -> None:
         """Make the layers; called once."""
+
+    def progress(self, share: float) -> None:
+        """Called before every optimiser step of stage 1 with the share of all steps that are done, below 1."""
 
     @abstractmethod
     def forward(self, student: Tensor, teacher: Tensor) -> Aligned:
@@ -86,11 +91,18 @@ class QuerySoftDistillation(AlignmentHead):
         key = self._heads(teacher)
         # Unscaled logits reach hundreds: bf16 would round them to whole numbers and fp16 overflow, so fp32.
         with full_precision(student.device.type):
-            # The scale belongs to the (N, D) query: on the (N, N) logits it would be one more pass, kept backwards.
-            query = query.float() if self.scale == 1.0 else query.float() * self.scale
-            attention = torch.softmax(query @ key.float().transpose(-2, -1), dim=-1)
+            attention = torch.softmax(self.scaled(query.float()) @ key.float().transpose(-2, -1), dim=-1)
         gathered = attention.to(value.dtype) @ value
         return Aligned(gathered.transpose(1, 2).flatten(2), attention)
+
+    def scaled(self, query: Tensor) -> Tensor:
+        """(B, heads, N, D) queries times the scale: on the (N, N) logits it would be one more pass, kept backwards."""
+        return query if self.scale == 1.0 else query * self.scale
+
+    @property
+    def scales(self) -> list[float]:
+        """The factor on the logits, of each head where they differ."""
+        return [self.scale]
 
     def _heads(self, tokens: Tensor) -> Tensor:
         batch, count, _ = tokens.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
@@ -40,6 +41,8 @@ class Objective(Ranged, nn.Module, ABC):
     """Whether optimiser groups and schedule repeat the released code's mistakes, see `optim`."""
     masking: Masking | None = None
     """None: nothing is hidden."""
+    steps: float = math.inf
+    """How many the training has."""
     weights: dict[str, float]
     """Of the terms in what is minimised, 1 for a name that is not in it."""
 
@@ -70,9 +73,13 @@ class Objective(Ranged, nn.Module, ABC):
 
     def begin_fit(self, steps: float) -> None:
         """Called before a training of so many optimiser steps, of which an interrupted run may have taken some."""
+        self.steps = steps
 
     def begin_step(self, step: int) -> None:
         """Called before the first micro-batch of an optimiser step, counted from 0."""
+        for head in self.heads.values():
+            if isinstance(head, AlignmentHead) and head.moves:
+                head.progress(min(1.0, step / self.steps))
 
     def alignment_heads(self) -> dict[str, AlignmentHead]:
         """Those of `heads` that lift tokens, by the name of their term: written beside the student, to look into it."""

@@ -109,7 +109,7 @@ def inspect_attention(
     record = {
         "student": str(source.weights),
         "teacher": teaching.spec.name,
-        "attention_scale": head.scale,
+        "attention_scale": head.scales[0] if len(set(head.scales)) == 1 else head.scales,
         "grid": list(grid),
         "queries": chosen if isinstance(chosen, str) else [list(place) for place in chosen],
     }
