@@ -17,7 +17,8 @@ snow    snow.cover          lying (and falling) snow; `wild` has none
 ======  ==================  ======================================================
 
 `wild` does cover what the targets are made of otherwise: any colour of any material, any texture, casts, noise,
-soft and hard light. The validation style `val` (hazy dusk) is disjoint from `wild` and from every target, too.
+soft and hard light. The validation styles `val` (hazy dusk) and `frost` (an evening of thin snow, drizzle and few
+lamps) are disjoint from `wild` and from every target, too, and from each other.
 """
 
 from __future__ import annotations
@@ -150,6 +151,12 @@ _ALL = (
         "fog.density": (25, 42), "fog.hue": (10, 45), "fog.saturation": (10, 45), "fog.value": (150, 215),
         "camera.red": (262, 300), "camera.blue": (208, 246), "camera.saturation": (200, 270),
         "camera.contrast": (250, 300),
+    }),
+    _photographed("frost", look(Material.SKY, (225, 262), (20, 70), (110, 165)), {
+        "light.exposure": (118, 172), "light.sun": (0, 16), "light.shadow": (0, 40), "sky.gradient": (0, 60),
+        "night.lamps": (30, 90), "night.windows": (5, 18), "rain.streaks": (8, 30), "rain.mirror": (45, 80),
+        "snow.cover": (30, 90), "snow.flakes": (4, 18), "camera.red": (236, 268), "camera.blue": (256, 296),
+        "camera.saturation": (140, 220), "camera.contrast": (236, 286), "camera.noise": (6, 16),
     }),
     Style("wild", merge(NEUTRAL, ANY_MATERIAL, {
         "light.exposure": (190, 320), "light.relief": (0, 22), "light.sun": (0, 60), "light.shadow": (0, 80),
