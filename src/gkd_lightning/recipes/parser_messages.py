@@ -18,6 +18,7 @@ _SECTION = re.compile(r"""^(?:Parser key|Problem with given class_path|Group) ["
 _OPTION = re.compile(r"^Option '(?P<key>[^']+)' is not accepted")
 _UNRECOGNIZED = re.compile(r"^unrecognized arguments: (?P<keys>.+)$")
 _EXPECTED = re.compile(r"^Expected an? (?P<type>.+?)\. Got value: (?P<value>.*)$")
+_CHOICES = re.compile(r"^Expected an? typing\.Literal\[(?P<values>.*)\]$")
 _REQUIRED = re.compile(r"""^(?:the following arguments are required: |(?:Option|Key) ["'])(?P<key>[\w.,]+)""")
 _ABSTRACT = re.compile(r"^Expected an instantiatable class, but (?P<name>\S+) is abstract")
 _GIVEN = re.compile(r"^Given value: (?P<value>.{1,80})$")
@@ -34,6 +35,7 @@ def explain(message: str, roots: dict[str, type]) -> str:
     """
     best = _Place((), None, " ".join(message.split())[:400])
     stack: list[tuple[int, _Place]] = []
+    choices: dict[tuple[str, ...], list[str]] = {}
     for line in message.splitlines():
         if not line.strip():
             continue
@@ -42,15 +44,22 @@ def explain(message: str, roots: dict[str, type]) -> str:
         while stack and stack[-1][0] >= indent:
             stack.pop()
         outer = stack[-1][1] if stack else _Place((), None, "")
+        if match := _CHOICES.match(text):
+            choices.setdefault(outer.path, []).extend(re.findall(r"'([^']*)'", match["values"]))
         place = _enter(outer, text, roots)
         if place is None:
             continue
         if place.problem:
             if "NoneType" not in place.problem and (len(place.path) > len(best.path) or not best.told):
-                best = dataclasses.replace(place, told=True)
+                hint = _among(choices[place.path], place.problem) if place.path in choices else ""
+                best = dataclasses.replace(place, problem=place.problem + hint, told=True)
             continue
         stack.append((indent, place))
     return best.line()
+
+
+def _among(choices: list[str], problem: str) -> str:
+    return f"{nearest(problem.rsplit(maxsplit=1)[-1], choices)} ({', '.join(choices)})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,8 +152,13 @@ def _step(owner: Any, name: str, roots: dict[str, type]) -> Any:
             owner = roots.get(part)
             continue
         try:
-            function = owner if dataclasses.is_dataclass(owner) else owner.__init__
-            annotation = typing.get_type_hints(function).get(part)
+            bases = (
+                [owner]
+                if dataclasses.is_dataclass(owner)
+                else [vars(base)["__init__"] for base in inspect.getmro(owner) if "__init__" in vars(base)]
+            )
+            hints = (typing.get_type_hints(each) for each in bases)
+            annotation = next((found[part] for found in hints if part in found), None)
         except Exception:  # an annotation that only a type checker can resolve: no candidates, the message stays
             return None
         owner = next((kind for kind in _classes(annotation)), None)
@@ -152,7 +166,7 @@ def _step(owner: Any, name: str, roots: dict[str, type]) -> Any:
 
 
 def _classes(annotation: Any) -> Iterable[type]:
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, dict):  # of a mapping: of its values
         for option in typing.get_args(annotation):
             yield from _classes(option)
     elif isinstance(annotation, type) and annotation.__module__ != "builtins":
