@@ -13,8 +13,10 @@ from PIL import Image
 
 import gkd_lightning
 from gkd_lightning.cli import main
+from gkd_lightning.distill import load_heads
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import file_sha256
+from gkd_lightning.recipes.yaml_text import read_yaml
 from tests.chain.artefacts import teacher_yaml
 from tests.chain.studies import write_study
 from tests.deploy.predict.made import picture
@@ -55,12 +57,26 @@ def test_distil_makes_what_fit_makes(folder: Path) -> None:
     assert file_sha256(other) != file_sha256(student)
 
 
+def test_distil_takes_several_teachers(folder: Path) -> None:
+    near, wide = "teacher.yaml", {"encoder": "teacher.yaml", "weight": 0.5, "input_size": 48}
+    student = distil(teacher={"near": near, "wide": wide}, settings={**OURS, "model.balance": "dropping"})
+    assert {name.split(".")[0] for name in load_heads(student)} == {"near/fea", "near/patch", "near/token",
+                                                                    "wide/fea", "wide/patch", "wide/token"}  # fmt: skip
+    teachers = read_yaml(folder / "student/config.yaml")["model"]["init_args"]["teachers"]
+    assert (teachers["wide"]["weight"], teachers["wide"]["encoder"]["image_size"]) == (0.5, 48)
+    assert teachers["near"]["encoder"]["image_size"] == 32
+    one = distil(teacher={"near": near}, out="one")
+    assert file_sha256(one) == file_sha256(distil(out="single"))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"teacher": "teacher/dinov9_s.yaml"}, "teacher/dinov9_s.yaml: no such configuration fragment, did you mean"),
         ({"student": {**STUDENT, "name": "vit_smal"}}, "vit_smal"),
         ({"images": "nowhere"}, "nowhere: no such folder"),
+        ({"teacher": {}}, "teachers: names none"),
+        ({"teacher": {"near": {"encoder": "teacher.yaml", "wieght": 1}}}, "wieght: unknown key, did you mean 'weight'"),
         ({"steps": 0}, "steps: 0: give 1 or more"),
         ({"out": "teacher.yaml"}, "out: teacher.yaml: is a file"),
         ({"batch_size": 0}, "data.batch_size"),

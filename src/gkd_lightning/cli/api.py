@@ -80,7 +80,7 @@ def run(
 
 
 def distil(
-    teacher: str | Settings,
+    teacher: str | Settings | Mapping[str, str | Settings],
     student: str | Settings,
     images: str | Path | Sequence[str | Path],
     out: str | Path,
@@ -92,17 +92,19 @@ def distil(
     configs: Sequence[str] = (),
     settings: Settings | None = None,
 ) -> Path:
-    """Distil a teacher into a student on images without labels, as `gkd fit` does in stage 1.
+    """Distil a teacher, or several, into a student on images without labels, as `gkd fit` does in stage 1.
 
     It computes on one device, an accelerator if there is one. A recipe (`run`) is for everything longer: it resumes.
 
     Args:
-        teacher: a fragment (``teacher/dinov2_s.yaml``, or a file of yours), or what one holds: name, weights ...
+        teacher: a fragment (``teacher/dinov2_s.yaml``, or a file of yours), or what one holds: name, weights ... For
+            several a mapping from names that you choose to the same, or to what `TeacherSpec` takes:
+            ``{"dino": "teacher/dinov2_s.yaml", "clip": {"encoder": "teacher/clip_b.yaml", "weight": 0.5}}``.
         student: the same, such as ``student/vit_tiny.yaml``.
         images: folder, list file, or several of them; see `ProxyImages`.
         out: folder of the student, its checkpoints and metrics.
         steps: of the optimiser.
-        image_size: side of the square crops in pixels, for both encoders.
+        image_size: side of the square crops in pixels, for all encoders but a teacher with an `input_size`.
         batch_size: images of one step; None takes `stage/task_agnostic_small.yaml`'s, on which all this is laid.
         seed: of weights, order and augmentation.
         configs: further fragments, such as ``method/mse.yaml`` or ``trainer/gpu.yaml``.
@@ -135,8 +137,12 @@ def distil(
     if batch_size is not None:
         values["data.batch_size"] = batch_size
     config = changed(compose(["stage/task_agnostic_small.yaml"]), {"trainer.devices": 1})
-    for key, encoder in (("model.teacher", teacher), ("model.student", student)):
-        values[key] = {**(_content(encoder)), "image_size": image_size}
+    values["model.student"] = _content(student) | {"image_size": image_size}
+    if isinstance(teacher, str) or "name" in teacher:
+        values["model.teacher"] = _content(teacher) | {"image_size": image_size}
+    else:
+        values["model.teacher"] = None
+        values["model.teachers"] = {name: _one_of_several(each, image_size) for name, each in teacher.items()}
     config = compose(configs, base=changed(config, values))
     config = changed(config, settings or {})
     with tempfile.TemporaryDirectory() as folder:
@@ -144,6 +150,12 @@ def distil(
         path.write_text(dump_yaml(config), encoding="utf-8")
         StageCLI(["--config", str(path)]).run()
     return Path(get_value(config, "trainer.default_root_dir")) / "student.safetensors"
+
+
+def _one_of_several(teacher: str | Settings, image_size: int) -> dict[str, Any]:
+    given = dict(teacher) if not isinstance(teacher, str) and "encoder" in teacher else {"encoder": teacher}
+    size = given.get("input_size") or image_size
+    return given | {"encoder": _content(given["encoder"]) | {"image_size": size}}
 
 
 def _content(encoder: str | Settings) -> dict[str, Any]:
