@@ -126,6 +126,8 @@ def test_licences_are_known_or_said_to_be_unknown() -> None:
     assert [tuple(source)[:3] for source in sources({"task": mine})] == [
         ("teacher", "my_teacher.Mine, weights from x.pth", UNKNOWN)
     ]
+    mine["model"]["init_args"]["teacher"]["weights"] = "/data/franca_vitb14_In21K.pth"
+    assert [source.licence for source in sources({"task": mine})] == ["Franca's RAIL-AMS, research only"]
     both = {name: {"encoder": {"name": "vit", "weights": f"/data/{name}.pth"}} for name in ("clip", "mae")}
     found = sources({"task_agnostic": {"model": {"init_args": {"teachers": both}}}})
     assert [source[:2] for source in found] == [

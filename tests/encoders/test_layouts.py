@@ -177,6 +177,18 @@ def test_the_second_number_counts_through_all_chunks(tmp_path: Path) -> None:
     same(loaded_from(tmp_path / "chunks.pth", spec), original)
 
 
+def test_a_file_of_franca_fits_a_gated_dinov2(tmp_path: Path) -> None:
+    """Blocks in chunks, gated layers under DINOv2-g's names, heads beside the teacher, a module's prefix."""
+    options = {**TINY, "mlp_ratio": 5.33334}  # 32 * 5.33334 = 170 = 2 * 85 hidden values
+    spec = EncoderSpec(**{**vars(DINOV2), "name": "vit_giant_patch14_dinov2", "options": options})
+    original = randomised(spec)
+    state = in_chunks(renamed(tensors(original), (".mlp.fc1.", ".mlp.w12."), (".mlp.fc2.", ".mlp.w3.")))
+    heads = {"dino_head.mlp.0.weight": torch.ones(4, 32), "ibot_head.last_layer.weight_g": torch.ones(4, 1)}
+    file = {"teacher": under("module.backbone.", state) | under("module.", heads), "iteration": 7}
+    torch.save(file, tmp_path / "franca_vitb14_In21K.pth")
+    same(loaded_from(tmp_path / "franca_vitb14_In21K.pth", spec), original)
+
+
 SIZES = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128, "image_size": 56,
     "patch_size": 14,

@@ -21,11 +21,14 @@ TEACHERS = sorted((shipped_root() / "configs/teacher").glob("*.yaml"))
 SMALL: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2}
 GEOMETRY = {  # width, patch, side, tokens before the patches
     "aimv2_l": (1024, 14, 224, 0), "clip_b": (768, 16, 224, 1), "dinov2_s_reg": (384, 14, 518, 5),
-    "dinov3_7b": (4096, 16, 256, 5), "eva02_clip_l": (1024, 14, 336, 1), "mae_h": (1280, 14, 224, 1),
+    "dinov3_7b": (4096, 16, 256, 5), "eva02_clip_l": (1024, 14, 336, 1), "franca_b": (768, 14, 518, 1),
+    "franca_l": (1024, 14, 224, 1), "mae_h": (1280, 14, 224, 1),
     "metaclip_h": (1280, 14, 224, 1), "openclip_h": (1280, 14, 224, 1), "pe_core_l": (1024, 14, 336, 1),
     "pe_spatial_g": (1536, 14, 448, 0), "radio_b": (768, 16, 512, 8), "radio_so400m": (1152, 16, 512, 10),
     "siglip2_so400m": (1152, 16, 512, 0), "tipsv2_b": (768, 14, 448, 2),
 }  # fmt: skip
+
+GATED = {"franca_b": 2048, "franca_l": 2736, "franca_g": 4096}  # (int(4 * width * 2 / 3) + 7) // 8 * 8 hidden values
 
 
 @pytest.mark.parametrize("path", TEACHERS, ids=lambda path: path.stem)
@@ -45,6 +48,8 @@ def test_a_teacher_is_what_its_fragment_says(path: Path, monkeypatch: pytest.Mon
     assert tokens.cls.shape == (1, encoder.embed_dim)
     dims = encoder.feature_dims if encoder.hierarchical else [encoder.feature_dims[block] for block in blocks]
     assert [each.shape[1] for each in maps] == dims
+    if path.stem in GATED:
+        assert encoder.model.blocks[0].mlp.fc2.in_features == GATED[path.stem]
     if path.stem in GEOMETRY:
         side = encoder.image_size[0]
         assert (encoder.embed_dim, encoder.patch_size, side, encoder.model.num_prefix_tokens) == GEOMETRY[path.stem]

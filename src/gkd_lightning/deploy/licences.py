@@ -34,6 +34,8 @@ TERMS = {
     "fair-noncommercial-research-license": Terms("FAIR Noncommercial Research License", "no"),
 }
 """By timm's name of a licence; no legal advice: read it before you use what it is for."""
+FILES = {"franca_vit": Terms("Franca's RAIL-AMS, research only", "no")}
+"""By how the name of its authors' file begins, for what timm does not have."""
 
 
 class Source(NamedTuple):
@@ -74,11 +76,15 @@ def _models(config: Any, key: str = "") -> Iterator[Source]:
 
 
 def terms_of(name: str, weights: str | None) -> Terms:
-    """The licence of an encoder's weights, `EncoderSpec`'s two fields: timm's word for its own files, ours for ours."""
+    """The licence of an encoder's weights, `EncoderSpec`'s two fields: timm's word for its own files, ours for ours,
+    a known file's authors' for theirs."""
     if weights is None:
         return Terms("random weights", "yes")
     if weights.startswith("asset:"):
         return TERMS["apache-2.0"]
+    for beginning, terms in FILES.items():
+        if PurePath(weights).name.startswith(beginning):
+            return terms
     known = _of_timm(name, weights)
     told = None if known is None else known.license
     return TERMS.get(told, Terms(told, "unknown")) if told else Terms("unknown", "unknown")
@@ -102,7 +108,9 @@ def _model(part: str, name: str, weights: str) -> Source:
         page = f"https://huggingface.co/{where}" if where else ""
         told = f"{known.license}, according to timm" if known is not None and known.license else UNKNOWN
         return Source(part, published, told, page, where or "")
-    return Source(part, f"{name}, weights from {PurePath(weights).name}", UNKNOWN)
+    terms = terms_of(name, weights)
+    licence = UNKNOWN if terms.commercial == "unknown" else terms.title
+    return Source(part, f"{name}, weights from {PurePath(weights).name}", licence)
 
 
 def _datasets(config: Any) -> Iterator[Mapping[str, Any]]:
