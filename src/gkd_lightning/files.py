@@ -61,6 +61,12 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def cache_folder() -> Path:
+    """Where what takes long to find out is kept: below `$XDG_CACHE_HOME`, or `~/.cache`."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "gkd-lightning"
+
+
 def canonical_hash(value: Any) -> str:
     """SHA-256 of a JSON-like value that does not depend on the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 from PIL import ExifTags
 
+from gkd_lightning.data import archives
 from gkd_lightning.data.images import WATCHER, may_be_turned, opened
 from gkd_lightning.data.types import Image
 
@@ -32,7 +32,7 @@ class Conversions:
     def add(self, path: str | os.PathLike[str], pixels: Image) -> None:
         """Look at a file once more, which gave these pixels."""
         self.images += 1
-        data = Path(path).read_bytes()
+        data = archives.read_bytes(path)
         with opened(BytesIO(data)) as picture:
             grey = picture.mode.startswith("I")
             stored = str(getattr(picture, "tile", ""))  # how Pillow will unpack it

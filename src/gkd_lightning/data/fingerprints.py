@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from gkd_lightning.data import archives
 from gkd_lightning.data.manifests import manifest
-from gkd_lightning.files import atomic_write, file_sha256
+from gkd_lightning.files import atomic_write, cache_folder
 
 READERS = 8
 
@@ -32,17 +32,17 @@ def contents(dataset: Any, labels: bool, read: bool = True) -> str:
     if not hasattr(dataset, "image_path"):
         return str(manifest(dataset, labels)["sha256"]) if read else ""
     files = list(_files(dataset, labels))
-    states = [(name, str(path), path.stat()) for name, path in files]
+    states = [(name, str(path), archives.state(path)) for name, path in files]
     if not read:
-        plain = [(name, s.st_size, s.st_mtime_ns) for name, _, s in states]
+        plain = [(name, s.size, s.modified) for name, _, s in states]
         return hashlib.sha256(repr(plain).encode()).hexdigest()
-    quick = hashlib.sha256(repr([(name, path, s.st_size, s.st_mtime_ns) for name, path, s in states]).encode())
-    kept = _cache() / quick.hexdigest()
+    quick = hashlib.sha256(repr([(name, path, s.size, s.modified) for name, path, s in states]).encode())
+    kept = cache_folder() / "contents" / quick.hexdigest()
     if kept.is_file():
         return kept.read_text(encoding="ascii")
     digest = hashlib.sha256()
     with ThreadPoolExecutor(READERS) as readers:
-        for (name, _), content in zip(files, readers.map(lambda file: file_sha256(file[1]), files), strict=True):
+        for (name, _), content in zip(files, readers.map(lambda file: archives.sha256(file[1]), files), strict=True):
             digest.update(f"{name} {content}\n".encode())
     with atomic_write(kept) as temporary:
         temporary.write_text(digest.hexdigest(), encoding="ascii")
@@ -55,8 +55,3 @@ def _files(dataset: Any, labels: bool) -> Iterator[tuple[str, Path]]:
         yield name, dataset.image_path(index)
         if labels and hasattr(dataset, "label_path"):
             yield f"{name} label", dataset.label_path(index)
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gkd-lightning" / "contents"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, ImageOps, UnidentifiedImageError
 from PIL import Image as Pillow
 
+from gkd_lightning.data import archives
 from gkd_lightning.data.jpegs import decoded_jpeg
 from gkd_lightning.data.types import Image
 from gkd_lightning.errors import UserError
@@ -50,7 +51,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
             guess).
     """
     try:
-        pixels = _read(Path(path).read_bytes())
+        pixels = _read(archives.read_bytes(path))
     except DECODING_ERRORS as error:
         raise unreadable(path, error, "image") from error
     watcher = WATCHER.get()
@@ -77,9 +78,13 @@ def _read(data: bytes) -> Image:
 def opened(source: str | os.PathLike[str] | BytesIO) -> Pillow.Image:
     """A picture of one of `FORMATS`, whatever its name says: Pillow would start Ghostscript for an EPS file.
 
+    A path may lead through an archive.
+
     Raises:
         UnidentifiedImageError: of another format.
     """
+    if not isinstance(source, BytesIO) and archives.parted(source):
+        source = BytesIO(archives.read_bytes(source))
     return Pillow.open(source, formats=FORMATS)
 
 
@@ -157,19 +162,24 @@ def list_images(
     """Paths of the image files below `folder`, relative to it, with forward slashes, sorted.
 
     Args:
-        folder: where they are.
+        folder: where they are: a folder, a tar or zip archive, a folder inside one, or a folder of archives (which are
+            looked into if it holds no such file itself).
         suffix: keep the files whose name ends so (`_leftImg8bit.png`); None keeps `suffixes`, in any case of letters.
         recursive: also look into sub-folders, linked ones too. Hidden files and folders are always left out.
         suffixes: of image files.
 
     Raises:
-        UserError: no such folder, not a folder, one that cannot be read, or a link that leads back into itself.
+        UserError: no such folder, not a folder, one that cannot be read, a link that leads back into itself, or a
+            damaged archive.
     """
+    inside = archives.names_in(folder)
+    if inside is not None:
+        return _wanted(inside, suffix, recursive, suffixes)
     root = Path(folder)
     if not root.is_dir():
         problem = "not a folder" if root.exists() else "no such folder"
         raise UserError(f"{folder}: {problem}; give the folder that holds the images")
-    found = []
+    names = []
     for parent, folders, files in os.walk(root, onerror=_unreadable_folder, followlinks=True):
         for name in folders:
             link = Path(parent) / name
@@ -178,10 +188,22 @@ def list_images(
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         relative = Path(parent).relative_to(root).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
-        for name in files:
-            wanted = name.lower().endswith(suffixes) if suffix is None else name.endswith(suffix)
-            if wanted and not name.startswith("."):
-                found.append(prefix + name)
+        names += [prefix + name for name in files]
+    found = _wanted(names, suffix, recursive, suffixes)
+    if not found:
+        shards = [name for name in names if archives.is_archive(name) and not name.startswith(".")]
+        members = [f"{shard}/{name}" for shard in shards for name in archives.names_in(root / shard) or []]
+        found = _wanted(members, suffix, True, suffixes)
+    return found
+
+
+def _wanted(names: Iterable[str], suffix: str | None, recursive: bool, suffixes: tuple[str, ...]) -> list[str]:
+    """Those of `list_images`, sorted; hidden files, and files in hidden folders, are none of them."""
+    found = []
+    for name in names:
+        wanted = name.lower().endswith(suffixes) if suffix is None else name.endswith(suffix)
+        if wanted and not f"/{name}".count("/.") and (recursive or "/" not in name):
+            found.append(name)
     return sorted(found)
 
 

@@ -6,13 +6,13 @@ import colorsys
 import os
 from functools import cached_property
 from io import BytesIO
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageOps
 
+from gkd_lightning.data import archives
 from gkd_lightning.data.images import DECODING_ERRORS, opened, unreadable
 from gkd_lightning.data.types import CAMVID_11, CITYSCAPES_19, ISPRS_6, MINICITY_8, RESCUE_5, Label, LabelSpace
 from gkd_lightning.errors import UserError
@@ -83,7 +83,7 @@ def read_stored_label(path: str | os.PathLike[str]) -> StoredLabel:
     """
     try:
         # not by its path: Pillow maps a plain grey TIFF into memory, where it muddles one that EXIF turns
-        with opened(BytesIO(Path(path).read_bytes())) as image:
+        with opened(BytesIO(archives.read_bytes(path))) as image:
             if image.format not in LOSSLESS:
                 raise ValueError(f"it is a {image.format}, whose compression changes ids; labels are PNG, BMP or TIFF")
             image.load()

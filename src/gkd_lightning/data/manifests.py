@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gkd_lightning.data import archives
 from gkd_lightning.data.types import ImageDataset
 
 _LOOKS = 8
@@ -39,7 +40,7 @@ def _lines(dataset: ImageDataset, labels: bool) -> Iterator[str]:
         for what in ("image", "label") if labels else ("image",):
             if hasattr(dataset, f"{what}_path"):
                 path: Path = getattr(dataset, f"{what}_path")(index)
-                parts.append(str(path.stat().st_size))
+                parts.append(str(archives.state(path).size))
             elif index in looks and hasattr(dataset, what):
                 parts.append(hashlib.sha256(getattr(dataset, what)(index).tobytes()).hexdigest())
         yield " ".join(parts)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gkd_lightning.data import archives
 from gkd_lightning.data.images import list_images, read_image, read_list
 from gkd_lightning.data.types import Image
 from gkd_lightning.errors import UserError
@@ -19,8 +20,9 @@ class ProxyImages:
     """All images below one or several roots, sorted; nothing is scanned before the first use.
 
     Args:
-        root: a folder (an ImageFolder tree or any other; sub-folders are searched), a `.txt` list file with
-            one path per line relative to the list's own folder, or a list of folders and list files.
+        root: a folder (an ImageFolder tree or any other; sub-folders are searched), a tar or zip archive or a folder of
+            them (WebDataset's shards), which are read where they lie, a `.txt` list file with one path per line
+            relative to the list's own folder, or a list of these.
 
     Raises:
         UserError: at the first use, when a root is missing or holds no image, and for unreadable files.
@@ -29,7 +31,7 @@ class ProxyImages:
     def __init__(self, root: str | list[str]) -> None:
         self.roots = [root] if isinstance(root, str) else list(root)
         if not self.roots:
-            raise UserError("ProxyImages: root is empty; give at least one folder or list file")
+            raise UserError("ProxyImages: root is empty; give at least one folder, archive or list file")
 
     @cached_property
     def _scan(self) -> tuple[NDArray[np.bytes_], list[int]]:
@@ -68,14 +70,18 @@ def _base(root: str) -> Path:
     return Path(root).parent if root.endswith(".txt") else Path(root)
 
 
+def _kind(root: str) -> str:
+    return "this archive" if archives.is_archive(root) else "this folder or below it"
+
+
 def _expand(root: str) -> list[str]:
     if root.endswith(".txt"):
         paths = [str(_base(root) / entry) for entry in read_list(root)]
-        missing = [path for path in paths if not Path(path).is_file()]
+        missing = [path for path in paths if not archives.is_file(path)]
         if missing:
             raise UserError(f"{root}: {len(missing)} of {len(paths)} listed images do not exist, first {missing[0]}")
         return paths
     found = list_images(root)
     if not found:
-        raise UserError(f"{root}: no image in this folder or below it")
+        raise UserError(f"{root}: no image in {_kind(root)}")
     return [str(Path(root) / path) for path in found]

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from gkd_lightning.data import archives
 from gkd_lightning.data.benchmarks.published import Card, default_folder
 from gkd_lightning.data.proxy import ProxyImages
 from gkd_lightning.errors import UserError
 
 
 class ImageNet(ProxyImages):
-    """The images without their classes, from an ImageFolder tree or the layout of the ILSVRC archive.
+    """The images without their classes, from an ImageFolder tree, the layout of the ILSVRC archive, or the tars.
 
     Args:
-        root: folder that holds `train/` or `ILSVRC/`; default `$GKD_DATA/imagenet`.
+        root: folder that holds `train/`, `ILSVRC/` or `ILSVRC2012_img_train.tar`, or Kaggle's zip; archives are read
+            where they lie; default `$GKD_DATA/imagenet`.
         split: `train` (1,281,167 images) or `val` (50,000).
 
     Raises:
@@ -30,7 +32,8 @@ class ImageNet(ProxyImages):
         size=(500, 375),
         tree="""\
 imagenet/
-  {train,val}/n01440764/n01440764_10026.JPEG        (or ILSVRC/Data/CLS-LOC/{train,val}/…)""",
+  {train,val}/n01440764/n01440764_10026.JPEG        (or ILSVRC/Data/CLS-LOC/{train,val}/…)
+  ILSVRC2012_img_{train,val}.tar                    (instead, as downloaded)""",
         other_folders=("ImageNet", "ILSVRC2012", "imagenet-1k"),
     )
 
@@ -40,14 +43,15 @@ imagenet/
         self.root = Path(root) if root is not None else default_folder(self.card)
         self.split, self.expected = split, self.card.counts[split]
         parents = [self.root, self.root / "ILSVRC/Data/CLS-LOC", self.root / "Data/CLS-LOC"]
-        folders = [parent / split for parent in parents]
-        super().__init__(str(next((folder for folder in folders if folder.is_dir()), folders[0])))
+        folders = [*(parent / split for parent in parents), self.root / f"ILSVRC2012_img_{split}.tar"]
+        super().__init__(str(next((folder for folder in folders if archives.is_folder(folder)), folders[0])))
 
     def __len__(self) -> int:
-        if not Path(self.roots[0]).is_dir():
+        if not archives.is_folder(self.roots[0]):
             raise UserError(
-                f"{self.root}: no ImageNet-1k ({self.split}) here; looked for {self.split}/ and "
-                f"ILSVRC/Data/CLS-LOC/{self.split}/; get it from {self.card.homepage} ({self.card.licence}), "
+                f"{self.root}: no ImageNet-1k ({self.split}) here; looked for {self.split}/, "
+                f"ILSVRC/Data/CLS-LOC/{self.split}/ and ILSVRC2012_img_{self.split}.tar; get it from "
+                f"{self.card.homepage} ({self.card.licence}), "
                 "or `gkd data fake imagenet` makes a small imitation"
             )
         return super().__len__()
