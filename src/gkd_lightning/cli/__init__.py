@@ -16,6 +16,7 @@ from gkd_lightning.errors import UserError
 
 VERBS = {
     "demo": "distil, compare and report on MiniCity: CPU, no downloads, minutes",
+    "init": "look at your own folders of images and labels, write a recipe for them",
     "run": "run a recipe: all stages, evaluation and report; resumable",
     "reproduce": "run a benchmark's recipes, end with a table beside the paper's",
     "fit": "train one stage from configuration files",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 from gkd_lightning.data.images import list_images, read_image, read_list
-from gkd_lightning.data.labels import LabelMapping, StoredLabel, label_space, read_stored_label
+from gkd_lightning.data.labels import LabelMapping, StoredLabel, label_space, named_map, read_stored_label
 from gkd_lightning.data.types import Image, Label
 from gkd_lightning.errors import UserError
 
@@ -33,7 +33,8 @@ class FolderSegmentation:
         classes: class names in the order of their train ids, or a preset (`cityscapes-19`, `camvid-11`,
             `minicity-8`).
         palette: one [red, green, blue] per class for pictures and colour-coded labels; generated if missing.
-        class_map: stored id -> train id (255 to ignore); if missing, stored ids are train ids.
+        class_map: stored id -> train id (255 to ignore), or ``cityscapes-ids`` for raw Cityscapes ids; if missing,
+            stored ids are train ids.
         image_suffix: how image names end, e.g. `_leftImg8bit.png`; if missing, any common image suffix.
         label_suffix: what stands in its place in the label's name, e.g. `_gtFine_labelTrainIds.png`.
         ignore: the stored id without truth; None if every pixel has a class.
@@ -51,7 +52,7 @@ class FolderSegmentation:
         labels: str,
         classes: str | list[str],
         palette: list[list[int]] | None = None,
-        class_map: dict[int, int] | None = None,
+        class_map: dict[int, int] | str | None = None,
         image_suffix: str | None = None,
         label_suffix: str = ".png",
         ignore: int | None = 255,
@@ -60,7 +61,7 @@ class FolderSegmentation:
     ) -> None:
         self.images, self.labels = Path(images), Path(labels)
         self.label_space = label_space(classes, palette)
-        self._mapping = LabelMapping(self.label_space, class_map, ignore)
+        self._mapping = LabelMapping(self.label_space, named_map(class_map), ignore)
         self.image_suffix, self.label_suffix = image_suffix, label_suffix
         self.list_file, self.skip_unlabelled = list_file, skip_unlabelled
 

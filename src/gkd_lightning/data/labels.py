@@ -29,6 +29,18 @@ PRESETS = {
 }
 """Label spaces that a configuration can call by name."""
 
+TRAIN_IDS = {
+    7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9,
+    23: 10, 24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18,
+}  # fmt: skip
+"""Label id of Cityscapes, GTAV and ACDC -> train id of the 19 evaluated classes."""
+
+CLASS_MAP = {label_id: TRAIN_IDS.get(label_id, 255) for label_id in (-1, *range(35), 255)}
+"""Every id that occurs in the files; 0 to 6, 9, 10, 14 to 16, 18, 29, 30 and the licence plate (-1, 34) are void."""
+
+CLASS_MAPS = {"cityscapes-ids": ("cityscapes-19", CLASS_MAP)}
+"""Maps that a configuration can call by name, from raw ids to train ids, and the preset whose ids these are."""
+
 _UNMAPPED = -1
 _MOST_SHOWN = 8
 """Ids without a class in one message."""
@@ -59,6 +71,19 @@ def label_space(classes: str | list[str], palette: list[list[int]] | None = None
             raise UserError(f"palette: {problem}; give one [red, green, blue] with values 0 to 255 per class")
         colours = tuple((colour[0], colour[1], colour[2]) for colour in palette)
     return LabelSpace(names=names, palette=colours)
+
+
+def named_map(class_map: dict[int, int] | str | None) -> dict[int, int] | None:
+    """The map that a name of `CLASS_MAPS` means; any other as it is.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if not isinstance(class_map, str):
+        return class_map
+    if class_map not in CLASS_MAPS:
+        raise UserError(f"class_map: no map {class_map!r}; give one of {', '.join(CLASS_MAPS)}, or stored id: train id")
+    return CLASS_MAPS[class_map][1]
 
 
 def default_palette(count: int) -> tuple[tuple[int, int, int], ...]:

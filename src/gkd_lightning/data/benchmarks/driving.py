@@ -10,20 +10,11 @@ import cv2
 import numpy as np
 
 from gkd_lightning.data.benchmarks.published import Card, Layout, PublishedSegmentation
-from gkd_lightning.data.labels import StoredLabel
+from gkd_lightning.data.labels import CLASS_MAP, StoredLabel
 from gkd_lightning.errors import UserError
 
 Condition = Literal["night", "snow", "fog", "rain"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
-
-TRAIN_IDS = {
-    7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9,
-    23: 10, 24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18,
-}  # fmt: skip
-"""Label id of Cityscapes, GTAV and ACDC -> train id of the 19 evaluated classes."""
-
-CLASS_MAP = {label_id: TRAIN_IDS.get(label_id, 255) for label_id in (-1, *range(35), 255)}
-"""Every id that occurs in the files; 0 to 6, 9, 10, 14 to 16, 18, 29, 30 and the licence plate (-1, 34) are void."""
 
 SYNTHIA_TRAIN_IDS = {
     3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 16: 9,

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from gkd_lightning.data.benchmarks.driving import ACDC, CONDITIONS, SYNTHIA_TRAIN_IDS, TRAIN_IDS
+from gkd_lightning.data.benchmarks.driving import ACDC, CONDITIONS, SYNTHIA_TRAIN_IDS
 from gkd_lightning.data.benchmarks.mapillary import class_map
 from gkd_lightning.data.fakes.mapillary_names import VISTAS_1_2, VISTAS_2_0
 from gkd_lightning.data.fakes.scenes import Scene, Streets, save, save_16_bit_rgb, stored
+from gkd_lightning.data.labels import TRAIN_IDS
 from gkd_lightning.data.minicity import MiniCityShapes
 from gkd_lightning.data.types import CITYSCAPES_19, Label
 
