@@ -44,7 +44,7 @@ def run(verb: str, arguments: list[str]) -> int:
     scale = options.add_mutually_exclusive_group()
     scale.add_argument("--cpu", action="store_true", help="sizes and steps for a CPU (default: by what is here)")
     scale.add_argument("--gpu", action="store_true", help="for a GPU")
-    scale.add_argument("--trial", action="store_true", help="a minute on a CPU, without any download: does it all run?")
+    scale.add_argument("--trial", action="store_true", help="minutes on a CPU, without any download: does it all run?")
     found = options.read(arguments)
     path = found.folder / "recipe.yaml"
     if path.exists() or (found.folder.exists() and not found.folder.is_dir()):
@@ -64,7 +64,9 @@ def _write(found: Namespace) -> int:
     )
     source, held_out = _parts(source, found.held_out) or split(source)
     print(f"{len(source.names)} of them train, {len(held_out.names)} judge ({_told(held_out)})")
-    files = [Path(source.labels) / f"{name}{source.pairing.label_suffix}" for name in source.names]
+    files = [
+        Path(part.labels) / f"{name}{part.pairing.label_suffix}" for part in (source, held_out) for name in part.names
+    ]
     kinds = _kinds(found, files)
     print(f"labels: {kinds.told}")
     if found.trial:

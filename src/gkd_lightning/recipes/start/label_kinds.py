@@ -158,10 +158,10 @@ def _colours(
         names = PRESETS[fits[0]].names
         return Labels(fits[0], len(names), {}, f"{len(present)} colours, all of the palette {fits[0]} ({looked})")
     frequent = ", ".join(str(list(colour)) for colour, _ in found.most_common(_SHOWN))
-    what = f"palettes {' and '.join(fits)} both fit" if len(fits) > 1 else "no known palette has them all"
+    what = f"the palettes {' and '.join(fits)} have them" if len(fits) > 1 else "no known palette has them all"
     raise UserError(
-        f"{where}: labels hold {len(found)} colours ({frequent}); {what}; give --palette NAME=#rrggbb,… "
-        "with the colour of every class"
+        f"{where}: labels hold {len(found)} colours ({frequent}); {what}; give a preset as --classes, or "
+        "the colour of every class as --palette NAME=#rrggbb,…"
     )
 
 
