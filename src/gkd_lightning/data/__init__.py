@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gkd_lightning.lazily import on_demand
 
 if TYPE_CHECKING:
+    from gkd_lightning.data.archives import file_state, is_folder
     from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
     from gkd_lightning.data.check import DataCheck, check_dataset
     from gkd_lightning.data.contact_sheets import contact_sheet, overlay, text_font
@@ -47,9 +48,9 @@ __all__ = [
     "JoinedImages", "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes",
     "Protocol", "ProxyDataModule", "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset",
     "SourceDataModule", "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet",
-    "default_palette", "evenly", "image_and_label", "keyed_generators", "label_space", "list_images", "manifest",
-    "noted_conversions", "overlay", "protocol_for", "read_image", "rescaled", "sample_key", "split_batch",
-    "steps_per_epoch", "text_font",
+    "default_palette", "evenly", "file_state", "image_and_label", "is_folder", "keyed_generators", "label_space",
+    "list_images", "manifest", "noted_conversions", "overlay", "protocol_for", "read_image", "rescaled", "sample_key",
+    "split_batch", "steps_per_epoch", "text_font",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

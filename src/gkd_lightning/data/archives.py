@@ -105,7 +105,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     return data
 
 
-def state(path: str | os.PathLike[str]) -> State:
+def file_state(path: str | os.PathLike[str]) -> State:
     """Size and time of change of a file, wherever it lies.
 
     Raises:
@@ -130,7 +130,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
 def is_file(path: str | os.PathLike[str]) -> bool:
     """Whether there is a file, wherever."""
     try:
-        state(path)
+        file_state(path)
     except OSError:
         return False
     return True

@@ -32,7 +32,7 @@ def contents(dataset: Any, labels: bool, read: bool = True) -> str:
     if not hasattr(dataset, "image_path"):
         return str(manifest(dataset, labels)["sha256"]) if read else ""
     files = list(_files(dataset, labels))
-    states = [(name, str(path), archives.state(path)) for name, path in files]
+    states = [(name, str(path), archives.file_state(path)) for name, path in files]
     if not read:
         plain = [(name, s.size, s.modified) for name, _, s in states]
         return hashlib.sha256(repr(plain).encode()).hexdigest()

@@ -40,7 +40,7 @@ def _lines(dataset: ImageDataset, labels: bool) -> Iterator[str]:
         for what in ("image", "label") if labels else ("image",):
             if hasattr(dataset, f"{what}_path"):
                 path: Path = getattr(dataset, f"{what}_path")(index)
-                parts.append(str(archives.state(path).size))
+                parts.append(str(archives.file_state(path).size))
             elif index in looks and hasattr(dataset, what):
                 parts.append(hashlib.sha256(getattr(dataset, what)(index).tobytes()).hexdigest())
         yield " ".join(parts)

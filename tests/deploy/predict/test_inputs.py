@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_a_folder_keeps_its_sub_folders(folder: Path) -> None:
     found = [("video", "deep/clip"), ("image", "deep/three"), ("image", "one"), ("image", "two")]
     assert named("data") == found
     assert named("data/", str(folder / "data/one.png")) == found  # once each
+
+
+def test_an_archive_is_a_folder_of_images(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "data.zip", "w") as opened:
+        for name in FILES:
+            opened.write(folder / "data" / name, name)
+    assert named("data.zip") == [("image", "deep/three"), ("image", "one"), ("image", "two")]  # videos are not read
+    assert named("data.zip/deep") == [("image", "three")]
 
 
 def test_a_file_is_known_by_its_ending(folder: Path) -> None:

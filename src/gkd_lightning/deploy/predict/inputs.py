@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from gkd_lightning.data import IMAGE_SUFFIXES, list_images
+from gkd_lightning.data import IMAGE_SUFFIXES, is_folder, list_images
 from gkd_lightning.errors import UserError
 
 VIDEO_SUFFIXES = (
@@ -107,6 +107,11 @@ def _named(text: str, out: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
         names = list_images(text, suffixes=IMAGE_SUFFIXES + VIDEO_SUFFIXES)
         if not names:
             raise UserError(f"{text}: no image and no video in this folder")
+        yield from ((text, str(path / name)) for name in names)
+    elif is_folder(text):  # an archive, whose images are read where they lie; videos are not
+        names = list_images(text)
+        if not names:
+            raise UserError(f"{text}: no image in this archive")
         yield from ((text, str(path / name)) for name in names)
     elif path.suffix.lower() == LIST_SUFFIX and path.is_file():
         try:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gkd_lightning.data import protocol_for
+from gkd_lightning.data import file_state, protocol_for
 from gkd_lightning.deploy.model import SegmentationModel
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import write_json
@@ -111,5 +110,4 @@ class Progress:
 
 
 def _stamp(source: str) -> list[int]:
-    status = os.stat(source)
-    return [status.st_size, status.st_mtime_ns]
+    return list(file_state(source))
