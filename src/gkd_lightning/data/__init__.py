@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.images import IMAGE_SUFFIXES, list_images, read_image
     from gkd_lightning.data.joined import Joined, JoinedImages
     from gkd_lightning.data.keys import keyed_generators, sample_key
-    from gkd_lightning.data.labels import default_palette, label_space
+    from gkd_lightning.data.labels import CLASS_MAPS, PRESETS, default_palette, label_space, read_stored_label
     from gkd_lightning.data.loading import DistillationView, EvaluationBatch, TrainLoader
     from gkd_lightning.data.manifests import manifest
     from gkd_lightning.data.minicity import MiniCity, MiniCityLabelledShapes, MiniCityShapes
@@ -42,15 +42,15 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "contents",
-    "CAMVID_11", "CITYSCAPES_19", "CamVid", "Corrupted", "DataCheck", "DistillAugmentation", "DistillTransform",
-    "DistillationView", "EvaluationBatch", "FolderSegmentation", "IMAGE_SUFFIXES", "Image", "ImageDataset", "Joined",
-    "JoinedImages", "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes",
-    "Protocol", "ProxyDataModule", "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset",
-    "SourceDataModule", "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet",
-    "default_palette", "evenly", "file_state", "image_and_label", "is_folder", "keyed_generators", "label_space",
-    "list_images", "manifest", "noted_conversions", "overlay", "protocol_for", "read_image", "rescaled", "sample_key",
-    "split_batch", "steps_per_epoch", "text_font",
+    "CAMVID_11", "CITYSCAPES_19", "CLASS_MAPS", "CamVid", "Corrupted", "DataCheck", "DistillAugmentation",
+    "DistillTransform", "DistillationView", "EvaluationBatch", "FolderSegmentation", "IMAGE_SUFFIXES", "Image",
+    "ImageDataset", "Joined", "JoinedImages", "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes",
+    "MiniCityShapes", "PRESETS", "Protocol", "ProxyDataModule", "ProxyImages", "SegmentAugmentation",
+    "SegmentTransform", "SegmentationDataset", "SourceDataModule", "TargetDataModule", "TrainLoader", "TrainingModule",
+    "check_dataset", "contact_sheet", "contents", "default_palette", "evenly", "file_state", "image_and_label",
+    "is_folder", "keyed_generators", "label_space", "list_images", "manifest", "noted_conversions", "overlay",
+    "protocol_for", "read_image", "read_stored_label", "rescaled", "sample_key", "split_batch", "steps_per_epoch",
+    "text_font",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

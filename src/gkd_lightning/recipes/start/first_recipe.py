@@ -7,31 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import write_text
 from gkd_lightning.recipes.fragments import find_fragment
 from gkd_lightning.recipes.start.label_kinds import Labels
-from gkd_lightning.recipes.start.pairing import Pairing
+from gkd_lightning.recipes.start.parts import Found
 from gkd_lightning.recipes.yaml_text import dump_yaml, read_yaml
 
 Scale = Literal["gpu", "cpu", "trial"]
 CORRUPTIONS = ("night", "fog", "rain", "snow", "blur", "noise")
-_HELD_OUT = 0.15
-"""Share of the labelled images that judges, if no part of them is named for it."""
-
-
-class Found(NamedTuple):
-    """A folder of labelled images."""
-
-    images: str
-    labels: str
-    pairing: Pairing
-    names: list[str]
-    """Of the images that have a label, without the suffix, in order."""
-    list_file: str | None = None
-    """Which of them are meant, a file beside the recipe."""
 
 
 @dataclass(frozen=True)
@@ -288,19 +274,3 @@ def _readme(recipe: FirstRecipe, folder: Path) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def split(found: Found) -> tuple[Found, Found]:
-    """Those that train and those that judge: the last part of the names in order, since neighbours are often alike.
-
-    Raises:
-        UserError: fewer than two images.
-    """
-    count = len(found.names)
-    if count < 2:
-        raise UserError(f"{found.images}: {count} labelled image; at least two are needed, one of them to judge")
-    held = max(1, round(count * _HELD_OUT))
-    return (
-        found._replace(names=found.names[:-held], list_file="train.txt"),
-        found._replace(names=found.names[-held:], list_file="held_out.txt"),
-    )

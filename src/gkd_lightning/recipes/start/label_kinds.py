@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gkd_lightning.data.labels import CLASS_MAPS, PRESETS, read_stored_label
+from gkd_lightning.data import CLASS_MAPS, PRESETS, read_stored_label
 from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.recipes.start.pairing import spread
 
