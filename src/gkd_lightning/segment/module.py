@@ -15,6 +15,7 @@ from gkd_lightning.encoders import (
     EncoderSpec,
     Frozen,
     LowRank,
+    Refinement,
     Tokens,
     TransformerEncoder,
     adamw,
@@ -67,7 +68,9 @@ class TaskLearning(StepLogging, DomainJudge):
         last_blocks: of a frozen encoder this many blocks at the end learn all the same, and the final norm where the
             loss depends on it.
         low_rank: additions to a frozen encoder's linear layers learn; they start as nothing and become part of its
-            weights in the exported segmenter. Not together with `last_blocks`.
+            weights in the exported segmenter.
+        refinement: tokens between a frozen encoder's blocks learn (Rein); the exported segmenter has them, too. Of
+            `last_blocks`, `low_rank` and this, one at a time.
         encoder_lr_scale: learning rate of what learns in the encoder, in units of `lr` (official unfrozen baselines:
             0.1).
         lr: learning rate of the head, decaying to 0 with power 0.9.
@@ -89,6 +92,7 @@ class TaskLearning(StepLogging, DomainJudge):
         freeze_encoder: bool = True,
         last_blocks: Natural = 0,
         low_rank: LowRank | None = None,
+        refinement: Refinement | None = None,
         encoder_lr_scale: Weight = 1.0,
         lr: Positive = 1e-4,
         weight_decay: Weight = 0.05,
@@ -100,11 +104,12 @@ class TaskLearning(StepLogging, DomainJudge):
     ) -> None:
         super().__init__()
         # plain types only, of subclasses too
-        self.save_hyperparameters(ignore=["encoder", "head", "low_rank", "scales", "teacher", "term"])
+        self.save_hyperparameters(ignore=["encoder", "head", "low_rank", "refinement", "scales", "teacher", "term"])
         self.save_hyperparameters({"encoder": asdict(encoder), "head": head.record, "scales": list(scales)})
-        self.save_hyperparameters({"low_rank": None if low_rank is None else asdict(low_rank)})
+        for name, way in {"low_rank": low_rank, "refinement": refinement}.items():
+            self.save_hyperparameters({name: None if way is None else asdict(way)})
         self.num_classes = num_classes
-        network = prepared_encoder(build_encoder(encoder), freeze_encoder, last_blocks, low_rank)
+        network = prepared_encoder(build_encoder(encoder), freeze_encoder, last_blocks, low_rank, refinement)
         self.segmenter = Segmenter.for_encoder(network, num_classes, head, blocks, window, stride, scales)
 
     @property
