@@ -325,6 +325,8 @@ def test_the_final_norm_learns_where_a_loss_compares_tokens(tmp_path: Path) -> N
 def test_additions_beside_other_layers() -> None:
     encoder = build_encoder(SPEC)
     assert {name.split(".")[-2] for name in add_low_rank(encoder, LowRank(layers=["fc1", "fc2"]))} == {"fc1", "fc2"}
+    later = add_low_rank(build_encoder(SPEC), LowRank(first_block=2))
+    assert {int(name.split(".")[2]) for name in later} == {2, 3}
     convolutional = build_encoder(EncoderSpec("convnext_tiny", image_size=32))
     prepared = prepared_encoder(convolutional, freeze=True, low_rank=LowRank(layers=["fc1"], rank=2))
     assert isinstance(prepared, PartlyFrozen)
@@ -345,6 +347,14 @@ def test_additions_beside_other_layers() -> None:
         ({"low_rank": LowRank(rank=25)}, r"rank: 25 is more than .*attn.qkv has, \(72, 24\)"),
         ({"low_rank": LowRank(layers=["qvk", "proj"])}, r"named qvk \(names: fc1, fc2, proj, qkv\)"),
         ({"low_rank": LowRank(layers=[])}, "low_rank.layers: name at least one"),
+        ({"low_rank": LowRank(first_block=4)}, "low_rank.first_block: 4, but the encoder has blocks 0 to 3"),
+        (
+            {
+                "encoder": EncoderSpec("convnext_atto", image_size=32),
+                "low_rank": LowRank(layers=["fc1"], rank=2, first_block=1),
+            },
+            "low_rank.first_block: 1, but it is no plain transformer",
+        ),
         ({"encoder": EncoderSpec("convnext_atto", image_size=32), **LAST}, "convnext_atto is no plain transformer"),
         ({"encoder": replace(SPEC, name="convnext_atto", patch_size=None, options={}), **LOW}, r"proj \(names: none\)"),
     ],
