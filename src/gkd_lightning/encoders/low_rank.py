@@ -121,8 +121,8 @@ def add_low_rank(module: nn.Module, settings: LowRank) -> list[str]:
     linear = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
     blocks = {name: int(found[1]) for name in linear if (found := re.match(r"model\.blocks\.(\d+)\.", name))}
     if settings.first_block > max(blocks.values(), default=0):
-        there = f"the encoder has blocks 0 to {max(blocks.values())}" if blocks else "it is no plain transformer"
-        raise UserError(f"low_rank.first_block: {settings.first_block}, but {there}")
+        why = f"the encoder has blocks 0 to {max(blocks.values())}" if blocks else "it is no plain transformer"
+        raise UserError(f"low_rank.first_block: {settings.first_block}, but {why}")
     linear = {
         name: layer for name, layer in linear.items() if blocks.get(name, settings.first_block) >= settings.first_block
     }

@@ -16,7 +16,6 @@ from gkd_lightning.encoders import (
     Frozen,
     LowRank,
     Refinement,
-    Tokens,
     TransformerEncoder,
     adamw,
     build_encoder,
@@ -33,20 +32,8 @@ from gkd_lightning.segment.mask2former import OFFICIAL_HEAD
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
 from gkd_lightning.segment.pyramid import SCALES
 from gkd_lightning.segment.segmentation_head import HeadSettings, TaskLosses
-from gkd_lightning.segment.segmenter import Segmenter, unfrozen
+from gkd_lightning.segment.segmenter import Segmenter, StudentPass, unfrozen
 from gkd_lightning.step_logging import StepLogging
-
-
-class StudentPass(NamedTuple):
-    """Encoder and head on one batch."""
-
-    tokens: Tokens
-    maps: tuple[Tensor, ...]
-    """Raw outputs (B, D, h, w) of `TaskLearning.further_blocks`."""
-    output: Any
-    """The head's."""
-    size: tuple[int, int]
-    """(height, width) of the pyramid's finest level, at which class scores are compared."""
 
 
 class StepLosses(NamedTuple):
@@ -158,10 +145,7 @@ class TaskLearning(StepLogging, DomainJudge):
 
     def student_pass(self, images: Tensor) -> StudentPass:
         """Encoder and head on (B, 3, H, W) images."""
-        tokens, maps = self.segmenter.encoder(images, [*self.segmenter.blocks, *self.further_blocks])
-        own = len(maps) - len(self.further_blocks)
-        pyramid = self.segmenter.pyramid(maps[:own])
-        return StudentPass(tokens, tuple(maps[own:]), self.segmenter.head(pyramid), pyramid[0].size)
+        return self.segmenter.passed(images, self.further_blocks)
 
     def distillation_loss(self, batch: dict[str, Tensor], student: StudentPass) -> dict[str, Tensor]:
         """Further loss terms by name, added to the task's; single-stage distillation overrides this.
