@@ -90,6 +90,10 @@ def test_an_encoder_that_learns_in_part(tmp_path: Path) -> None:
     block = 12 * 384**2 + 13 * 384  # weights and biases, two norms
     assert last.trainable - frozen.trainable == 2 * block + 2 * 384  # and the final norm
     assert low.trainable - frozen.trainable == 8 * 12 * (4 + 2) * 384  # rank, blocks, ends of qkv and proj
+    refined = task("refinement.tokens=100")
+    assert refined.trainable - frozen.trainable == 12 * 16 * (100 + 384) + 2 * (384 * 384 + 384)
+    assert refined.artefact_bytes - frozen.artefact_bytes == 4 * (refined.trainable - frozen.trainable)  # not merged
+    assert frozen.flops_per_image < refined.flops_per_image
     assert low.parameters - frozen.parameters == low.trainable - frozen.trainable
     assert low.artefact_bytes == last.artefact_bytes == frozen.artefact_bytes  # merged
     assert frozen.flops_per_image < last.flops_per_image < low.flops_per_image < full.flops_per_image

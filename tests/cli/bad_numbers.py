@@ -83,6 +83,23 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "data": SOURCE,
         "trainer": TRAINER,
     },
+    "encoder_only": {
+        "model": built(
+            "segment.TaskLearning",
+            encoder=SMALL, num_classes=8, head=built("segment.EncoderOnlyHead", queries=8, blocks=1, points=64),
+            window=32, stride=32,
+        ),
+        "data": SOURCE,
+        "trainer": TRAINER,
+    },
+    "refined": {
+        "model": built(
+            "segment.TaskLearning",
+            encoder=SMALL, num_classes=8, head=HEAD, refinement={"tokens": 5, "rank": 2}, window=32, stride=32,
+        ),
+        "data": SOURCE,
+        "trainer": TRAINER,
+    },
     "mse": single("FeatureMSE"),
     "cwd": single("CWD"),
     "cirkd": single("CIRKD", logit_weight=0),
@@ -93,6 +110,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "g2sd": before("G2SD", dim=32, depth=1, heads=4),
 }  # fmt: skip
 """A recipe of one stage each. The first two are walked whole, of the others what is the method's own."""
+OWN = ("model.term", "model.objective", "model.head", "model.refinement")
 METHODS = [name for name in CONFIGURATIONS if name not in ("distil", "task")]
 
 VALUES: dict[str, Any] = {"nan": float("nan"), "inf": float("inf"), "-1": -1, "0": 0, "huge": 10**30, "a word": "text"}
@@ -182,7 +200,9 @@ def cases(folder: Path) -> Iterator[Case]:
             for key, value, owner in numbers(whole[section], None, section):
                 if owner in seen or (section == "trainer" and "callbacks" not in key) or key == "data.seed":
                     continue
-                if name in METHODS and not key.startswith(("model.term", "model.objective", "model.head")):
+                if name in METHODS and not key.startswith(
+                    ("model.term", "model.objective", "model.head", "model.refinement")
+                ):
                     continue  # its base class has them
                 seen.add(owner)
                 for kind, bad in VALUES.items():
@@ -227,7 +247,7 @@ ACCEPTED: dict[str, set[str]] = {
         f"{name}: 0"
         for name in (
             "MiniCityShapes.offset", "MiniCityShapes.seed", "MiniCity.offset", "MiniCity.seed", "Corrupted.seed",
-            "TaskLearning.blocks",
+            "TaskLearning.blocks", "LowRank.first_block",
         )
     },
     "0 means never, none or the default": {

@@ -11,20 +11,23 @@ import torch
 
 from gkd_lightning.data import MiniCity
 from gkd_lightning.deploy import Candidate, OnnxSegmenter, export_segmenter, measure
-from gkd_lightning.segment import HeadSettings, SegformerHead, load_segmenter
+from gkd_lightning.segment import EncoderOnlyHead, HeadSettings, SegformerHead, load_segmenter
 from tests.chain.artefacts import segmenter
 from tests.segment.fake import HEAD
 
 pytest.importorskip("onnxruntime")
 
-HEADS = {"segformer": SegformerHead(32), "light_queries": replace(HEAD, encoder_layers=0)}  # the others: test_export
+HEADS: dict[str, HeadSettings] = {  # the others: test_export
+    "segformer": SegformerHead(32),
+    "light_queries": replace(HEAD, encoder_layers=0),
+    "encoder_only": EncoderOnlyHead(6, blocks=2, doublings=1, points=40),
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HEADS)
 def test_a_head_is_exported_and_timed(name: str, tmp_path: Path) -> None:
-    head: HeadSettings = HEADS[name]
-    weights = segmenter(tmp_path / "made", head=head) / "segmenter.safetensors"
+    weights = segmenter(tmp_path / "made", head=HEADS[name]) / "segmenter.safetensors"
     export_segmenter(weights, tmp_path / "out", "onnx", {"day": MiniCity("day", 2)}, count=2)
     images = np.stack([MiniCity("day", 2).image(index)[:32, :32] for index in range(2)])
     scores = OnnxSegmenter(tmp_path / "out").outputs(images)["scores"]

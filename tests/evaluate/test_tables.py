@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import Spread, check_comparable, table
 from gkd_lightning.evaluate.tables import class_means
+from gkd_lightning.report.style import looks
+from gkd_lightning.report.table_cells import result_table
 from tests.evaluate.builders import DOMAINS, domain_score, results, run
 
 
@@ -34,6 +37,18 @@ def test_one_row_per_method_over_its_seeds() -> None:
     assert ours.gap.mean == pytest.approx(29.5, abs=1e-3)
     assert ours.recovered.mean == pytest.approx(52.5, abs=0.1)
     assert rows["none"].recovered.mean == pytest.approx(0, abs=0.1)
+
+
+def test_the_first_teacher_is_the_upper_end() -> None:
+    """Others are the same network trained in another way: they have a share of their own."""
+    another = [run("adapted", 0, (60, *[50.0] * 5), role="teacher")]
+    found = results(seeds=1)
+    rows = table(replace(found, runs=[*found.runs, *another]))
+    assert [round(row.recovered.mean) for row in rows if row.role == "teacher"] == [100, 150]
+    _, headings, lines = result_table(replace(found, runs=[*found.runs, *another]))
+    assert [line.cells[headings.index("recovered") - len(headings)].text for line in lines[-2:]] == ["100 %", "150 %"]
+    drawn = looks([(row.method, row.role) for row in rows], "gkd")
+    assert drawn["teacher"] != drawn["adapted"]
 
 
 def test_without_teacher_or_baseline_no_share_is_made_up() -> None:

@@ -31,7 +31,7 @@ TURNED = {
     "mask_probability": {"mask_probability"},
     "mask_ratio": {"mask_ratio"},
     "proxy": {"class_path", "size", "style"},
-    "segmentation_head": {"class_path", "dice", "width", *stage_head()},
+    "segmentation_head": {"blocks", "class_path", "dice", "doublings", "width", *stage_head()},
     "sizes": {"image_size"},
     "stage2_encoder": {"alpha", "encoder_lr_scale", "freeze_encoder", "last_blocks", "layers", "rank", "start"},
     "tokens": {"patch_size", "scales"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,17 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary
 from torch import Tensor, nn
 
-from gkd_lightning.encoders import EncoderSpec, Frozen, LowRank, PartlyFrozen, add_low_rank, build_encoder, merged
+from gkd_lightning.encoders import (
+    EncoderSpec,
+    Frozen,
+    LowRank,
+    PartlyFrozen,
+    Refinement,
+    add_low_rank,
+    build_encoder,
+    merged,
+    refinement_of,
+)
 from gkd_lightning.encoders.low_rank import LowRankLinear
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment import TaskLearning, load_segmenter
@@ -23,7 +34,9 @@ from tests.segment.test_module import Losses, WithDistillation, module, trainer
 LAST: dict[str, Any] = {"last_blocks": 2}
 LOW: dict[str, Any] = {"low_rank": LowRank(rank=3, alpha=6)}
 MINOR: dict[str, Any] = {"low_rank": LowRank(rank=3, alpha=6, start="minor")}
+REFINED: dict[str, Any] = {"refinement": Refinement(tokens=5, rank=2)}
 WAYS = [pytest.param(LAST, id="last_blocks"), pytest.param(LOW, id="low_rank"), pytest.param(MINOR, id="minor")]
+WAYS.append(pytest.param(REFINED, id="refinement"))
 SMALL = {"embed_dim": 48, "depth": 4, "num_heads": 2}
 KINDS = {
     "vit": SPEC,
@@ -158,12 +171,13 @@ def test_merged_is_what_was_adapted_and_looks_like_any_encoder(kind: str) -> Non
 
 def test_the_first_loss_is_that_of_a_frozen_encoder(tmp_path: Path) -> None:
     curves = []
-    for name, ways in (("frozen", {}), ("low", LOW)):
+    for name, ways in (("frozen", {}), ("low", LOW), ("refined", REFINED)):
         losses = Losses(tmp_path / name)
         trainer(tmp_path, callbacks=[losses], limit_val_batches=0).fit(module(**ways), FakeData())
         curves.append(torch.stack(losses.values))
-    assert curves[0][0].equal(curves[1][0])
-    assert not curves[0][2:].equal(curves[1][2:])
+    for curve in curves[1:]:
+        assert curve[0].equal(curves[0][0])
+        assert not curve[2:].equal(curves[0][2:])
 
 
 def test_additions_alone_learn_at_their_own_rate(tmp_path: Path) -> None:
@@ -184,6 +198,18 @@ def test_additions_alone_learn_at_their_own_rate(tmp_path: Path) -> None:
     assert trainable(model) == trainable(module()) + low
 
 
+def test_a_refinement_alone_learns_at_its_own_rate(tmp_path: Path) -> None:
+    model = module(**REFINED, encoder_lr_scale=0.5)
+    before, run = snapshot(model), trainer(tmp_path, limit_val_batches=0)
+    run.fit(model, FakeData())
+    own = {key for key in before if ".refin" in key}
+    assert moved(model, before) == own
+    assert len(own) == 2 * 4 + 4
+    assert all((parameter.grad is not None) == (name in own) for name, parameter in model.encoder.named_parameters())
+    assert [group["initial_lr"] for group in run.optimizers[0].param_groups] == pytest.approx([1e-3, 1e-3, 5e-4])
+    assert trainable(model) == trainable(module()) + 4 * (5 * 2 + 2 * 24) + 2 * (24 * 24 + 24)
+
+
 def trainable(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
@@ -197,10 +223,12 @@ def test_checkpoint_holds_what_learns_and_resumes(tmp_path: Path, ways: dict[str
     saved = torch.load(half, weights_only=True)  # plain types only
     prefix = "segmenter.encoder.module."
     inside = {key.removeprefix(prefix) for key in saved["state_dict"] if key.startswith(prefix)}
-    parts = (".update.",) if "low_rank" in ways else ("model.blocks.2.", "model.blocks.3.", "model.norm.")
+    added = {"low_rank": (".update.",), "refinement": (".refinement.", ".refining_tokens.")}
+    parts = added.get(next(iter(ways)), ("model.blocks.2.", "model.blocks.3.", "model.norm."))
     assert inside == {key for key in reference.encoder.state_dict() if any(part in key for part in parts)}
     assert saved["hyper_parameters"]["last_blocks"] == ways.get("last_blocks", 0)
-    assert saved["hyper_parameters"]["low_rank"] == (asdict(ways["low_rank"]) if "low_rank" in ways else None)
+    for way in added:
+        assert saved["hyper_parameters"][way] == (asdict(ways[way]) if way in ways else None)
     other = module(**ways)
     with torch.no_grad():
         other.encoder.model.patch_embed.proj.bias.add_(1)
@@ -223,7 +251,7 @@ def test_a_missing_part_that_learns_is_noticed(ways: dict[str, Any]) -> None:
         module(**ways).load_state_dict(state)
 
 
-@pytest.mark.parametrize("ways", WAYS)
+@pytest.mark.parametrize("ways", WAYS[:-1])
 def test_the_exported_segmenter_is_a_plain_one(tmp_path: Path, ways: dict[str, Any]) -> None:
     plain, model = module(), module(**ways, lr=1e-2)
     trainer(tmp_path, max_steps=4, limit_val_batches=0).fit(model, FakeData())
@@ -242,6 +270,28 @@ def test_the_exported_segmenter_is_a_plain_one(tmp_path: Path, ways: dict[str, A
     assert moved(model, before) == set()  # the export merges a copy
 
 
+def test_the_exported_segmenter_keeps_its_refinement(tmp_path: Path) -> None:
+    model = module(**REFINED, lr=1e-2)
+    trainer(tmp_path, max_steps=4, limit_val_batches=0).fit(model, FakeData())
+    weights = model.export(tmp_path / "out", {})
+    loaded = load_segmenter(weights).segmenter
+    assert refinement_of(loaded.encoder.module) == REFINED["refinement"]
+    with torch.no_grad():
+        wanted, found = model.eval().segmenter.scores(images()), loaded.scores(images())
+        unrefined = module().segmenter.encoder(images(), [3])[1][0]
+        assert not loaded.encoder(images(), [3])[1][0].allclose(unrefined, atol=1e-3)
+    assert found.equal(wanted)
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    record = weights.with_name("segmenter.json")
+    fields = json.loads(record.read_text())
+    record.write_text(json.dumps({**fields, "refinement": {"tokens": 5, "rank": 3}}))
+    with pytest.raises(UserError, match=r"8 tensors do not fit .* first encoder.model.blocks.0.refining_tokens.a"):
+        load_segmenter(weights)
+    record.write_text(json.dumps({**fields, "refinement": {"tokens": 5, "width": 3}}))
+    with pytest.raises(UserError, match="not the record of a segmenter"):
+        load_segmenter(weights)
+
+
 @pytest.mark.parametrize("ways", WAYS)
 def test_two_ranks_train_like_one(tmp_path: Path, ways: dict[str, Any]) -> None:
     """No parameter is left without a gradient, which would stop two ranks; the same losses as one process."""
@@ -256,7 +306,7 @@ def test_two_ranks_train_like_one(tmp_path: Path, ways: dict[str, Any]) -> None:
 
 
 def test_what_no_loss_reaches_is_frozen(tmp_path: Path) -> None:
-    for ways, ending in ((LAST, "model.norm.weight"), (LOW, "blocks.3.attn.qkv.update.a")):
+    for ways, ending in ((LAST, "model.norm.weight"), (LOW, "blocks.3.attn.qkv.update.a"), (REFINED, "tokens.never")):
         model = module(**ways, blocks=[0, 1, 2, 2])
         trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(model, FakeData())
         still = {name for name, parameter in model.encoder.named_parameters() if parameter.requires_grad}
@@ -275,6 +325,8 @@ def test_the_final_norm_learns_where_a_loss_compares_tokens(tmp_path: Path) -> N
 def test_additions_beside_other_layers() -> None:
     encoder = build_encoder(SPEC)
     assert {name.split(".")[-2] for name in add_low_rank(encoder, LowRank(layers=["fc1", "fc2"]))} == {"fc1", "fc2"}
+    later = add_low_rank(build_encoder(SPEC), LowRank(first_block=2))
+    assert {int(name.split(".")[2]) for name in later} == {2, 3}
     convolutional = build_encoder(EncoderSpec("convnext_tiny", image_size=32))
     prepared = prepared_encoder(convolutional, freeze=True, low_rank=LowRank(layers=["fc1"], rank=2))
     assert isinstance(prepared, PartlyFrozen)
@@ -285,6 +337,9 @@ def test_additions_beside_other_layers() -> None:
     ("changes", "message"),
     [
         ({**LAST, **LOW}, "last_blocks, low_rank: give one of them"),
+        ({**LOW, **REFINED}, "low_rank, refinement: give one of them"),
+        ({**REFINED, "freeze_encoder": False}, "refinement: is for a frozen encoder"),
+        ({"encoder": EncoderSpec("convnext_atto", image_size=32), **REFINED}, "convnext_atto is no plain transformer"),
         ({**LAST, "freeze_encoder": False}, "last_blocks: is for a frozen encoder"),
         ({**LOW, "freeze_encoder": False}, "low_rank: is for a frozen encoder"),
         ({"last_blocks": 5}, "last_blocks: 5, but vit_tiny_patch16_224 has 4 blocks"),
@@ -292,6 +347,14 @@ def test_additions_beside_other_layers() -> None:
         ({"low_rank": LowRank(rank=25)}, r"rank: 25 is more than .*attn.qkv has, \(72, 24\)"),
         ({"low_rank": LowRank(layers=["qvk", "proj"])}, r"named qvk \(names: fc1, fc2, proj, qkv\)"),
         ({"low_rank": LowRank(layers=[])}, "low_rank.layers: name at least one"),
+        ({"low_rank": LowRank(first_block=4)}, "low_rank.first_block: 4, but the encoder has blocks 0 to 3"),
+        (
+            {
+                "encoder": EncoderSpec("convnext_atto", image_size=32),
+                "low_rank": LowRank(layers=["fc1"], rank=2, first_block=1),
+            },
+            "low_rank.first_block: 1, but it is no plain transformer",
+        ),
         ({"encoder": EncoderSpec("convnext_atto", image_size=32), **LAST}, "convnext_atto is no plain transformer"),
         ({"encoder": replace(SPEC, name="convnext_atto", patch_size=None, options={}), **LOW}, r"proj \(names: none\)"),
     ],

@@ -87,14 +87,13 @@ class SingleStageDistillation(TaskLearning):
         return terms
 
     def _teacher(self, images: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> View:
-        segmenter = self.teacher.module
-        heads_blocks = segmenter.blocks if self.term.wants_logits else []
-        tokens, maps = segmenter.encoder(images, [*heads_blocks, *self.term.blocks])
-        own, logits = len(maps) - len(self.term.blocks), None
+        segmenter, logits = self.teacher.module, None
         if self.term.wants_logits:
-            output = segmenter.head(segmenter.pyramid(maps[:own]))
+            tokens, maps, output, _ = segmenter.passed(images, self.term.blocks)
             logits = pixel_logits(segmenter.head.scores(output, size))
-        return View(resize_tokens(tokens, grid), tuple(_resized(block, grid) for block in maps[own:]), logits)
+        else:
+            tokens, maps = segmenter.encoder(images, self.term.blocks)
+        return View(resize_tokens(tokens, grid), tuple(_resized(block, grid) for block in maps), logits)
 
 
 class _Bare(nn.Module):

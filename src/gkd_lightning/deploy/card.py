@@ -23,7 +23,7 @@ from gkd_lightning.deploy.licences import UNKNOWN, sources
 from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.evaluate import Results, RunResult, table
 from gkd_lightning.files import atomic_write, write_text
-from gkd_lightning.recipes import dump_yaml
+from gkd_lightning.recipes import arguments, dump_yaml
 from gkd_lightning.report import Gallery, facts, markdown_table
 
 CARD, PICTURE = "README.md", "picture.png"
@@ -92,7 +92,8 @@ def card_text(
     stages: dict[str, Any] = portable(recorded)
     origins = sources(recorded)
     encoder = encoder_name(stages)
-    of_timm = encoder is not None and bool(timm.is_model(encoder.split(".")[0]))
+    refined = any(arguments(config, "model").get("refinement") for config in stages.values())
+    of_timm = encoder is not None and not refined and bool(timm.is_model(encoder.split(".")[0]))
     row = next(row for row in table(results) if row.method == run.method)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gkd_lightning.deploy", ""),

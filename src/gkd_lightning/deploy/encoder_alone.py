@@ -13,6 +13,7 @@ from gkd_lightning.encoders import (
     TransformerEncoder,
     load_student,
     one_line,
+    refinement_of,
 )
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment import SEGMENTER_WEIGHTS, load_segmenter, unfrozen
@@ -28,17 +29,23 @@ def load_encoder_alone(path: str | Path) -> Encoder:
         path: `student.safetensors`, `segmenter.safetensors`, or a folder that holds one of them.
 
     Raises:
-        UserError: neither of them, or damaged.
+        UserError: neither of them, damaged, or an encoder that no other library has a place for, a refined one.
     """
     weights = finished_weights(path)
     if kind_of(weights) == STUDENT_WEIGHTS:
         return load_student(weights).eval().requires_grad_(False)
-    return unfrozen(load_segmenter(weights).segmenter.encoder).eval().requires_grad_(False)
+    encoder = unfrozen(load_segmenter(weights).segmenter.encoder)
+    if refinement_of(encoder) is not None:
+        raise UserError(
+            f"--ckpt {weights}: learned tokens refine its encoder between the blocks, for which no other library has a "
+            "place; the whole segmenter goes out (--to onnx, openvino, hub)"
+        )
+    return encoder.eval().requires_grad_(False)
 
 
 def is_of_timm(encoder: Encoder) -> bool:
-    """Whether timm can build it: it is no class of the user's own."""
-    return type(encoder) in (TransformerEncoder, FeatureMapEncoder)
+    """Whether timm can build it: it is no class of the user's own, and unrefined."""
+    return type(encoder) in (TransformerEncoder, FeatureMapEncoder) and refinement_of(encoder) is None
 
 
 def finished_weights(path: str | Path) -> Path:

@@ -24,12 +24,13 @@ from gkd_lightning.encoders.preparation import (
     release,
 )
 from gkd_lightning.encoders.reach import unreached
-from gkd_lightning.encoders.types import EncoderSpec, Tokens
+from gkd_lightning.encoders.refinement import Refinement, add_refinement, refinement_of
+from gkd_lightning.encoders.types import EncoderSpec, Joining, Tokens
 
 __all__ = [
-    "Encoder", "EncoderSpec", "FeatureMapEncoder", "Frozen", "LowRank", "PartlyFrozen", "STUDENT_RECORD",
-    "STUDENT_WEIGHTS", "Tokens", "TransformerEncoder", "adamw", "add_low_rank", "build_encoder",
-    "checkpoint_activations", "compile_blocks", "compiles", "encoder_state", "export_encoder", "fixed_to",
-    "hold_in_bf16", "load_student", "merged", "one_line", "prepare_encoders", "read_safetensors", "release", "spec_of",
-    "unreached", "versions", "weights_path",
+    "Encoder", "EncoderSpec", "FeatureMapEncoder", "Frozen", "Joining", "LowRank", "PartlyFrozen", "Refinement",
+    "STUDENT_RECORD", "STUDENT_WEIGHTS", "Tokens", "TransformerEncoder", "adamw", "add_low_rank", "add_refinement",
+    "build_encoder", "checkpoint_activations", "compile_blocks", "compiles", "encoder_state", "export_encoder",
+    "fixed_to", "hold_in_bf16", "load_student", "merged", "one_line", "prepare_encoders", "read_safetensors",
+    "refinement_of", "release", "spec_of", "unreached", "versions", "weights_path",
 ]  # fmt: skip

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import VisionTransformer
 from torch import nn
 
 from gkd_lightning.encoders.attention import suit_attention
+from gkd_lightning.encoders.joined import joined_pass
 from gkd_lightning.encoders.patch_projection import project_by_product
-from gkd_lightning.encoders.types import EncoderSpec, Tokens
+from gkd_lightning.encoders.types import EncoderSpec, Joining, Tokens
 from gkd_lightning.errors import UserError
 
 
@@ -152,6 +154,11 @@ class TransformerEncoder(Encoder):
         """Whether the first of timm's prefix tokens is one: there are models with registers alone."""
         return getattr(self.model, "cls_token", None) is not None
 
+    @property
+    def can_be_joined(self) -> bool:
+        """Whether `forward` takes a `Joining`: rotary positions (Eva) would be given to the wrong tokens."""
+        return isinstance(self.model, VisionTransformer)
+
     def _replace_masked(self, module: nn.Module, inputs: Any, tokens: torch.Tensor) -> torch.Tensor:
         # A hook on the patch embedding reaches the one place between embedding and positions without a copy of
         # timm's forward and without renaming a parameter.
@@ -161,9 +168,13 @@ class TransformerEncoder(Encoder):
         return torch.where(mask, self.mask_token.to(tokens.dtype), tokens)
 
     def forward(
-        self, images: torch.Tensor, blocks: Sequence[int] = (), mask: torch.Tensor | None = None
+        self,
+        images: torch.Tensor,
+        blocks: Sequence[int] = (),
+        mask: torch.Tensor | None = None,
+        joining: Joining | None = None,
     ) -> tuple[Tokens, list[torch.Tensor]]:
-        """See `Encoder.forward`."""
+        """See `Encoder.forward`; `joining` are tokens that go through the last blocks, too, see `Tokens.joined`."""
         size = (images.shape[-2], images.shape[-1])
         grid = self.grid(size)
         self._check(size)
@@ -175,20 +186,20 @@ class TransformerEncoder(Encoder):
         try:
             # timm returns maps in ascending order of the block; every block index is asked for once. Without any
             # it still wants one, which costs nothing as the (B, N, D) view that the last block gives.
-            wanted = sorted(set(blocks))
-            tokens, maps = self.model.forward_intermediates(
-                self.normalize(images),
-                indices=wanted or [self.depth - 1],
-                norm=False,
-                output_fmt="NCHW" if wanted else "NLC",
-            )
+            wanted, normalized = sorted(set(blocks)), self.normalize(images)
+            joined: tuple[torch.Tensor, ...] = ()
+            if joining is not None:
+                tokens, maps, joined = joined_pass(self.model, normalized, wanted, grid, joining)
+            else:
+                indices, form = wanted or [self.depth - 1], "NCHW" if wanted else "NLC"
+                tokens, maps = self.model.forward_intermediates(normalized, indices, norm=False, output_fmt=form)
         finally:
             self._mask = None
         prefix = self.model.num_prefix_tokens
         patches = tokens[:, prefix:]
         cls = tokens[:, 0] if self.has_class_token else patches.mean(dim=1)
         by_block = dict(zip(wanted, maps, strict=False))
-        return Tokens(cls, patches, grid), [by_block[block] for block in blocks]
+        return Tokens(cls, patches, grid, joined), [by_block[block] for block in blocks]
 
 
 class FeatureMapEncoder(Encoder):

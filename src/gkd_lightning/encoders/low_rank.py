@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.ranges import Count, Positive, check_arguments
+from gkd_lightning.ranges import Count, Natural, Positive, check_arguments
 
 ATTENTION = ("qkv", "q_proj", "k_proj", "v_proj", "proj")
 """timm's names of an attention block's linear layers; EVA02 has three projections in the place of `qkv`, or one."""
@@ -32,12 +33,14 @@ class LowRank:
         start: ``zero`` adds nothing at first. ``minor`` takes the r smallest singular components out of each weight and
             lets these learn, so that the large ones, what pretraining is surest of, stay as they are (SoMA,
             arXiv 2412.04077): also the same network at first, up to rounding.
+        first_block: blocks of a plain transformer before this one stay as they are, as SoMA's first ones do.
     """
 
     rank: Count = 8
     alpha: Positive = 16.0
     layers: list[str] | None = None
     start: Literal["zero", "minor"] = "zero"
+    first_block: Natural = 0
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self))
@@ -113,9 +116,16 @@ def add_low_rank(module: nn.Module, settings: LowRank) -> list[str]:
         Names of the additions, which are to learn.
 
     Raises:
-        UserError: no layer has such a name, or the rank is larger than a layer.
+        UserError: no layer has such a name, the rank is larger than a layer, or there is no such block.
     """
     linear = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
+    blocks = {name: int(found[1]) for name in linear if (found := re.match(r"model\.blocks\.(\d+)\.", name))}
+    if settings.first_block > max(blocks.values(), default=0):
+        why = f"the encoder has blocks 0 to {max(blocks.values())}" if blocks else "it is no plain transformer"
+        raise UserError(f"low_rank.first_block: {settings.first_block}, but {why}")
+    linear = {
+        name: layer for name, layer in linear.items() if blocks.get(name, settings.first_block) >= settings.first_block
+    }
     there = {name.rpartition(".")[2] for name in linear}
     if settings.layers == []:
         raise UserError("low_rank.layers: name at least one, or leave it out for those of attention")

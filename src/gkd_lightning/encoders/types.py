@@ -21,6 +21,17 @@ class Tokens(NamedTuple):
     """(B, N, D) patch tokens in row-major order, N = grid[0] * grid[1]."""
     grid: tuple[int, int]
     """Rows and columns of the patch grid."""
+    joined: tuple[torch.Tensor, ...] = ()
+    """What `Joining` asked for: its queries (B, Q, D) after each block that they went through, not normalised."""
+
+
+class Joining(NamedTuple):
+    """Tokens that go through a transformer's last blocks together with those of an image."""
+
+    queries: torch.Tensor
+    """(Q, D), the same for every image."""
+    blocks: int
+    """How many of the last blocks."""
 
 
 @dataclass

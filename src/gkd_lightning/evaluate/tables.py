@@ -57,7 +57,8 @@ class Row:
 def table(results: Results) -> list[Row]:
     """One row per method, in the order of the runs.
 
-    The share recovered is measured between the means over seeds of the ``none`` and ``teacher`` rows.
+    The share recovered is measured between the means over seeds of the first ``none`` and the first ``teacher`` row:
+    further ones are that network trained in another way.
 
     Raises:
         UserError: the runs were not judged by one protocol.
@@ -67,7 +68,9 @@ def table(results: Results) -> list[Row]:
     for run in results.runs:
         methods.setdefault(run.method, []).append(run)
     unseen = {method: Spread.of(unseen_mean(run.domains) for run in runs) for method, runs in methods.items()}
-    ends = {runs[0].role: unseen[method].mean for method, runs in methods.items()}
+    ends: dict[str, float] = {}
+    for method, runs in methods.items():
+        ends.setdefault(runs[0].role, unseen[method].mean)
     none, teacher = ends.get("none", math.nan), ends.get("teacher", math.nan)
     return [
         Row(

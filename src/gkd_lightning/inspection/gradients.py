@@ -124,6 +124,7 @@ def checkpoint_conflict(
     encoder = on_device(source.encoder() if segmenter is None else unfrozen(segmenter.encoder), device)
     classes = len(images.dataset.label_space)
     if segmenter is not None:
+        segmenter.encoder = encoder  # out of its frozen wrapper
         segmenter.to(next(encoder.parameters()).device)
         if segmenter.head.num_classes != classes:
             raise UserError(f"{source.weights}: tells {segmenter.head.num_classes} classes apart, not {classes}")
@@ -132,12 +133,12 @@ def checkpoint_conflict(
     parameters = dict(encoder.named_parameters())
     sums = [{name: torch.zeros_like(value) for name, value in parameters.items()} for _ in range(2)]
     for (ours, theirs), labels, indices in images.batches(encoder, teacher):
-        tokens, maps = encoder(ours, [] if segmenter is None else segmenter.blocks)
+        passed = None if segmenter is None else segmenter.passed(ours)
+        tokens = encoder.tokens(ours) if passed is None else passed.tokens
         keys = resize_tokens(teacher.tokens(theirs), tokens.grid).patches
         distillation = F.mse_loss(line(tokens.patches), keys)
-        if segmenter is not None:
-            output = segmenter.head(segmenter.pyramid(maps))
-            task = segmenter.head.loss(output, labels, torch.tensor(indices)).total
+        if segmenter is not None and passed is not None:
+            task = segmenter.head.loss(passed.output, labels, torch.tensor(indices)).total
         else:
             task = _readout_loss(readout(tokens.patches), images.shares(labels, tokens.grid))
         share = len(indices) / len(images.indices)

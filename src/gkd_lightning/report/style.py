@@ -76,11 +76,12 @@ class Look(NamedTuple):
 
 
 def looks(methods: Sequence[tuple[str, Role]], highlight: str) -> dict[str, Look]:
-    """The accent for `highlight`, dotted ink for the teacher, greys for all others, in their order."""
+    """The accent for `highlight`, dotted ink for the first teacher, greys for all others, in their order."""
+    teacher = next((method for method, role in methods if role == "teacher"), None)
     greys = cycle(Look(grey, dash) for dash in ("solid", (0, (4, 2)), (0, (1, 1.5))) for grey in GREYS)
     return {
-        method: Look(ACCENT) if method == highlight else Look(INK, (0, (1, 1.8))) if role == "teacher" else next(greys)
-        for method, role in methods
+        method: Look(ACCENT) if method == highlight else Look(INK, (0, (1, 1.8))) if method == teacher else next(greys)
+        for method, _ in methods
     }
 
 

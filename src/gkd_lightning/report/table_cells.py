@@ -102,8 +102,9 @@ def _scored(column: Sequence[Spread], rows: Sequence[Row], top: float) -> list[C
 def _recovered(row: Row) -> Cell:
     if math.isnan(row.recovered.mean):
         return Cell("–")
-    if row.role in ("none", "teacher"):  # the two ends, by definition
-        return Cell("0 %" if row.role == "none" else "100 %")
+    end = {"none": 0.0, "teacher": 100.0}.get(row.role, math.nan)
+    if math.isclose(row.recovered.mean, end, abs_tol=1e-6):  # one of the two ends, by definition
+        return Cell(f"{end:.0f} %")
     spread = row.recovered.std
     return Cell(f"{row.recovered.mean:.0f} %", "" if math.isnan(spread) else f"± {spread:.0f}")
 

@@ -8,6 +8,7 @@ from gkd_lightning.segment.artefact import (
     record_protocols,
     save_segmenter,
 )
+from gkd_lightning.segment.encoder_only_head import EncoderOnlyHead
 from gkd_lightning.segment.exporting import is_exporting
 from gkd_lightning.segment.head import Mask2FormerHead
 from gkd_lightning.segment.head_choice import build_head, settings_of
@@ -15,17 +16,17 @@ from gkd_lightning.segment.judging import DomainJudge
 from gkd_lightning.segment.linear_head import LinearHead
 from gkd_lightning.segment.mask2former import Mask2FormerConfig
 from gkd_lightning.segment.mask_scores import semantic_scores
-from gkd_lightning.segment.module import StudentPass, TaskLearning
+from gkd_lightning.segment.module import TaskLearning
 from gkd_lightning.segment.pixel_head import PixelHead
 from gkd_lightning.segment.pixel_losses import PixelLosses
 from gkd_lightning.segment.pyramid import Level
 from gkd_lightning.segment.segformer_head import SegformerHead
 from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHead, TaskLosses
-from gkd_lightning.segment.segmenter import Segmenter, unfrozen
+from gkd_lightning.segment.segmenter import Segmenter, StudentPass, unfrozen
 
 __all__ = [
-    "DomainJudge", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig", "Mask2FormerHead",
-    "PixelHead", "PixelLosses", "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS", "SegformerHead", "SegmentationHead",
-    "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "build_head", "is_exporting", "load_segmenter",
-    "record_protocols", "save_segmenter", "semantic_scores", "settings_of", "unfrozen",
+    "DomainJudge", "EncoderOnlyHead", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig",
+    "Mask2FormerHead", "PixelHead", "PixelLosses", "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS", "SegformerHead",
+    "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "build_head", "is_exporting",
+    "load_segmenter", "record_protocols", "save_segmenter", "semantic_scores", "settings_of", "unfrozen",
 ]  # fmt: skip

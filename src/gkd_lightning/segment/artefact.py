@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,18 @@ import transformers
 from torch import Tensor
 
 from gkd_lightning.data import LabelSpace
-from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder, merged, read_safetensors, spec_of, versions
+from gkd_lightning.encoders import (
+    EncoderSpec,
+    Frozen,
+    Refinement,
+    add_refinement,
+    build_encoder,
+    merged,
+    read_safetensors,
+    refinement_of,
+    spec_of,
+    versions,
+)
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import write_json
 from gkd_lightning.segment.head_choice import settings_of
@@ -40,7 +52,9 @@ def save_segmenter(
     protocol: Mapping[str, Any],
     provenance: Mapping[str, Any],
 ) -> Path:
-    """Write the two files; existing ones are replaced atomically. Low-rank additions become part of the weights.
+    """Write the two files; existing ones are replaced atomically.
+
+    Low-rank additions become part of the weights, a refinement stays beside them.
 
     Args:
         segmenter: encoder and head; weights are stored in their own precision.
@@ -54,11 +68,13 @@ def save_segmenter(
     """
     weights = Path(directory) / SEGMENTER_WEIGHTS
     digest = write_tensors(_state(segmenter), weights, {"kind": KIND})
+    refinement = refinement_of(unfrozen(segmenter.encoder))
     write_json(
         weights.with_name(SEGMENTER_RECORD),
         {
             "kind": KIND,
             "encoder": spec_of(unfrozen(segmenter.encoder)),
+            **({} if refinement is None else {"refinement": asdict(refinement)}),
             "head": segmenter.head.record,
             "blocks": segmenter.blocks,
             "window": segmenter.window,
@@ -94,14 +110,18 @@ def load_segmenter(path: str | Path) -> LoadedSegmenter:
         if record["kind"] != KIND:
             raise ValueError(f"kind is {record['kind']!r}")
         encoder = EncoderSpec(**record["encoder"])
+        refinement = Refinement(**record["refinement"]) if "refinement" in record else None
         head = settings_of(record["head"])
         label_space = LabelSpace(tuple(record["classes"]), tuple((r, g, b) for r, g, b in record["palette"]))
         plan = {key: record[key] for key in ("blocks", "window", "stride", "scales")}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{record_path}: not the record of a segmenter ({error!r}), export it again") from error
     require_recorded(weights, record, record_path)
-    network = Frozen(build_encoder(encoder))
-    segmenter = Segmenter.for_encoder(network, len(label_space), head, **{**plan, "blocks": plan["blocks"] or None})
+    network = build_encoder(encoder)
+    if refinement is not None:
+        add_refinement(network, refinement)
+    plan["blocks"] = plan["blocks"] or None
+    segmenter = Segmenter.for_encoder(Frozen(network), len(label_space), head, **plan)
     _load_exactly(_state(segmenter), state, weights)
     return LoadedSegmenter(segmenter.eval().requires_grad_(False), label_space, record)
 

@@ -1,4 +1,4 @@
-"""How much of the encoder learns in stage 2: nothing, its last blocks, low-rank additions, or all of it."""
+"""How much of the encoder learns in stage 2: nothing, its last blocks, what is added to it, or all of it."""
 
 from __future__ import annotations
 
@@ -13,35 +13,45 @@ from gkd_lightning.encoders import (
     Frozen,
     LowRank,
     PartlyFrozen,
+    Refinement,
     Tokens,
     TransformerEncoder,
     add_low_rank,
+    add_refinement,
     unreached,
 )
 from gkd_lightning.errors import UserError
 
 
 def prepared_encoder(
-    encoder: Encoder, freeze: bool, last_blocks: int = 0, low_rank: LowRank | None = None
+    encoder: Encoder,
+    freeze: bool,
+    last_blocks: int = 0,
+    low_rank: LowRank | None = None,
+    refinement: Refinement | None = None,
 ) -> Encoder | Frozen[Encoder]:
-    """Wrap (and, for low rank, change) an encoder so that just the wanted part of it learns.
+    """Wrap (and, for additions, change) an encoder so that just the wanted part of it learns.
 
     Args:
         encoder: with its weights.
-        freeze: False lets all of it learn; the two others are then empty.
+        freeze: False lets all of it learn; the others are then empty.
         last_blocks: this many blocks at the end, and the final norm, learn all the same.
         low_rank: additions to its linear layers learn, its own weights do not.
+        refinement: tokens between its blocks learn, its own weights do not.
 
     Raises:
         UserError: more than one way at once, more blocks than there are, or an encoder without numbered blocks.
     """
+    ways = {"last_blocks": last_blocks or None, "low_rank": low_rank, "refinement": refinement}
+    given = [name for name, way in ways.items() if way is not None]
     if not freeze:
-        for name, given in (("last_blocks", bool(last_blocks)), ("low_rank", low_rank is not None)):
-            if given:
-                raise UserError(f"{name}: is for a frozen encoder, and freeze_encoder is false")
+        for name in given:
+            raise UserError(f"{name}: is for a frozen encoder, and freeze_encoder is false")
         return encoder
-    if last_blocks and low_rank is not None:
-        raise UserError("last_blocks, low_rank: give one of them")
+    if len(given) > 1:
+        raise UserError(f"{', '.join(given)}: give one of them")
+    if refinement is not None:
+        return PartlyFrozen(encoder, add_refinement(encoder, refinement))
     if low_rank is not None:
         return PartlyFrozen(encoder, add_low_rank(encoder, low_rank))
     if last_blocks:

@@ -18,14 +18,12 @@ from gkd_lightning.segment.initialization import initialize
 from gkd_lightning.segment.levels import levels_of
 from gkd_lightning.segment.lowered import call_in, precision_in_force
 from gkd_lightning.segment.mask2former import OFFICIAL_HEAD, HeadOutput, Mask2FormerConfig
-from gkd_lightning.segment.mask_scores import semantic_scores
 from gkd_lightning.segment.pixels import PixelDecoder
-from gkd_lightning.segment.points import KeyedPoints
 from gkd_lightning.segment.pyramid import Level
-from gkd_lightning.segment.segmentation_head import SegmentationHead, TaskLosses
+from gkd_lightning.segment.query_head import QueryHead
 
 
-class Mask2FormerHead(SegmentationHead):
+class Mask2FormerHead(QueryHead):
     """A pyramid of stride 4, 8, 16, 32 in, class and mask logits of every query after every layer out.
 
     Args:
@@ -72,11 +70,6 @@ class Mask2FormerHead(SegmentationHead):
         """That of its settings."""
         return self.config.record
 
-    @property
-    def values_per_pixel(self) -> int:
-        """A mask value for every query."""
-        return self.config.queries
-
     def attach(self, feature_dims: Sequence[int], num_classes: int) -> None:
         """Nothing: this head is made for its maps."""
 
@@ -101,23 +94,6 @@ class Mask2FormerHead(SegmentationHead):
                 return passes(*maps)
             learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
             return HeadOutput(*self._captured(passes, maps, learning, (dtype, scales)))
-
-    def loss(self, output: HeadOutput, labels: Tensor, keys: Tensor) -> TaskLosses:
-        """See `Mask2FormerCriterion`; the points come from the keys."""
-        losses = self.criterion(output, labels, KeyedPoints(keys.tolist()))
-        return TaskLosses(losses.total, losses.sums())
-
-    def dry_loss(self, output: HeadOutput, labels: Tensor, keys: Tensor) -> Tensor:
-        """All that the loss depends on, but not matching and loss themselves.
-
-        With a gradient for every mask, of which a step takes the matched ones only: a twentieth too much.
-        """
-        masks = [output.masks(layer) for layer in range(len(output.classes))]
-        return torch.stack([score.float().mean() for score in (output.classes, *masks)]).sum()
-
-    def scores(self, output: HeadOutput, size: tuple[int, int]) -> Tensor:
-        """Those of the last layer, in [0, Q]; see `semantic_scores`."""
-        return semantic_scores(output.classes[-1], output.masks(-1), size)
 
     def compile_parts(self) -> None:
         """Fuse the layers of both decoders at their first use; on a GPU, start them as two captured graphs in training.

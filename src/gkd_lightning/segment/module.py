@@ -15,7 +15,7 @@ from gkd_lightning.encoders import (
     EncoderSpec,
     Frozen,
     LowRank,
-    Tokens,
+    Refinement,
     TransformerEncoder,
     adamw,
     build_encoder,
@@ -32,20 +32,8 @@ from gkd_lightning.segment.mask2former import OFFICIAL_HEAD
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
 from gkd_lightning.segment.pyramid import SCALES
 from gkd_lightning.segment.segmentation_head import HeadSettings, TaskLosses
-from gkd_lightning.segment.segmenter import Segmenter, unfrozen
+from gkd_lightning.segment.segmenter import Segmenter, StudentPass, unfrozen
 from gkd_lightning.step_logging import StepLogging
-
-
-class StudentPass(NamedTuple):
-    """Encoder and head on one batch."""
-
-    tokens: Tokens
-    maps: tuple[Tensor, ...]
-    """Raw outputs (B, D, h, w) of `TaskLearning.further_blocks`."""
-    output: Any
-    """The head's."""
-    size: tuple[int, int]
-    """(height, width) of the pyramid's finest level, at which class scores are compared."""
 
 
 class StepLosses(NamedTuple):
@@ -67,7 +55,9 @@ class TaskLearning(StepLogging, DomainJudge):
         last_blocks: of a frozen encoder this many blocks at the end learn all the same, and the final norm where the
             loss depends on it.
         low_rank: additions to a frozen encoder's linear layers learn; they start as nothing and become part of its
-            weights in the exported segmenter. Not together with `last_blocks`.
+            weights in the exported segmenter.
+        refinement: tokens between a frozen encoder's blocks learn (Rein); the exported segmenter has them, too. Of
+            `last_blocks`, `low_rank` and this, one at a time.
         encoder_lr_scale: learning rate of what learns in the encoder, in units of `lr` (official unfrozen baselines:
             0.1).
         lr: learning rate of the head, decaying to 0 with power 0.9.
@@ -89,6 +79,7 @@ class TaskLearning(StepLogging, DomainJudge):
         freeze_encoder: bool = True,
         last_blocks: Natural = 0,
         low_rank: LowRank | None = None,
+        refinement: Refinement | None = None,
         encoder_lr_scale: Weight = 1.0,
         lr: Positive = 1e-4,
         weight_decay: Weight = 0.05,
@@ -100,11 +91,12 @@ class TaskLearning(StepLogging, DomainJudge):
     ) -> None:
         super().__init__()
         # plain types only, of subclasses too
-        self.save_hyperparameters(ignore=["encoder", "head", "low_rank", "scales", "teacher", "term"])
+        self.save_hyperparameters(ignore=["encoder", "head", "low_rank", "refinement", "scales", "teacher", "term"])
         self.save_hyperparameters({"encoder": asdict(encoder), "head": head.record, "scales": list(scales)})
-        self.save_hyperparameters({"low_rank": None if low_rank is None else asdict(low_rank)})
+        for name, way in {"low_rank": low_rank, "refinement": refinement}.items():
+            self.save_hyperparameters({name: None if way is None else asdict(way)})
         self.num_classes = num_classes
-        network = prepared_encoder(build_encoder(encoder), freeze_encoder, last_blocks, low_rank)
+        network = prepared_encoder(build_encoder(encoder), freeze_encoder, last_blocks, low_rank, refinement)
         self.segmenter = Segmenter.for_encoder(network, num_classes, head, blocks, window, stride, scales)
 
     @property
@@ -153,10 +145,7 @@ class TaskLearning(StepLogging, DomainJudge):
 
     def student_pass(self, images: Tensor) -> StudentPass:
         """Encoder and head on (B, 3, H, W) images."""
-        tokens, maps = self.segmenter.encoder(images, [*self.segmenter.blocks, *self.further_blocks])
-        own = len(maps) - len(self.further_blocks)
-        pyramid = self.segmenter.pyramid(maps[:own])
-        return StudentPass(tokens, tuple(maps[own:]), self.segmenter.head(pyramid), pyramid[0].size)
+        return self.segmenter.passed(images, self.further_blocks)
 
     def distillation_loss(self, batch: dict[str, Tensor], student: StudentPass) -> dict[str, Tensor]:
         """Further loss terms by name, added to the task's; single-stage distillation overrides this.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from gkd_lightning.class_paths import Recorded
+from gkd_lightning.encoders import Joining
 from gkd_lightning.ranges import Ranged
 from gkd_lightning.segment.pyramid import Level
 
@@ -46,6 +47,15 @@ class SegmentationHead(Recorded, HeadSettings, nn.Module):
     def values_per_pixel(self) -> int:
         """Values that `scores` makes for every pixel of its answer: decides how many windows are seen at once."""
         return self.num_classes
+
+    @property
+    def joining(self) -> Joining | None:
+        """Tokens of the head's own that go through the encoder's last blocks with those of the image.
+
+        If there are any, `forward` is called with them, (B, Q, D) after each of these blocks, as its second argument,
+        and the last level of the pyramid is the last block's.
+        """
+        return None
 
     @abstractmethod
     def attach(self, feature_dims: Sequence[int], num_classes: int) -> None:

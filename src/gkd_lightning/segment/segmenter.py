@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gkd_lightning.encoders import Encoder, Frozen
+from gkd_lightning.encoders import Encoder, Frozen, Tokens
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.head_choice import build_head
+from gkd_lightning.segment.joined_encoder import joinable
 from gkd_lightning.segment.pyramid import SCALES, Level, default_blocks, feature_pyramid, resized
 from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHead
 from gkd_lightning.segment.sliding import sliding_scores
 
 SCORE_VALUES_AT_ONCE = 2**28
 """What a head makes of all pixels of one forward pass: 1 GiB, ten windows of the official size and head."""
+
+
+class StudentPass(NamedTuple):
+    """Encoder and head on one batch."""
+
+    tokens: Tokens
+    maps: tuple[Tensor, ...]
+    """Raw outputs (B, D, h, w) of further blocks."""
+    output: Any
+    """The head's."""
+    size: tuple[int, int]
+    """(height, width) of the pyramid's finest level, at which class scores are compared."""
 
 
 class Segmenter(nn.Module):
@@ -74,7 +87,8 @@ class Segmenter(nn.Module):
             if len(chosen) != 4 or not all(0 <= block < bare.depth for block in chosen):
                 raise UserError(f"blocks: {chosen} must be four of the encoder's blocks 0 to {bare.depth - 1}")
             dims = [dims[block] for block in chosen]
-        return cls(encoder, build_head(head, dims, num_classes), chosen, window, stride, scales)
+        made = build_head(head, dims, num_classes)
+        return cls(joinable(encoder, made.joining, chosen), made, chosen, window, stride, scales)
 
     def pyramid(self, maps: Sequence[Tensor]) -> list[Level]:
         """Levels of stride 4, 8, 16 and 32 from what the encoder gave for `blocks`."""
@@ -83,8 +97,17 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         """The head's output for (B, 3, H, W) images that fit the encoder."""
-        _, maps = self.encoder(images, self.blocks)
-        return self.head(self.pyramid(maps))
+        return self.passed(images).output
+
+    def passed(self, images: Tensor, further: Sequence[int] = ()) -> StudentPass:
+        """Encoder and head on (B, 3, H, W) images that fit the encoder; `further` are blocks whose maps are wanted."""
+        joining = self.head.joining
+        joined = {} if joining is None else {"joining": joining}
+        tokens, maps = self.encoder(images, [*self.blocks, *further], **joined)
+        own = len(maps) - len(further)
+        pyramid = self.pyramid(maps[:own])
+        output = self.head(pyramid) if joining is None else self.head(pyramid, tokens.joined)
+        return StudentPass(tokens, tuple(maps[own:]), output, pyramid[0].size)
 
     def scores(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Class scores (B, K, H, W) float32 of (B, 3, H, W) images of any size, uint8 or in [0, 1].
