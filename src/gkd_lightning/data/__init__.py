@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.protocol import Protocol, protocol_for
     from gkd_lightning.data.proxy import ProxyImages
     from gkd_lightning.data.sampling import rescaled, split_batch, steps_per_epoch
+    from gkd_lightning.data.segments import INSTANCE, has_instances, require_instances, segments_of
     from gkd_lightning.data.types import (
         CAMVID_11,
         CITYSCAPES_19,
@@ -41,15 +42,15 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "contents",
-    "CAMVID_11", "CITYSCAPES_19", "CamVid", "Corrupted", "DataCheck", "DistillAugmentation", "DistillTransform",
-    "DistillationView", "EvaluationBatch", "FolderSegmentation", "IMAGE_SUFFIXES", "Image", "ImageDataset", "Joined",
-    "JoinedImages", "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes",
-    "Protocol", "ProxyDataModule", "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset",
-    "SourceDataModule", "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet",
-    "default_palette", "evenly", "image_and_label", "keyed_generators", "label_space", "list_images", "manifest",
-    "noted_conversions", "overlay", "protocol_for", "read_image", "rescaled", "sample_key", "split_batch",
-    "steps_per_epoch", "text_font",
+    "contents", "CAMVID_11", "CITYSCAPES_19", "CamVid", "Corrupted", "DataCheck", "DistillAugmentation",
+    "DistillTransform", "DistillationView", "EvaluationBatch", "FolderSegmentation", "IMAGE_SUFFIXES", "INSTANCE",
+    "Image", "ImageDataset", "Joined", "JoinedImages", "Label", "LabelSpace", "MINICITY_8", "MiniCity",
+    "MiniCityLabelledShapes", "MiniCityShapes", "Protocol", "ProxyDataModule", "ProxyImages",
+    "SegmentAugmentation", "SegmentTransform", "SegmentationDataset", "SourceDataModule", "TargetDataModule",
+    "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet", "default_palette", "evenly",
+    "has_instances", "image_and_label", "keyed_generators", "label_space", "list_images", "manifest",
+    "noted_conversions", "overlay", "protocol_for", "read_image", "require_instances", "rescaled", "sample_key",
+    "segments_of", "split_batch", "steps_per_epoch", "text_font",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

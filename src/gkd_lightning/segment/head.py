@@ -73,6 +73,11 @@ class Mask2FormerHead(SegmentationHead):
         return self.config.record
 
     @property
+    def panoptic(self) -> bool:
+        """As it is set."""
+        return self.config.panoptic
+
+    @property
     def values_per_pixel(self) -> int:
         """A mask value for every query."""
         return self.config.queries

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from gkd_lightning.data import require_instances
 from gkd_lightning.encoders import (
     Encoder,
     EncoderSpec,
@@ -30,6 +31,7 @@ from gkd_lightning.segment.encoder_training import freeze_unreached, prepared_en
 from gkd_lightning.segment.judging import DomainJudge
 from gkd_lightning.segment.mask2former import OFFICIAL_HEAD
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
+from gkd_lightning.segment.panoptic import found_codes
 from gkd_lightning.segment.pyramid import SCALES
 from gkd_lightning.segment.segmentation_head import HeadSettings, TaskLosses
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
@@ -126,7 +128,8 @@ class TaskLearning(StepLogging, DomainJudge):
     def step_losses(self, batch: dict[str, Tensor]) -> StepLosses:
         """The losses of a training step, logged nowhere; arguments as in `distillation_loss`."""
         student = self.student_pass(batch["image"])
-        task = self.segmenter.head.loss(student.output, batch["label"], batch["key"])
+        truth = batch["segments" if self.panoptic else "label"]
+        task = self.segmenter.head.loss(student.output, truth, batch["key"])
         return StepLosses(task, self.distillation_loss(batch, student))
 
     def dry_step(self, images: Tensor) -> Tensor:
@@ -171,6 +174,15 @@ class TaskLearning(StepLogging, DomainJudge):
         """See `DomainJudge.predicted`."""
         return self.segmenter.predict(batch["image"], (batch["label"].shape[-2], batch["label"].shape[-1]))
 
+    @property
+    def panoptic(self) -> bool:
+        """Whether the head learns segments, see `Mask2FormerConfig.segments`."""
+        return self.segmenter.head.panoptic
+
+    def segments(self, batch: dict[str, Any]) -> Tensor:
+        """See `DomainJudge.segments`."""
+        return found_codes(self.segmenter, batch, self.data.label_space)
+
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with the official groups, polynomial decay after every step."""
         hparams = self.hparams
@@ -191,6 +203,8 @@ class TaskLearning(StepLogging, DomainJudge):
             return
         if getattr(self.data, "view", "segmentation") != "segmentation":
             raise UserError(f"data.view: {self.data.view!r} gives no labels, task learning needs view: segmentation")
+        if self.panoptic:
+            require_instances("data.dataset", self.data.dataset)
         if any(parameter.requires_grad for parameter in self.encoder.parameters()):
             freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], self.compares_tokens)
 
