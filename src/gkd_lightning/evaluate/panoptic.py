@@ -20,6 +20,8 @@ from gkd_lightning.data import INSTANCE
 from gkd_lightning.evaluate.confusion import number_or_none
 
 _WIDE = 2**32
+PANOPTIC_COLUMNS = ("pq", "sq", "rq", "pq_things", "pq_stuff", "ap")
+"""Scores of a `PanopticScore` that tables and files show."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,13 @@ class PanopticScore:
     wrong: tuple[int, ...]
     missed: tuple[int, ...]
     ap: float | None = None
+
+    def __str__(self) -> str:
+        """For a terminal."""
+        scores = {"PQ": self.pq, "SQ": self.sq, "RQ": self.rq, "things": self.pq_things, "stuff": self.pq_stuff}
+        if self.ap is not None:
+            scores["AP"] = self.ap
+        return "  ".join(f"{name} {value:6.2f}" for name, value in scores.items())
 
     @property
     def pq(self) -> float:
@@ -79,11 +88,9 @@ class PanopticScore:
 
     def asdict(self) -> dict[str, Any]:
         """Plain JSON values, the derived scores included for readers of the file."""
-        names = ("pq", "sq", "rq", "pq_things", "pq_stuff")
-        derived = {name: number_or_none(getattr(self, name)) for name in names}
+        derived = {name: getattr(self, name) for name in PANOPTIC_COLUMNS}
         return {
-            **derived,
-            "ap": self.ap,
+            **{name: None if value is None else number_or_none(value) for name, value in derived.items()},
             "things": list(self.things),
             "per_class": [number_or_none(value) for value in self.per_class],
             "overlap": list(self.overlap),
