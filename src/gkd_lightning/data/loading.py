@@ -76,7 +76,7 @@ class SegmentationView(View):
         truth: Label | Segments = segments_of(self.dataset, position, label) if self.panoptic else label
         height, width = image.shape[:2]
         if truth.shape != (height, width):
-            truth = np.asarray(cv2.resize(truth, (width, height), interpolation=cv2.INTER_NEAREST), dtype=truth.dtype)
+            truth = cv2.resize(truth, (width, height), interpolation=cv2.INTER_NEAREST)
         crop, target = self.transform(image, truth, key)
         if self.panoptic:
             return {"image": crop, "label": target.to(torch.uint8), "segments": target, "key": key}

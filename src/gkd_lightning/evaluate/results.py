@@ -186,7 +186,7 @@ class Results:
             for score in run.domains:
                 iou = dict(zip(score.classes, score.iou, strict=True))
                 line = [self.recipe, run.method, run.title, run.role, run.seed, run.selection, protocol]
-                own = [score.panoptic and getattr(score.panoptic, name) for name in segments]
+                own = [None if score.panoptic is None else getattr(score.panoptic, name) for name in segments]
                 scores = [score.miou, score.miou_present, score.accuracy, *own, *(iou.get(name) for name in classes)]
                 rows.append([*line, score.domain, score.seen, score.images, *map(csv_cell, scores)])
         return csv_text(rows)

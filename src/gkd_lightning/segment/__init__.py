@@ -17,11 +17,11 @@ from gkd_lightning.segment.mask2former import Mask2FormerConfig
 from gkd_lightning.segment.mask_scores import semantic_scores
 from gkd_lightning.segment.module import StudentPass, TaskLearning
 from gkd_lightning.segment.panoptic import (
-    InstanceMasks,
+    FoundSegments,
     PanopticMap,
     finds_segments,
-    found_codes,
     instance_masks,
+    judged_segments,
     panoptic_maps,
     queries_of,
     segments_found,
@@ -34,10 +34,10 @@ from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHe
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
 
 __all__ = [
-    "DomainJudge", "HeadSettings", "InstanceMasks", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig",
+    "DomainJudge", "FoundSegments", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig",
     "Mask2FormerHead", "PanopticMap", "PixelHead", "PixelLosses", "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS",
     "SegformerHead", "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "build_head",
-    "finds_segments", "found_codes", "instance_masks", "is_exporting", "load_segmenter", "panoptic_maps",
+    "finds_segments", "instance_masks", "is_exporting", "judged_segments", "load_segmenter", "panoptic_maps",
     "queries_of", "record_protocols", "save_segmenter", "segments_found", "semantic_scores", "settings_of",
     "unfrozen",
 ]  # fmt: skip

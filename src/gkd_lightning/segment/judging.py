@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import lightning as L
 from torch import Tensor, nn
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, PanopticCounter, from_confusion, panoptic_score
+from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, SegmentScores, ap_is_measured, from_confusion
+from gkd_lightning.segment.panoptic import FoundSegments
 
 
 class DomainJudge(L.LightningModule):
@@ -37,8 +39,8 @@ class DomainJudge(L.LightningModule):
         """Whether segments are learnt and judged, on domains that have instances."""
         return False
 
-    def segments(self, batch: dict[str, Any]) -> Tensor:
-        """Codes (B, H, W) int32 of the segments of a batch's images, at the size of its labels, see `panoptic_maps`."""
+    def segments(self, batch: dict[str, Any], instances: bool) -> FoundSegments:
+        """See `judged_segments`."""
         raise NotImplementedError
 
     def setup(self, stage: str) -> None:
@@ -54,7 +56,9 @@ class DomainJudge(L.LightningModule):
         if self.panoptic:
             self.data.panoptic = True
             counted = getattr(self.data, "panoptic_domains", [])  # which a data module of one's own may lack
-            self.segment_metrics = nn.ModuleList([PanopticCounter(classes, space.ignore) for _ in counted])
+            self.segment_metrics = nn.ModuleList([SegmentScores(space) for _ in counted])
+            if counted and stage == "test" and not ap_is_measured() and self.trainer.is_global_zero:
+                _say_once("mask AP is left out, pycocotools is not installed: pip install 'gkd-lightning[coco]'")
 
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count a batch of the domain at `dataloader_idx`."""
@@ -62,7 +66,9 @@ class DomainJudge(L.LightningModule):
         real = [index for index, name in enumerate(names) if name]  # a sampler's padding has no name
         self.metrics[dataloader_idx].update(prediction[real], label[real], [names[index] for index in real])
         if "segments" in batch:
-            self._of_segments[batch["domain"]].update(self.segments(batch)[real], batch["segments"][real])
+            found = self.segments(batch, ap_is_measured())
+            instances = [each for index, each in enumerate(found.instances) if index in real]
+            self._of_segments[batch["domain"]].update(found.codes[real], batch["segments"][real], instances)
 
     validation_step = test_step
 
@@ -102,10 +108,14 @@ class DomainJudge(L.LightningModule):
             matrix = metric.compute()
             panoptic = None
             if domain in of_segments:
-                panoptic = panoptic_score(*of_segments[domain].compute(), space.names, space.things)
-                of_segments[domain].reset()
+                panoptic = of_segments[domain].score()
                 self.log(f"{prefix}/{domain}/pq", panoptic.pq)
             score = from_confusion(domain, matrix, space.names, metric.num_images, domain in seen, panoptic)
             metric.reset()
             self.domain_scores[domain] = score
             self.log(f"{prefix}/{domain}/miou", score.miou)
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line, flush=True)

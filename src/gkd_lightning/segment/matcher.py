@@ -61,7 +61,8 @@ def _cost(output: HeadOutput, layers: slice, targets: Targets, points: Tensor, c
     with full_precision(points.device.type):
         named = output.classes[layers].transpose(0, 1).float().softmax(-1)[..., :-1]
         if targets.classes is not None:
-            named = named.gather(-1, targets.classes[:, None, None].expand(*named.shape[:3], -1))
+            known = targets.classes.clamp(max=named.shape[-1] - 1)  # a wrong one is told by `match`
+            named = named.gather(-1, known[:, None, None].expand(*named.shape[:3], -1))
         shares = class_shares(targets.label, points.flatten(1, 2), named.shape[-1])
         truth = shares.view(*points.shape[:3], -1)
         masks = output.masks_of(layers).float()

@@ -31,7 +31,7 @@ from gkd_lightning.segment.encoder_training import freeze_unreached, prepared_en
 from gkd_lightning.segment.judging import DomainJudge
 from gkd_lightning.segment.mask2former import OFFICIAL_HEAD
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
-from gkd_lightning.segment.panoptic import found_codes
+from gkd_lightning.segment.panoptic import FoundSegments, judged_segments
 from gkd_lightning.segment.pyramid import SCALES
 from gkd_lightning.segment.segmentation_head import HeadSettings, TaskLosses
 from gkd_lightning.segment.segmenter import Segmenter, unfrozen
@@ -179,9 +179,9 @@ class TaskLearning(StepLogging, DomainJudge):
         """Whether the head learns segments, see `Mask2FormerConfig.segments`."""
         return self.segmenter.head.panoptic
 
-    def segments(self, batch: dict[str, Any]) -> Tensor:
+    def segments(self, batch: dict[str, Any], instances: bool) -> FoundSegments:
         """See `DomainJudge.segments`."""
-        return found_codes(self.segmenter, batch, self.data.label_space)
+        return judged_segments(self.segmenter, batch, self.data.label_space, instances)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with the official groups, polynomial decay after every step."""

@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gkd_lightning.data import INSTANCE, LabelSpace
+from gkd_lightning.evaluate import InstanceMasks
 from gkd_lightning.precision import full_precision
+from gkd_lightning.segment.chunks import chunks
 from gkd_lightning.segment.head import Mask2FormerHead
 from gkd_lightning.segment.mask2former import HeadOutput
 from gkd_lightning.segment.segmenter import Segmenter
@@ -30,17 +32,6 @@ class PanopticMap(NamedTuple):
     """(H, W) int32, `class + 256 * k` as in `data.segments`, k from 1 on for things; 255 where there is no segment."""
     scores: dict[int, float]
     """Class probability of every segment by its code; of stuff that several queries found the highest."""
-
-
-class InstanceMasks(NamedTuple):
-    """Things of one image, the surest first; they may overlap."""
-
-    masks: Tensor
-    """(N, H, W) bool."""
-    classes: Tensor
-    """(N,) int64."""
-    scores: Tensor
-    """(N,) float32: class probability times the mean probability of the mask's pixels."""
 
 
 def finds_segments(segmenter: Any) -> TypeGuard[Segmenter]:
@@ -69,11 +60,25 @@ def segments_found(
     )
 
 
-def found_codes(segmenter: Segmenter, batch: Mapping[str, Any], space: LabelSpace) -> Tensor:
-    """Codes (B, H, W) int32 of what is found in an evaluation batch, at the size of its labels."""
+class FoundSegments(NamedTuple):
+    """What is judged of a batch, at the size of its labels."""
+
+    codes: Tensor
+    """(B, H, W) int32."""
+    instances: list[InstanceMasks]
+    """Of each image; empty if they are not wanted."""
+
+
+def judged_segments(
+    segmenter: Segmenter, batch: Mapping[str, Any], space: LabelSpace, instances: bool = False
+) -> FoundSegments:
+    """Segments, and `instances` if they are wanted, of an evaluation batch."""
     size = (batch["label"].shape[-2], batch["label"].shape[-1])
-    found = segments_found(segmenter, queries_of(segmenter, batch["image"]), size, space)
-    return torch.stack([each.codes for each in found])
+    output = queries_of(segmenter, batch["image"])
+    codes = torch.stack([each.codes for each in segments_found(segmenter, output, size, space)])
+    if not instances:
+        return FoundSegments(codes, [])
+    return FoundSegments(codes, instance_masks(output.classes[-1], output.masks(-1), size, space.thing_ids))
 
 
 def panoptic_maps(
@@ -146,6 +151,8 @@ def instance_masks(
 ) -> list[InstanceMasks]:
     """Single things with scores, for mask AP: the `most` surest pairs of query and class, without any threshold.
 
+    A score is the class probability times the mean probability of the mask's pixels.
+
     Args:
         classes: (B, Q, K + 1) logits.
         masks: (B, Q, h, w) logits; a pixel belongs to a mask where they are above 0 once they are enlarged.
@@ -161,13 +168,17 @@ def instance_masks(
             best, place = image.flatten().topk(min(most, image.numel()))
             kinds = place % image.shape[1]
             thing = torch.isin(kinds, of_things)
-            logits = _enlarged(own[place[thing] // image.shape[1]].float(), size)
-            inside = logits > 0
-            sure = (logits.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
-            real = inside.flatten(1).any(1)
-            scores = (best[thing] * sure)[real]
+            queries = place[thing] // image.shape[1]
+            inside = torch.zeros(len(queries), *size, dtype=torch.bool, device=masks.device)
+            sure = torch.zeros(len(queries), device=masks.device)
+            for part in chunks(len(queries), size[0] * size[1], masks.device):
+                logits = _enlarged(own[queries[part]].float(), size)
+                inside[part] = logits > 0
+                sure[part] = (logits.sigmoid() * inside[part]).sum((1, 2)) / inside[part].sum((1, 2)).clamp(min=1)
+            scores = best[thing] * sure
             order = scores.argsort(descending=True, stable=True)
-            found.append(InstanceMasks(inside[real][order], kinds[thing][real][order], scores[order]))
+            order = order[inside[order].flatten(1).any(1)]
+            found.append(InstanceMasks(inside[order], kinds[thing][order], scores[order]))
     return found
 
 

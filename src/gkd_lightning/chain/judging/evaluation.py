@@ -9,7 +9,7 @@ from torch import Tensor
 from gkd_lightning.deploy import load_finished
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import ImageCounter, ImageCounts
-from gkd_lightning.segment import DomainJudge, finds_segments, found_codes
+from gkd_lightning.segment import DomainJudge, FoundSegments, finds_segments, judged_segments
 
 
 class Evaluation(DomainJudge):
@@ -48,10 +48,10 @@ class Evaluation(DomainJudge):
         """Whether the segmenter finds segments."""
         return finds_segments(self.segmenter)
 
-    def segments(self, batch: dict[str, Any]) -> Tensor:
+    def segments(self, batch: dict[str, Any], instances: bool) -> FoundSegments:
         """See `DomainJudge.segments`."""
         assert finds_segments(self.segmenter)
-        return found_codes(self.segmenter, batch, self.label_space)
+        return judged_segments(self.segmenter, batch, self.label_space, instances)
 
     @property
     def image_counts(self) -> dict[str, ImageCounts]:
