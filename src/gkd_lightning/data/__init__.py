@@ -10,6 +10,7 @@ from gkd_lightning.lazily import on_demand
 if TYPE_CHECKING:
     from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
     from gkd_lightning.data.check import DataCheck, check_dataset
+    from gkd_lightning.data.coco_panoptic import CocoPanoptic
     from gkd_lightning.data.contact_sheets import contact_sheet, overlay, text_font
     from gkd_lightning.data.conversions import noted_conversions
     from gkd_lightning.data.corruptions import Corrupted
@@ -42,13 +43,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "contents", "CAMVID_11", "CITYSCAPES_19", "CamVid", "Corrupted", "DataCheck", "DistillAugmentation",
-    "DistillTransform", "DistillationView", "EvaluationBatch", "FolderSegmentation", "IMAGE_SUFFIXES", "INSTANCE",
-    "Image", "ImageDataset", "Joined", "JoinedImages", "Label", "LabelSpace", "MINICITY_8", "MiniCity",
-    "MiniCityLabelledShapes", "MiniCityShapes", "Protocol", "ProxyDataModule", "ProxyImages",
-    "SegmentAugmentation", "SegmentTransform", "SegmentationDataset", "SourceDataModule", "TargetDataModule",
-    "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet", "default_palette", "evenly",
-    "has_instances", "image_and_label", "keyed_generators", "label_space", "list_images", "manifest",
+    "contents", "CAMVID_11", "CITYSCAPES_19", "CamVid", "CocoPanoptic", "Corrupted", "DataCheck",
+    "DistillAugmentation", "DistillTransform", "DistillationView", "EvaluationBatch", "FolderSegmentation",
+    "IMAGE_SUFFIXES", "INSTANCE", "Image", "ImageDataset", "Joined", "JoinedImages", "Label", "LabelSpace",
+    "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes", "Protocol", "ProxyDataModule",
+    "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset", "SourceDataModule",
+    "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet", "default_palette",
+    "evenly", "has_instances", "image_and_label", "keyed_generators", "label_space", "list_images", "manifest",
     "noted_conversions", "overlay", "protocol_for", "read_image", "require_instances", "rescaled", "sample_key",
     "segments_of", "split_batch", "steps_per_epoch", "text_font",
 ]  # fmt: skip

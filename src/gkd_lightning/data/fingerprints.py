@@ -51,6 +51,8 @@ def contents(dataset: Any, labels: bool, read: bool = True, instances: bool = Fa
 
 
 def _files(dataset: Any, further: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    if further:  # of a data set whose labels lie in a file of all images too
+        yield from ((path.name, path) for path in getattr(dataset, "shared_files", ()))
     for index in range(len(dataset)):
         name = dataset.name(index)
         yield name, dataset.image_path(index)

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from PIL import ImageOps
 
 from gkd_lightning.data.images import DECODING_ERRORS, opened, unreadable
-from gkd_lightning.data.types import CAMVID_11, CITYSCAPES_19, ISPRS_6, MINICITY_8, RESCUE_5, Label, LabelSpace
+from gkd_lightning.data.types import (
+    CAMVID_11,
+    CITYSCAPES_19,
+    ISPRS_6,
+    MINICITY_8,
+    RESCUE_5,
+    Instances,
+    Label,
+    LabelSpace,
+)
 from gkd_lightning.errors import UserError
 
 StoredLabel = NDArray[np.integer]
@@ -107,6 +116,18 @@ def read_stored_label(path: str | os.PathLike[str]) -> StoredLabel:
             raise ValueError(f"mode {image.mode} holds neither ids nor RGB colours")
     except DECODING_ERRORS as error:
         raise unreadable(path, error, "label") from error
+
+
+def read_instances(path: str | os.PathLike[str]) -> Instances:
+    """An instance map as stored, int32 (H, W): 8, 16 or 32 bit numbers, 0 where there is no instance.
+
+    Raises:
+        UserError: no such file, damaged, or colours in the place of numbers.
+    """
+    stored = read_stored_label(path)
+    if stored.ndim != 2:
+        raise UserError(f"{path}: holds colours; an instance map holds whole numbers of 8, 16 or 32 bit, 0 for none")
+    return stored.astype(np.int32)
 
 
 def class_counts(label: StoredLabel) -> NDArray[np.int64]:
