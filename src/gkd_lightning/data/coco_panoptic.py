@@ -148,7 +148,7 @@ class CocoPanoptic:
                 segment = entry.by_id[number]
                 name, _ = self._categories[segment.category]
                 trains[place] = train_ids.get(name, space.ignore)
-                numbers[place] = 0 if segment.crowd else place + 1
+                numbers[place] = place + 1 if name in space.things and not segment.crowd else 0
         return trains, numbers
 
     @cached_property

@@ -87,7 +87,7 @@ class FilePrediction:
         model = load(os.fspath(checkpoint), device)
         if panoptic and not finds_segments(model.segmenter):
             raise UserError(
-                f"--panoptic: {os.fspath(checkpoint)} finds classes alone; segments need a checkpoint whose training had "
+                f"--panoptic: {os.fspath(checkpoint)} finds classes alone; segments need one that was trained with "
                 "model.head.segments: panoptic"
             )
         protocol_for(model.record, domain)
