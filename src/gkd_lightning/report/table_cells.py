@@ -77,7 +77,7 @@ def result_table(results: Results, measure: Measure = miou_of) -> tuple[list[str
     seen = [score.domain for score in results.runs[0].domains if score.seen]
     scored = [[row.unseen for row in rows], *([row.domains[name] for row in rows] for name in targets)]
     scored += [[row.in_domain for row in rows]] if seen else []
-    top = max((s.mean for column in scored for s in column if not math.isnan(s.mean)), default=100.0)
+    top = max((s.mean for column in scored for s in column if not math.isnan(s.mean)), default=0.0) or 100.0
     cells = [_scored(column, rows, top) for column in scored]
     headings = [f"{seen[0]} (in-domain)" if len(seen) == 1 else "in-domain"] if seen else []
     if seen and targets:
