@@ -27,6 +27,7 @@ def planned(folder: Path, *settings: tuple[str, Any]) -> Plan:
     return make_plan(load_recipe(str(write_study(folder))), folder / "out", settings, methods=["none"])
 
 
+@pytest.mark.slow
 def test_judged_reported_and_kept_apart_from_semantic_rows(tmp_path: Path) -> None:
     extra = """
   panoptic:
