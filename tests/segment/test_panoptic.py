@@ -28,7 +28,7 @@ from gkd_lightning.segment.mask2former import HeadOutput
 from gkd_lightning.segment.matcher import match
 from gkd_lightning.segment.points import KeyedPoints
 from gkd_lightning.segment.targets import class_masks, panoptic_targets, semantic_targets
-from tests.segment.fake import HEAD, SPEC
+from tests.segment.fake import HEAD, SPEC, FakeData
 from tests.segment.test_module import trainer
 
 SKY, ROAD, CAR = range(3)
@@ -219,6 +219,12 @@ def test_data_that_cannot_teach_it_are_one_line(tmp_path: Path) -> None:
     source = SourceDataModule(MiniCityLabelledShapes(4), "segmentation", 32, 2)
     with pytest.raises(UserError, match=r"data\.dataset: MiniCityLabelledShapes tells no instances apart"):
         trainer(tmp_path).fit(model, source)
+
+
+def test_a_data_module_of_ones_own_without_segments_is_one_line(tmp_path: Path) -> None:
+    model = TaskLearning(SPEC, 3, PANOPTIC, window=32, stride=16)
+    with pytest.raises(UserError, match="data: its batches have no `segments`"):
+        trainer(tmp_path).fit(model, FakeData())
 
 
 def test_the_record_says_how_segments_are_found_where_they_are() -> None:

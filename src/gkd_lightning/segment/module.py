@@ -128,7 +128,9 @@ class TaskLearning(StepLogging, DomainJudge):
     def step_losses(self, batch: dict[str, Tensor]) -> StepLosses:
         """The losses of a training step, logged nowhere; arguments as in `distillation_loss`."""
         student = self.student_pass(batch["image"])
-        truth = batch["segments" if self.panoptic else "label"]
+        truth = batch.get("segments") if self.panoptic else batch["label"]
+        if truth is None:
+            raise UserError("data: its batches have no `segments`, from which a head with segments: panoptic learns")
         task = self.segmenter.head.loss(student.output, truth, batch["key"])
         return StepLosses(task, self.distillation_loss(batch, student))
 
@@ -203,7 +205,7 @@ class TaskLearning(StepLogging, DomainJudge):
             return
         if getattr(self.data, "view", "segmentation") != "segmentation":
             raise UserError(f"data.view: {self.data.view!r} gives no labels, task learning needs view: segmentation")
-        if self.panoptic:
+        if self.panoptic and hasattr(self.data, "dataset"):
             require_instances("data.dataset", self.data.dataset)
         if any(parameter.requires_grad for parameter in self.encoder.parameters()):
             freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], self.compares_tokens)
