@@ -72,7 +72,7 @@ def test_matching_equals_transformers(seed: int) -> None:
             for image, (queries, places) in enumerate(expected)
             for query, place in zip(queries, places, strict=True)
         }
-        ours = zip(matching.image, matching.query[:, layer], matching.classes, strict=True)
+        ours = zip(matching.image, matching.query[:, layer], matching.target, strict=True)
         assert {tuple(int(value) for value in pair) for pair in ours} == pairs
         for image, query, class_id in pairs:
             assert matching.query_class[layer, image, query] == class_id

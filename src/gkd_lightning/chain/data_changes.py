@@ -13,7 +13,7 @@ from gkd_lightning.recipes import arguments, build_dataset, dataset_specs, inter
 
 
 def training_data(stage: PlannedStage, read: bool = True) -> str | None:
-    """Fingerprint of the images, and of the labels if it uses them, that a stage trains on; None without any.
+    """Fingerprint of the images, and of labels and instances if it uses them, that a stage trains on; None without any.
 
     Args:
         stage: the stage.
@@ -22,12 +22,16 @@ def training_data(stage: PlannedStage, read: bool = True) -> str | None:
     spec = stage.what.datasets.get("dataset")
     if spec is None:
         return None
-    return contents(_built(spec), arguments(stage.config, "data").get("view") == "segmentation", read)
+    labels = arguments(stage.config, "data").get("view") == "segmentation"
+    return contents(_built(spec), labels, read, instances=stage.what.panoptic)
 
 
-def evaluated_data(evaluation: Mapping[str, Any]) -> dict[str, str]:
-    """Fingerprints of what an evaluation judges on, by domain."""
-    return {name: contents(_built(spec), labels=True) for name, spec in dataset_specs(evaluation).items()}
+def evaluated_data(evaluation: Mapping[str, Any], panoptic: bool = False) -> dict[str, str]:
+    """Fingerprints of what an evaluation judges on, by domain; with `panoptic` of instances too."""
+    return {
+        name: contents(_built(spec), labels=True, instances=panoptic)
+        for name, spec in dataset_specs(evaluation).items()
+    }
 
 
 def check_data_changes(plan: Plan, accept: bool = False) -> None:
@@ -50,7 +54,8 @@ def check_data_changes(plan: Plan, accept: bool = False) -> None:
         record = (stage.manifest() if done else stage.started()) or {}
         if record.get("data") is None:
             continue
-        key = f"{done} {stage.what.datasets.get('dataset')} {arguments(stage.config, 'data').get('view')}"
+        used = f"{arguments(stage.config, 'data').get('view')} {stage.what.panoptic}"
+        key = f"{done} {stage.what.datasets.get('dataset')} {used}"
         if key not in found:
             try:
                 found[key] = training_data(stage, read=done)

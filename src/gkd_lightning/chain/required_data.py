@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from gkd_lightning.chain.plan import Plan
-from gkd_lightning.data import ImageDataset, SegmentationDataset, evenly, image_and_label, noted_conversions
+from gkd_lightning.data import (
+    ImageDataset,
+    SegmentationDataset,
+    evenly,
+    image_and_label,
+    noted_conversions,
+    require_instances,
+    segments_of,
+)
 from gkd_lightning.errors import UserError
 from gkd_lightning.recipes import arguments, build_dataset, dataset_specs, interpolate
 
@@ -25,12 +33,14 @@ class NeededData:
         labels: whether its labels are used.
         found: what is there, or what is missing of it.
         images: its size; 0 if it is missing.
+        instances: whether it has to tell instances apart.
     """
 
     title: str
     labels: bool
     found: ImageDataset | UserError
     images: int
+    instances: bool = False
 
     def __str__(self) -> str:
         """One line for the terminal."""
@@ -40,18 +50,20 @@ class NeededData:
 
 def data_needed(plans: Iterable[Plan]) -> list[NeededData]:
     """All data sets of stages that are not finished, and of the evaluations after those."""
-    labelled: dict[str, bool] = {}
+    wanted: dict[str, tuple[bool, bool]] = {}
     for plan in plans:
         waiting = [stage for stage in plan.stages if stage.state() != "done"]
-        used: list[tuple[Mapping[str, Any], bool]] = [
-            (stage.what.datasets, arguments(stage.config, "data").get("view") == "segmentation") for stage in waiting
+        used: list[tuple[Mapping[str, Any], bool, bool]] = [
+            (stage.what.datasets, arguments(stage.config, "data").get("view") == "segmentation", stage.what.panoptic)
+            for stage in waiting
         ]
-        used += [(dataset_specs(plan.evaluation), True)] if waiting else []
-        for datasets, labels in used:
-            for spec in datasets.values():
+        used += [(dataset_specs(plan.evaluation), True, False)] if waiting else []
+        for datasets, labels, panoptic in used:
+            for name, spec in datasets.items():
                 key = json.dumps(spec, sort_keys=True)
-                labelled[key] = labelled.get(key, False) or labels
-    return [_needed(json.loads(key), labels) for key, labels in labelled.items()]
+                before = wanted.get(key, (False, False))
+                wanted[key] = before[0] or labels, before[1] or (panoptic and name == "dataset")
+    return [_needed(json.loads(key), *uses) for key, uses in wanted.items()]
 
 
 def require_data(needed: Iterable[NeededData]) -> None:
@@ -87,7 +99,9 @@ def look_at_data(needed: Iterable[NeededData]) -> None:
                 if labels is None:
                     data.found.image(index)
                 else:
-                    image_and_label(labels, index)
+                    _, label = image_and_label(labels, index)
+                    if data.instances:
+                        segments_of(labels, index, label)
                 if not converted.images:  # drawn, or tiles of a large image, which are never changed
                     break
         odd = [str(converted)]
@@ -97,13 +111,15 @@ def look_at_data(needed: Iterable[NeededData]) -> None:
             print(f"data: {data.title}: {line}", flush=True)
 
 
-def _needed(spec: Any, labels: bool) -> NeededData:
+def _needed(spec: Any, labels: bool, instances: bool) -> NeededData:
     title = _title(spec)
     try:
         found = build_dataset(title, "dataset", interpolate(spec))
-        return NeededData(title, labels, found, len(found))
+        if instances:
+            require_instances("data.dataset", found)
+        return NeededData(title, labels, found, len(found), instances)
     except UserError as error:
-        return NeededData(title, labels, error, 0)
+        return NeededData(title, labels, error, 0, instances)
 
 
 def _title(spec: Any) -> str:

@@ -173,6 +173,13 @@ class Stage:
         return "model.student.weights" if isinstance(student, Mapping) else "model.encoder.weights"
 
     @property
+    def panoptic(self) -> bool:
+        """Whether its head learns segments, for which it needs instances."""
+        head = arguments(self.config, "model").get("head")
+        settings = head.get("init_args", head) if isinstance(head, Mapping) else {}
+        return isinstance(settings, Mapping) and settings.get("segments") == "panoptic"
+
+    @property
     def images_at_once(self) -> int:
         """Images of one forward pass on one device."""
         return max(-(-(self.batch_size or 1) // (self.layout.processes * self.layout.accumulate)), 1)

@@ -29,7 +29,11 @@ def run(verb: str, arguments: list[str]) -> int:
     stage.run()
     for score in getattr(stage.model, "domain_scores", {}).values():
         if verb != "fit":
-            print(f"{score.domain:<16} mIoU {score.miou:6.2f}  accuracy {score.accuracy:6.2f}  {score.images} images")
+            of_segments = "" if score.panoptic is None else f"  {score.panoptic}"
+            print(
+                f"{score.domain:<16} mIoU {score.miou:6.2f}  accuracy {score.accuracy:6.2f}{of_segments}  "
+                f"{score.images} images"
+            )
     return 0
 
 

@@ -39,6 +39,12 @@ def run(verb: str, arguments: list[str]) -> int:
     )
     options.add_argument("--json", action="store_true", help="coco.json: a run-length encoded mask per image and class")
     options.add_argument(
+        "--panoptic",
+        action="store_true",
+        help="of a segmenter that was trained on segments: panoptic/NAME.png and panoptic.json as COCO has them, and "
+        "overlays that show things one by one; of images",
+    )
+    options.add_argument(
         "--batch", type=int, default=1, metavar="N", help="images of one size at once, for GPUs (default: 1)"
     )
     found = options.read(arguments)
@@ -55,6 +61,7 @@ def run(verb: str, arguments: list[str]) -> int:
         scores=found.scores,
         confidence=found.confidence,
         json=found.json,
+        panoptic=found.panoptic,
         batch=found.batch,
     )
     try:

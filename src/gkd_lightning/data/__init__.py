@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.archives import file_state, is_folder
     from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
     from gkd_lightning.data.check import DataCheck, check_dataset
+    from gkd_lightning.data.coco_panoptic import CocoPanoptic
     from gkd_lightning.data.contact_sheets import contact_sheet, overlay, text_font
     from gkd_lightning.data.conversions import noted_conversions
     from gkd_lightning.data.corruptions import Corrupted
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.protocol import Protocol, protocol_for
     from gkd_lightning.data.proxy import ProxyImages
     from gkd_lightning.data.sampling import rescaled, split_batch, steps_per_epoch
+    from gkd_lightning.data.segments import INSTANCE, has_instances, require_instances, segments_of
     from gkd_lightning.data.types import (
         CAMVID_11,
         CITYSCAPES_19,
@@ -42,15 +44,16 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "CAMVID_11", "CITYSCAPES_19", "CLASS_MAPS", "CamVid", "Corrupted", "DataCheck", "DistillAugmentation",
-    "DistillTransform", "DistillationView", "EvaluationBatch", "FolderSegmentation", "IMAGE_SUFFIXES", "Image",
-    "ImageDataset", "Joined", "JoinedImages", "Label", "LabelSpace", "MINICITY_8", "MiniCity", "MiniCityLabelledShapes",
-    "MiniCityShapes", "PRESETS", "Protocol", "ProxyDataModule", "ProxyImages", "SegmentAugmentation",
-    "SegmentTransform", "SegmentationDataset", "SourceDataModule", "TargetDataModule", "TrainLoader", "TrainingModule",
-    "check_dataset", "contact_sheet", "contents", "default_palette", "evenly", "file_state", "image_and_label",
-    "is_folder", "keyed_generators", "label_space", "list_images", "manifest", "noted_conversions", "overlay",
-    "protocol_for", "read_image", "read_stored_label", "rescaled", "sample_key", "split_batch", "steps_per_epoch",
-    "text_font",
+    "CAMVID_11", "CITYSCAPES_19", "CLASS_MAPS", "CamVid", "CocoPanoptic", "Corrupted", "DataCheck",
+    "DistillAugmentation", "DistillTransform", "DistillationView", "EvaluationBatch", "FolderSegmentation",
+    "IMAGE_SUFFIXES", "INSTANCE", "Image", "ImageDataset", "Joined", "JoinedImages", "Label", "LabelSpace",
+    "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes", "PRESETS", "Protocol", "ProxyDataModule",
+    "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset", "SourceDataModule",
+    "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet", "contents",
+    "default_palette", "evenly", "file_state", "has_instances", "image_and_label", "is_folder", "keyed_generators",
+    "label_space", "list_images", "manifest", "noted_conversions", "overlay", "protocol_for", "read_image",
+    "read_stored_label", "require_instances", "rescaled", "sample_key", "segments_of", "split_batch",
+    "steps_per_epoch", "text_font",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gkd_lightning.data.types import Image, Label, SegmentationDataset
+from gkd_lightning.data.segments import has_instances
+from gkd_lightning.data.types import Image, Instances, Label, SegmentationDataset
 from gkd_lightning.errors import UserError
 from gkd_lightning.ranges import Range, Ranged, Seed
 
@@ -243,6 +244,16 @@ class Corrupted(Ranged):
     def label(self, index: int) -> Label:
         """The clean dataset's label."""
         return self._dataset.label(index)
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether the clean dataset has them."""
+        return has_instances(self._dataset)
+
+    def instances(self, index: int) -> Instances:
+        """The clean dataset's instances."""
+        found: Instances = self._dataset.instances(index)  # type: ignore[attr-defined]
+        return found
 
     def name(self, index: int) -> str:
         """The clean dataset's name."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from gkd_lightning.data import archives
-from gkd_lightning.data.manifests import manifest
+from gkd_lightning.data.manifests import manifest, used
 from gkd_lightning.files import atomic_write, cache_folder
 
 READERS = 8
 
 
-def contents(dataset: Any, labels: bool, read: bool = True) -> str:
+def contents(dataset: Any, labels: bool, read: bool = True, instances: bool = False) -> str:
     """SHA-256 over names and contents of a data set's files; of data without files that of its `manifest`.
 
     Reading all files takes as long as copying them, so the answer is kept by names, sizes and times of change: a second
@@ -24,14 +24,15 @@ def contents(dataset: Any, labels: bool, read: bool = True) -> str:
     Args:
         dataset: an `ImageDataset`.
         labels: whether its labels count.
+        instances: whether its instances count, where it has any.
         read: otherwise a fingerprint of names, sizes and times of change, which opens no file.
     """
     if hasattr(dataset, "datasets"):
-        parts = [contents(each, labels, read) for each in dataset.datasets]
+        parts = [contents(each, labels, read, instances) for each in dataset.datasets]
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
     if not hasattr(dataset, "image_path"):
-        return str(manifest(dataset, labels)["sha256"]) if read else ""
-    files = list(_files(dataset, labels))
+        return str(manifest(dataset, labels, instances)["sha256"]) if read else ""
+    files = list(_files(dataset, used(dataset, labels, instances)))
     states = [(name, str(path), archives.file_state(path)) for name, path in files]
     if not read:
         plain = [(name, s.size, s.modified) for name, _, s in states]
@@ -49,9 +50,12 @@ def contents(dataset: Any, labels: bool, read: bool = True) -> str:
     return digest.hexdigest()
 
 
-def _files(dataset: Any, labels: bool) -> Iterator[tuple[str, Path]]:
+def _files(dataset: Any, further: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    if further:  # of a data set whose labels lie in a file of all images too
+        yield from ((path.name, path) for path in getattr(dataset, "shared_files", ()))
     for index in range(len(dataset)):
         name = dataset.name(index)
         yield name, dataset.image_path(index)
-        if labels and hasattr(dataset, "label_path"):
-            yield f"{name} label", dataset.label_path(index)
+        for what in further:
+            if hasattr(dataset, f"{what}_path"):
+                yield f"{name} {what}", getattr(dataset, f"{what}_path")(index)

@@ -9,8 +9,15 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
 from gkd_lightning.data.images import list_images, read_image, read_list
-from gkd_lightning.data.labels import LabelMapping, StoredLabel, label_space, named_map, read_stored_label
-from gkd_lightning.data.types import Image, Label
+from gkd_lightning.data.labels import (
+    LabelMapping,
+    StoredLabel,
+    label_space,
+    named_map,
+    read_instances,
+    read_stored_label,
+)
+from gkd_lightning.data.types import Image, Instances, Label
 from gkd_lightning.errors import UserError
 
 
@@ -38,6 +45,10 @@ class FolderSegmentation:
         image_suffix: how image names end, e.g. `_leftImg8bit.png`; if missing, any common image suffix.
         label_suffix: what stands in its place in the label's name, e.g. `_gtFine_labelTrainIds.png`.
         ignore: the stored id without truth; None if every pixel has a class.
+        instances: folder of instance maps for `segments: panoptic`, with the same sub-folders: whole numbers of 8, 16
+            or 32 bit, 0 for no instance. A thing's pixel without one belongs to a crowd.
+        instance_suffix: what stands in the place of the image's suffix in the name of its instance map.
+        things: names of the classes that are counted; if missing, those of a preset.
         list_file: text file naming the images to use, one per line, relative to `images`, suffix optional.
         skip_unlabelled: leave out images that have no label instead of refusing the folder.
 
@@ -58,9 +69,13 @@ class FolderSegmentation:
         ignore: int | None = 255,
         list_file: str | None = None,
         skip_unlabelled: bool = False,
+        instances: str | None = None,
+        instance_suffix: str = ".png",
+        things: list[str] | None = None,
     ) -> None:
         self.images, self.labels = Path(images), Path(labels)
-        self.label_space = label_space(classes, palette)
+        self.label_space = label_space(classes, palette, things)
+        self.instances_folder, self.instance_suffix = None if instances is None else Path(instances), instance_suffix
         self._mapping = LabelMapping(self.label_space, named_map(class_map), ignore)
         self.image_suffix, self.label_suffix = image_suffix, label_suffix
         self.list_file, self.skip_unlabelled = list_file, skip_unlabelled
@@ -183,6 +198,24 @@ class FolderSegmentation:
         """
         path = self.label_path(index)
         return self._mapping(self._stored_label(path), str(path))
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether there is a folder of instance maps."""
+        return self.instances_folder is not None
+
+    def instances_path(self, index: int) -> Path:
+        """The file of an image's instances."""
+        assert self.instances_folder is not None
+        return self.instances_folder / (self._label_stem(self._stem(self._samples[index][0])) + self.instance_suffix)
+
+    def instances(self, index: int) -> Instances:
+        """Instances int32 (H, W), 0 where there is none.
+
+        Raises:
+            UserError: a file that is missing, damaged, or holds no numbers.
+        """
+        return read_instances(self.instances_path(index))
 
     def _stored_image(self, path: Path) -> Image:
         return read_image(path)

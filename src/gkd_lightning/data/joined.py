@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Generic, TypeVar
 
-from gkd_lightning.data.types import Image, ImageDataset, Label, SegmentationDataset
+from gkd_lightning.data.segments import has_instances
+from gkd_lightning.data.types import Image, ImageDataset, Instances, Label, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 D = TypeVar("D", bound=ImageDataset)
@@ -75,3 +76,14 @@ class Joined(_InARow[SegmentationDataset]):
         """Train ids uint8 (H, W)."""
         which, inner = self._find(index)
         return self.datasets[which].label(inner)
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether all sets have them."""
+        return all(has_instances(dataset) for dataset in self.datasets)
+
+    def instances(self, index: int) -> Instances:
+        """Instances int32 (H, W)."""
+        which, inner = self._find(index)
+        found: Instances = self.datasets[which].instances(inner)  # type: ignore[attr-defined]
+        return found

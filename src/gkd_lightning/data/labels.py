@@ -14,7 +14,16 @@ from PIL import ImageOps
 
 from gkd_lightning.data import archives
 from gkd_lightning.data.images import DECODING_ERRORS, opened, unreadable
-from gkd_lightning.data.types import CAMVID_11, CITYSCAPES_19, ISPRS_6, MINICITY_8, RESCUE_5, Label, LabelSpace
+from gkd_lightning.data.types import (
+    CAMVID_11,
+    CITYSCAPES_19,
+    ISPRS_6,
+    MINICITY_8,
+    RESCUE_5,
+    Instances,
+    Label,
+    LabelSpace,
+)
 from gkd_lightning.errors import UserError
 
 StoredLabel = NDArray[np.integer]
@@ -46,18 +55,23 @@ _MOST_SHOWN = 8
 """Ids without a class in one message."""
 
 
-def label_space(classes: str | list[str], palette: list[list[int]] | None = None) -> LabelSpace:
+def label_space(
+    classes: str | list[str], palette: list[list[int]] | None = None, things: list[str] | None = None
+) -> LabelSpace:
     """A label space from class names (train id = position) and colours, or one of `PRESETS` by its name.
 
-    Without a palette the colours are spread evenly over the hues, so that neighbours in the list differ.
+    Without a palette the colours are spread evenly over the hues, so that neighbours in the list differ. Without
+    `things` they are a preset's own, and none of other classes.
 
     Raises:
-        UserError: an unknown preset, repeated names, more than 255 classes, or a palette that does not fit.
+        UserError: an unknown preset, repeated names, more than 255 classes, a palette that does not fit, or a thing
+            that is no class.
     """
+    counted: tuple[str, ...] = ()
     if isinstance(classes, str):
         if classes not in PRESETS:
             raise UserError(f"classes: no preset {classes!r}; give one of {', '.join(PRESETS)} or a list of names")
-        names, colours = PRESETS[classes].names, PRESETS[classes].palette
+        names, colours, counted = PRESETS[classes].names, PRESETS[classes].palette, PRESETS[classes].things
     else:
         names, colours = tuple(classes), default_palette(len(classes))
     if not 1 <= len(names) <= 255:
@@ -70,7 +84,12 @@ def label_space(classes: str | list[str], palette: list[list[int]] | None = None
             problem = f"{bad[0]} is no RGB colour" if bad else f"{len(palette)} colours for {len(names)} classes"
             raise UserError(f"palette: {problem}; give one [red, green, blue] with values 0 to 255 per class")
         colours = tuple((colour[0], colour[1], colour[2]) for colour in palette)
-    return LabelSpace(names=names, palette=colours)
+    if things is not None:
+        counted = tuple(things)
+        unknown = next((name for name in counted if name not in names), None)
+        if unknown is not None:
+            raise UserError(f"things: {unknown!r} is none of the classes {', '.join(names)}")
+    return LabelSpace(names=names, palette=colours, things=counted)
 
 
 def named_map(class_map: dict[int, int] | str | None) -> dict[int, int] | None:
@@ -122,6 +141,18 @@ def read_stored_label(path: str | os.PathLike[str]) -> StoredLabel:
             raise ValueError(f"mode {image.mode} holds neither ids nor RGB colours")
     except DECODING_ERRORS as error:
         raise unreadable(path, error, "label") from error
+
+
+def read_instances(path: str | os.PathLike[str]) -> Instances:
+    """An instance map as stored, int32 (H, W): 8, 16 or 32 bit numbers, 0 where there is no instance.
+
+    Raises:
+        UserError: no such file, damaged, or colours in the place of numbers.
+    """
+    stored = read_stored_label(path)
+    if stored.ndim != 2:
+        raise UserError(f"{path}: holds colours; an instance map holds whole numbers of 8, 16 or 32 bit, 0 for none")
+    return stored.astype(np.int32)
 
 
 def class_counts(label: StoredLabel) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import cv2
 import numpy as np
@@ -19,7 +19,8 @@ from gkd_lightning.data.augment import DistillTransform, SegmentTransform
 from gkd_lightning.data.frames import image_and_label
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches
-from gkd_lightning.data.types import Image, ImageDataset, SegmentationDataset
+from gkd_lightning.data.segments import Segments, segments_of
+from gkd_lightning.data.types import Image, ImageDataset, Label, SegmentationDataset
 from gkd_lightning.errors import UserError
 
 Batch = dict[str, Any]
@@ -60,43 +61,54 @@ class DistillationView(View):
 
 
 class SegmentationView(View):
-    """Labelled, augmented for stage 2; a label of another resolution is brought to the image's. Index: (image, key)."""
+    """Labelled, augmented for stage 2; a label of another resolution is brought to the image's. Index: (image, key).
 
-    def __init__(self, dataset: SegmentationDataset, transform: SegmentTransform) -> None:
-        self.dataset, self.transform = dataset, transform
+    With `panoptic` the codes of segments go the label's way in its place, so that the two cannot differ.
+    """
+
+    def __init__(self, dataset: SegmentationDataset, transform: SegmentTransform, panoptic: bool = False) -> None:
+        self.dataset, self.transform, self.panoptic = dataset, transform, panoptic
 
     def __getitem__(self, index: tuple[int, int]) -> dict[str, Any]:
-        """`image` uint8 (3, S, S), `label` uint8 (S, S), `key`."""
+        """`image` uint8 (3, S, S), `label` uint8 (S, S), `key`; with `panoptic` also `segments` int32 (S, S)."""
         position, key = index
         image, label = image_and_label(self.dataset, position)
+        truth: Label | Segments = segments_of(self.dataset, position, label) if self.panoptic else label
         height, width = image.shape[:2]
-        if label.shape != (height, width):
-            label = np.asarray(cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
-        crop, target = self.transform(image, label, key)
+        if truth.shape != (height, width):
+            truth = cv2.resize(truth, (width, height), interpolation=cv2.INTER_NEAREST)
+        crop, target = self.transform(image, truth, key)
+        if self.panoptic:
+            return {"image": crop, "label": target.to(torch.uint8), "segments": target, "key": key}
         return {"image": crop, "label": target, "key": key}
 
 
 class EvaluationView(View):
     """Labelled, resized by the protocol; labels keep their size. Index: an image or `ShardedBatches.PADDING`."""
 
-    def __init__(self, dataset: SegmentationDataset, protocol: Protocol) -> None:
-        self.dataset, self.protocol = dataset, protocol
+    def __init__(self, dataset: SegmentationDataset, protocol: Protocol, panoptic: bool = False) -> None:
+        self.dataset, self.protocol, self.panoptic = dataset, protocol, panoptic
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """`image` uint8 (3, h, w), `label` uint8 (H, W), `name` (empty for padding)."""
+        """`image` uint8 (3, h, w), `label` uint8 (H, W), `name` (empty for padding), if asked `segments` (H, W)."""
         padding = index == ShardedBatches.PADDING
         position = 0 if padding else index
         image, label = image_and_label(self.dataset, position)
         image = self.protocol.resized(image)
+        further = {"segments": torch.from_numpy(segments_of(self.dataset, position, label))} if self.panoptic else {}
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             "label": torch.from_numpy(np.full_like(label, 255) if padding else label),
             "name": "" if padding else self.dataset.name(position),
+            **further,
         }
 
 
 class EvaluationBatch(TypedDict):
     """What an evaluation step gets."""
+
+    segments: NotRequired[Tensor]
+    """int32 (B, H, W) codes, see `data.segments`; of domains with instances, if they are asked for."""
 
     image: Tensor
     """uint8 (B, 3, h, w), resized by the protocol."""
@@ -116,12 +128,15 @@ def collate_domain(domain: str, samples: list[dict[str, Any]]) -> EvaluationBatc
         sizes = {tuple(sample[what].shape[-2:]) for sample in samples}
         if len(sizes) > 1:
             raise UserError(f"{domain}: {what}s of sizes {sorted(sizes)} cannot share a batch; set batch_size to 1")
-    return {
+    batch: EvaluationBatch = {
         "image": default_collate([sample["image"] for sample in samples]),
         "label": default_collate([sample["label"] for sample in samples]),
         "name": [sample["name"] for sample in samples],
         "domain": domain,
     }
+    if "segments" in samples[0]:
+        batch["segments"] = default_collate([sample["segments"] for sample in samples])
+    return batch
 
 
 def collate_and_add(collate: Collate, add: Callable[[Batch], Batch], samples: list[Batch]) -> Batch:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gkd_lightning.data import archives
+from gkd_lightning.data.segments import has_instances
 from gkd_lightning.data.types import ImageDataset
 
 _LOOKS = 8
 """Images of a data set without files that are hashed pixel by pixel."""
 
 
-def manifest(dataset: ImageDataset, labels: bool) -> dict[str, Any]:
+def manifest(dataset: ImageDataset, labels: bool, instances: bool = False) -> dict[str, Any]:
     """`{"images": n, "sha256": ...}` over names and file sizes; of data without files, names and some pixels.
 
     Args:
         labels: whether the labels are used too. If not, none is looked at.
+        instances: whether its instances are, where it has any.
     """
     digest = hashlib.sha256()
-    for line in _lines(dataset, labels):
+    for line in _lines(dataset, used(dataset, labels, instances)):
         digest.update(line.encode() + b"\n")
     return {"images": len(dataset), "sha256": digest.hexdigest()}
 
@@ -33,11 +35,16 @@ def combined_manifest(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {"images": images, "sha256": digest.hexdigest(), "domains": manifests}
 
 
-def _lines(dataset: ImageDataset, labels: bool) -> Iterator[str]:
+def used(dataset: ImageDataset, labels: bool, instances: bool) -> list[str]:
+    """Methods of a data set that give what is used of it, beside `image`."""
+    return ["label"] * labels + ["instances"] * (instances and has_instances(dataset))
+
+
+def _lines(dataset: ImageDataset, further: Sequence[str]) -> Iterator[str]:
     looks = set(range(0, len(dataset), max(1, len(dataset) // _LOOKS)))
     for index in range(len(dataset)):
         parts = [dataset.name(index)]
-        for what in ("image", "label") if labels else ("image",):
+        for what in ("image", *further):
             if hasattr(dataset, f"{what}_path"):
                 path: Path = getattr(dataset, f"{what}_path")(index)
                 parts.append(str(archives.file_state(path).size))

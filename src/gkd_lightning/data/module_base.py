@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from gkd_lightning.data.loading import (
 )
 from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches, split_batch, steps_per_epoch
+from gkd_lightning.data.segments import has_instances
 from gkd_lightning.data.types import SegmentationDataset
 from gkd_lightning.errors import UserError
 from gkd_lightning.ranges import Natural, Ranged
@@ -39,6 +40,8 @@ class EvaluationModule(Ranged, LightningDataModule):
     """What the three modules share: where in a distributed run this process is, and evaluation loaders."""
 
     allow_zero_length_dataloader_with_multiple_devices = True
+    panoptic = False
+    """Whether batches carry `segments` where a data set has instances; a model that wants them says so in `setup`."""
 
     def __init__(self, batch_size: int, num_workers: Workers, seed: int, protocol: Protocol) -> None:
         super().__init__()
@@ -47,6 +50,17 @@ class EvaluationModule(Ranged, LightningDataModule):
     def protocol_of(self, domain: str) -> Protocol:
         """How the images of an evaluated domain are resized."""
         return self.protocol
+
+    @property
+    def panoptic_domains(self) -> list[str]:
+        """Domains whose batches carry `segments`."""
+        judged = self.judged if self.panoptic else {}
+        return [name for name, dataset in judged.items() if has_instances(dataset)]
+
+    @property
+    def judged(self) -> Mapping[str, SegmentationDataset]:
+        """Data sets of the domains; none for a module without any."""
+        return {}
 
     @property
     def _place(self) -> tuple[int, int]:
@@ -79,7 +93,7 @@ class EvaluationModule(Ranged, LightningDataModule):
     def _evaluation_loader(self, domain: str, dataset: SegmentationDataset, batch_size: int) -> Loader:
         rank, world_size = self._place
         return Loader(
-            EvaluationView(dataset, self.protocol_of(domain)),
+            EvaluationView(dataset, self.protocol_of(domain), domain in self.panoptic_domains),
             batch_sampler=ShardedBatches(len(dataset), batch_size, rank, world_size),
             collate_fn=partial(collate_domain, domain),
             # one epoch each, one domain after the other: workers that stay would only hold memory

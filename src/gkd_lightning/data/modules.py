@@ -119,13 +119,18 @@ class SourceDataModule(TrainingModule):
         for dataset in self.val.values():
             len(dataset)
 
+    @property
+    def judged(self) -> dict[str, SegmentationDataset]:
+        """Those of the validation."""
+        return self.val
+
     def _training_images(self) -> int:
         return len(self.dataset)
 
     def _training_view(self) -> View:
         if self.view == "distillation":
             return DistillationView(self.dataset, *self._distill)
-        return SegmentationView(self.dataset, self._segment)
+        return SegmentationView(self.dataset, self._segment, self.panoptic)
 
     def val_dataloader(self) -> list[Loader]:
         """One loader per validation domain."""
@@ -133,7 +138,7 @@ class SourceDataModule(TrainingModule):
 
     def manifest(self) -> dict[str, Any]:
         """`{"images", "sha256"}` of the training images, and of their labels if the view uses them."""
-        return manifest(self.dataset, labels=self.view == "segmentation")
+        return manifest(self.dataset, labels=self.view == "segmentation", instances=self.panoptic)
 
 
 class TargetDataModule(EvaluationModule):
@@ -179,6 +184,11 @@ class TargetDataModule(EvaluationModule):
             name: preset_protocol(self.preset, name, dataset) if self.preset else self.protocol
             for name, dataset in domains.items()
         } | (protocols or {})
+
+    @property
+    def judged(self) -> dict[str, SegmentationDataset]:
+        """All of them."""
+        return self.domains
 
     def protocol_of(self, domain: str) -> Protocol:
         """The domain's own rule."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -14,17 +14,33 @@ Label = NDArray[np.uint8]
 """(H, W) train ids; `LabelSpace.ignore` where there is no truth."""
 
 
+Instances = NDArray[np.int32]
+"""(H, W) beside a `Label`: 0 = no instance, k = k-th instance. One of another class is another, whatever its number."""
+
+
 @dataclass(frozen=True)
 class LabelSpace:
-    """Class names and colours; a class's train id is its position. `ignore` marks pixels without truth."""
+    """Class names and colours; a class's train id is its position. `ignore` marks pixels without truth.
+
+    `things` are the names of the classes that are counted, as cars; the others are stuff, as sky.
+    """
 
     names: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     ignore: int = 255
+    things: tuple[str, ...] = field(default=(), compare=False)  # labels mean the same without
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
             raise ValueError(f"{len(self.names)} class names but {len(self.palette)} colours")
+        unknown = [name for name in self.things if name not in self.names]
+        if unknown:
+            raise ValueError(f"things: {unknown[0]!r} is none of the classes {', '.join(self.names)}")
+
+    @property
+    def thing_ids(self) -> tuple[int, ...]:
+        """Train ids of `things`, ascending."""
+        return tuple(index for index, name in enumerate(self.names) if name in self.things)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -78,6 +94,7 @@ CITYSCAPES_19 = LabelSpace(
         (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60),
         (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
     ),
+    things=("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
 )  # fmt: skip
 
 CAMVID_11 = LabelSpace(
@@ -96,6 +113,7 @@ MINICITY_8 = LabelSpace(
         (70, 130, 180), (70, 70, 70), (128, 64, 128), (244, 35, 232),
         (107, 142, 35), (0, 0, 142), (220, 20, 60), (220, 220, 0),
     ),
+    things=("car", "person"),
 )  # fmt: skip
 
 ISPRS_6 = LabelSpace(

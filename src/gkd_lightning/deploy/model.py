@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from gkd_lightning.data import Image, LabelSpace, overlay, protocol_for, read_im
 from gkd_lightning.deploy.finished import Predictor, load_finished
 from gkd_lightning.deploy.window_graph import confidence as share_of_best
 from gkd_lightning.errors import UserError
+from gkd_lightning.segment import finds_segments, queries_of, segments_found
 
 
 class Found(NamedTuple):
@@ -24,6 +25,10 @@ class Found(NamedTuple):
     ids: NDArray[np.uint8]
     confidence: NDArray[np.float32] | None = None
     scores: NDArray[np.float32] | None = None
+    codes: NDArray[np.int32] | None = None
+    """Segments (H, W), `class + 256 * k`, 255 where there is none."""
+    segment_scores: Mapping[int, float] | None = None
+    """Class probability of each segment, by code."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,13 @@ class SegmentationModel:
         return self.find([as_image(image)], domain)[0].ids
 
     def find(
-        self, images: Sequence[Image], domain: str | None = None, *, confidence: bool = False, scores: bool = False
+        self,
+        images: Sequence[Image],
+        domain: str | None = None,
+        *,
+        confidence: bool = False,
+        scores: bool = False,
+        panoptic: bool = False,
     ) -> list[Found]:
         """Segment images of one size in one batch, and bring back no more than what is asked for.
 
@@ -89,22 +100,32 @@ class SegmentationModel:
             domain: see `predict`.
             confidence: whether each pixel's is wanted.
             scores: whether those of all classes are wanted.
+            panoptic: whether segments are wanted, of a segmenter that `finds_segments`.
         """
         height, width = images[0].shape[:2]
         rule = protocol_for(self.record, domain)
         batch = np.stack([rule.resized(image) for image in images]).transpose(0, 3, 1, 2)
         pixels = torch.from_numpy(batch).contiguous().to(self.device)
         with torch.inference_mode():
+            if panoptic:
+                plain = self.find(images, domain, confidence=confidence, scores=scores)
+                assert finds_segments(self.segmenter)
+                output = queries_of(self.segmenter, pixels)
+                maps = segments_found(self.segmenter, output, (height, width), self.label_space)
+                return [
+                    found._replace(codes=each.codes.cpu().numpy(), segment_scores=each.scores)
+                    for found, each in zip(plain, maps, strict=True)
+                ]
             if not (confidence or scores):  # which a graph of ids alone can do too
                 alone = self.segmenter.predict(pixels, (height, width)).to(torch.uint8).cpu().numpy()
                 return [Found(ids, None, None) for ids in alone]
             of_all = self.segmenter.scores(pixels, (height, width))
             ids = of_all.argmax(1)
             sure = share_of_best(of_all) if confidence else None
-        maps = ids.to(torch.uint8).cpu().numpy()
+        on_host = ids.to(torch.uint8).cpu().numpy()
         return [
             Found(
-                maps[index],
+                on_host[index],
                 None if sure is None else sure[index].cpu().numpy(),
                 of_all[index].cpu().numpy() if scores else None,
             )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         iou_per_class,
         mean_iou,
         mean_iou_present,
+        number_or_none,
     )
     from gkd_lightning.evaluate.encoder_probe import probe_scores
     from gkd_lightning.evaluate.features import Basis, fitted, patch_agreement, patch_maps, pca_pictures, stacked
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         MethodDifference,
         comparison_table,
     )
+    from gkd_lightning.evaluate.panoptic import PANOPTIC_COLUMNS, PanopticCounter, PanopticScore, panoptic_score
     from gkd_lightning.evaluate.per_image import PER_IMAGE, ImageCounts, PerImage, load_beside, merge_per_image
     from gkd_lightning.evaluate.queries import (
         Choice,
@@ -61,28 +63,33 @@ if TYPE_CHECKING:
     )
     from gkd_lightning.evaluate.scores import (
         DomainScore,
+        Measure,
         from_confusion,
         generalization_gap,
         in_domain,
-        number_or_none,
+        miou_of,
+        pq_of,
         share_recovered,
         unseen_mean,
     )
+    from gkd_lightning.evaluate.segment_scores import InstanceMasks, SegmentScores, ap_is_measured
     from gkd_lightning.evaluate.selftest import SelfTest, self_test
     from gkd_lightning.evaluate.tables import Row, Spread, check_comparable, class_means, table, unseen_domains
 
 __all__ = [
     "Basis", "Choice", "Collection", "Comparison", "ComparisonTable", "Conditions", "Conflict", "ConfusionMatrix",
-    "Cost", "Difference", "DomainScore", "ENCODER", "ImageCounter", "ImageCounts", "ImageDifference", "Latency",
-    "Line", "LinearCKA", "LinearMap", "LinearProbe", "MethodDifference", "PATCH_EMBEDDING", "PER_IMAGE",
-    "PerImage", "Place", "REFERENCES", "RESULTS", "Readout", "Results", "Role", "Row", "RunResult", "STUDENTS",
-    "SelfTest", "Setting", "Spread", "Verdict", "accuracy", "attention_agreement", "check_comparable",
-    "choose_queries", "class_means", "class_shares", "collect", "compare", "comparison_table", "comparisons",
-    "conditions_of", "conflicts", "confusion_matrix", "csv_cell", "fitted", "from_confusion",
+    "Cost", "Difference", "DomainScore", "ENCODER", "ImageCounter", "ImageCounts", "ImageDifference",
+    "InstanceMasks", "Latency", "Line", "LinearCKA", "LinearMap", "LinearProbe", "Measure", "MethodDifference",
+    "PANOPTIC_COLUMNS", "PATCH_EMBEDDING", "PER_IMAGE", "PanopticCounter", "PanopticScore", "PerImage", "Place",
+    "REFERENCES", "RESULTS", "Readout", "Results", "Role", "Row", "RunResult", "STUDENTS", "SegmentScores",
+    "SelfTest", "Setting", "Spread", "Verdict", "accuracy", "ap_is_measured", "attention_agreement",
+    "check_comparable", "choose_queries", "class_means", "class_shares", "collect", "compare", "comparison_table",
+    "comparisons", "conditions_of", "conflicts", "confusion_matrix", "csv_cell", "fitted", "from_confusion",
     "generalization_gap", "gradients", "in_domain", "iou_per_class", "load_beside", "mean_distance", "mean_iou",
-    "mean_iou_present", "merge", "merge_per_image", "number_or_none", "of_setting", "pareto", "patch_agreement",
-    "patch_maps", "pca_pictures", "probe_scores", "row_entropy", "runs_above", "self_test", "settings_of",
-    "share_recovered", "stacked", "table", "unseen_domains", "unseen_mean", "with_latencies",
+    "mean_iou_present", "merge", "merge_per_image", "miou_of", "number_or_none", "of_setting", "panoptic_score",
+    "pareto", "patch_agreement", "patch_maps", "pca_pictures", "pq_of", "probe_scores", "row_entropy",
+    "runs_above", "self_test", "settings_of", "share_recovered", "stacked", "table", "unseen_domains",
+    "unseen_mean", "with_latencies",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

@@ -6,6 +6,7 @@ out of means; a class that is predicted but never true scores 0 (as mmsegmentati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -121,3 +122,8 @@ def accuracy(matrix: Tensor) -> float:
     """Share of all counted pixels that are right, in percent; NaN for an empty matrix."""
     matrix = torch.atleast_2d(matrix).double()
     return float(100 * matrix.trace() / matrix.sum())
+
+
+def number_or_none(value: float) -> float | None:
+    """For JSON, which has no NaN."""
+    return None if math.isnan(value) else value

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.latency import Latency
+from gkd_lightning.evaluate.panoptic import PANOPTIC_COLUMNS
 from gkd_lightning.evaluate.scores import DomainScore
 from gkd_lightning.files import csv_text, write_json, write_text
 
@@ -171,16 +172,22 @@ class Results:
             raise UserError(f"{path}: damaged results ({error}), run the evaluation again") from None
 
     def to_csv(self) -> str:
-        """One line per run and domain; a column ``iou/<class>`` per class of any domain, empty where NaN."""
+        """One line per run and domain; a column ``iou/<class>`` per class of any domain, empty where NaN.
+
+        Where segments were judged, there are columns of `PanopticScore` too.
+        """
         classes = list(dict.fromkeys(name for run in self.runs for score in run.domains for name in score.classes))
         head = ["recipe", "method", "title", "role", "seed", "selection", "protocol", "domain", "seen", "images"]
-        rows: list[list[Any]] = [[*head, "miou", "miou_present", "accuracy", *(f"iou/{name}" for name in classes)]]
+        segments = PANOPTIC_COLUMNS if any(score.panoptic for run in self.runs for score in run.domains) else ()
+        names = ("miou", "miou_present", "accuracy", *segments)
+        rows: list[list[Any]] = [[*head, *names, *(f"iou/{name}" for name in classes)]]
         for run in self.runs:
             protocol = json.dumps(run.protocol, sort_keys=True)
             for score in run.domains:
                 iou = dict(zip(score.classes, score.iou, strict=True))
                 line = [self.recipe, run.method, run.title, run.role, run.seed, run.selection, protocol]
-                scores = [score.miou, score.miou_present, score.accuracy, *(iou.get(name) for name in classes)]
+                own = [None if score.panoptic is None else getattr(score.panoptic, name) for name in segments]
+                scores = [score.miou, score.miou_present, score.accuracy, *own, *(iou.get(name) for name in classes)]
                 rows.append([*line, score.domain, score.seen, score.images, *map(csv_cell, scores)])
         return csv_text(rows)
 

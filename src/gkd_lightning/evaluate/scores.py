@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.confusion import accuracy, iou_per_class, mean_iou, mean_iou_present
+from gkd_lightning.evaluate.confusion import accuracy, iou_per_class, mean_iou, mean_iou_present, number_or_none
+from gkd_lightning.evaluate.panoptic import PanopticScore
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class DomainScore:
         classes: C class names.
         confusion: C x C pixel counts [truth][prediction].
         images: how many images were counted.
+        panoptic: what was found of its segments; None where they were not judged.
     """
 
     domain: str
@@ -32,6 +34,7 @@ class DomainScore:
     classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     images: int
+    panoptic: PanopticScore | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(self.confusion), *(len(row) for row in self.confusion)}
@@ -66,8 +69,14 @@ class DomainScore:
         """Share of right pixels in percent; NaN if no pixel was counted."""
         return accuracy(self.matrix)
 
+    @property
+    def pq(self) -> float:
+        """Panoptic quality in percent; NaN where segments were not judged."""
+        return math.nan if self.panoptic is None else self.panoptic.pq
+
     def asdict(self) -> dict[str, Any]:
         """Plain JSON values, the derived scores included for readers of the file."""
+        further = {} if self.panoptic is None else {"panoptic": self.panoptic.asdict()}
         return {
             "domain": self.domain,
             "seen": self.seen,
@@ -78,34 +87,59 @@ class DomainScore:
             "classes": list(self.classes),
             "iou": self.iou,
             "confusion": [list(row) for row in self.confusion],
+            **further,
         }
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> DomainScore:
         """Inverse of `asdict`; the derived scores are computed again."""
         rows = tuple(tuple(int(count) for count in row) for row in value["confusion"])
-        return cls(value["domain"], value["seen"], tuple(value["classes"]), rows, value["images"])
+        classes = tuple(value["classes"])
+        segments = value.get("panoptic")
+        panoptic = None if segments is None else PanopticScore.from_dict(segments, classes)
+        return cls(value["domain"], value["seen"], classes, rows, value["images"], panoptic)
 
 
-def from_confusion(domain: str, matrix: Tensor, classes: Sequence[str], images: int, seen: bool = False) -> DomainScore:
+def from_confusion(
+    domain: str,
+    matrix: Tensor,
+    classes: Sequence[str],
+    images: int,
+    seen: bool = False,
+    panoptic: PanopticScore | None = None,
+) -> DomainScore:
     """Score of `domain` from an int64 (C, C) matrix [truth, prediction]."""
     rows = tuple(tuple(row) for row in torch.atleast_2d(matrix).cpu().tolist())
-    return DomainScore(domain, seen, tuple(classes), rows, images)
+    return DomainScore(domain, seen, tuple(classes), rows, images, panoptic)
 
 
-def unseen_mean(domains: Iterable[DomainScore]) -> float:
-    """Mean mIoU in percent over the target domains; NaN if there is none."""
-    return _mean(score.miou for score in domains if not score.seen)
+Measure = Callable[[DomainScore], float]
+"""A domain's score in percent: what a table is about."""
 
 
-def in_domain(domains: Iterable[DomainScore]) -> float:
-    """Mean mIoU in percent over the source domains; NaN if none was evaluated."""
-    return _mean(score.miou for score in domains if score.seen)
+def miou_of(score: DomainScore) -> float:
+    """What tables are about unless told."""
+    return score.miou
 
 
-def generalization_gap(domains: Sequence[DomainScore]) -> float:
-    """In-domain minus unseen mean, in points of mIoU: what is lost on leaving home."""
-    return in_domain(domains) - unseen_mean(domains)
+def pq_of(score: DomainScore) -> float:
+    """The table of segments."""
+    return score.pq
+
+
+def unseen_mean(domains: Iterable[DomainScore], measure: Measure = miou_of) -> float:
+    """Mean score in percent over the target domains; NaN if there is none."""
+    return _mean(measure(score) for score in domains if not score.seen)
+
+
+def in_domain(domains: Iterable[DomainScore], measure: Measure = miou_of) -> float:
+    """Mean score in percent over the source domains; NaN if none was evaluated."""
+    return _mean(measure(score) for score in domains if score.seen)
+
+
+def generalization_gap(domains: Sequence[DomainScore], measure: Measure = miou_of) -> float:
+    """In-domain minus unseen mean, in points: what is lost on leaving home."""
+    return in_domain(domains, measure) - unseen_mean(domains, measure)
 
 
 def share_recovered(method: float, none: float, teacher: float) -> float:
@@ -119,8 +153,3 @@ def share_recovered(method: float, none: float, teacher: float) -> float:
 def _mean(values: Iterable[float]) -> float:
     numbers = list(values)
     return sum(numbers) / len(numbers) if numbers else math.nan
-
-
-def number_or_none(value: float) -> float | None:
-    """For JSON, which has no NaN."""
-    return None if math.isnan(value) else value

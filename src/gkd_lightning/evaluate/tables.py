@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.results import Results, Role, RunResult
-from gkd_lightning.evaluate.scores import generalization_gap, in_domain, share_recovered, unseen_mean
+from gkd_lightning.evaluate.scores import Measure, generalization_gap, in_domain, miou_of, share_recovered, unseen_mean
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """One method over its seeds; all scores in percent or points of mIoU."""
+    """One method over its seeds; all scores in percent or points of what the table is about, mIoU unless told."""
 
     method: str
     title: str
@@ -54,8 +54,8 @@ class Row:
     runs: tuple[RunResult, ...]
 
 
-def table(results: Results) -> list[Row]:
-    """One row per method, in the order of the runs.
+def table(results: Results, measure: Measure = miou_of) -> list[Row]:
+    """One row per method, in the order of the runs, of the scores that `measure` gives.
 
     The share recovered is measured between the means over seeds of the first ``none`` and the first ``teacher`` row:
     further ones are that network trained in another way.
@@ -67,7 +67,7 @@ def table(results: Results) -> list[Row]:
     methods: dict[str, list[RunResult]] = {}
     for run in results.runs:
         methods.setdefault(run.method, []).append(run)
-    unseen = {method: Spread.of(unseen_mean(run.domains) for run in runs) for method, runs in methods.items()}
+    unseen = {method: Spread.of(unseen_mean(run.domains, measure) for run in runs) for method, runs in methods.items()}
     ends: dict[str, float] = {}
     for method, runs in methods.items():
         ends.setdefault(runs[0].role, unseen[method].mean)
@@ -79,12 +79,12 @@ def table(results: Results) -> list[Row]:
             role=runs[0].role,
             seeds=tuple(run.seed for run in runs),
             domains={
-                score.domain: Spread.of(run.domains[index].miou for run in runs)
+                score.domain: Spread.of(measure(run.domains[index]) for run in runs)
                 for index, score in enumerate(runs[0].domains)
             },
-            in_domain=Spread.of(in_domain(run.domains) for run in runs),
+            in_domain=Spread.of(in_domain(run.domains, measure) for run in runs),
             unseen=unseen[method],
-            gap=Spread.of(generalization_gap(run.domains) for run in runs),
+            gap=Spread.of(generalization_gap(run.domains, measure) for run in runs),
             recovered=Spread.of(share_recovered(value, none, teacher) for value in unseen[method].values),
             runs=tuple(runs),
         )

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gkd_lightning.data import SegmentationDataset, evenly
+from gkd_lightning.data import SegmentationDataset, evenly, require_instances, segments_of
 from gkd_lightning.distill import resize_tokens
 from gkd_lightning.encoders import Encoder
 from gkd_lightning.errors import UserError
@@ -62,6 +62,13 @@ class Images(NamedTuple):
             ]
             images = [stacked(pictures, each) for each in (encoder, *others)]
             yield images, torch.from_numpy(np.stack(labels)).to(device), chosen
+
+    def codes(self, indices: Sequence[int], like: Tensor) -> Tensor:
+        """Codes of segments (B, H, W) int32 of some images, in the size and place of their labels."""
+        size = (like.shape[-1], like.shape[-2])
+        codes = [segments_of(self.dataset, index, self.dataset.label(index)) for index in indices]
+        found = [cv2.resize(each, size, interpolation=cv2.INTER_NEAREST) for each in codes]
+        return torch.from_numpy(np.stack(found)).to(like.device)
 
     def shares(self, labels: Tensor, grid: tuple[int, int]) -> Tensor:
         """See `class_shares`."""
@@ -128,6 +135,8 @@ def checkpoint_conflict(
         segmenter.to(next(encoder.parameters()).device)
         if segmenter.head.num_classes != classes:
             raise UserError(f"{source.weights}: tells {segmenter.head.num_classes} classes apart, not {classes}")
+        if segmenter.head.panoptic:
+            require_instances("--data", images.dataset)
     line, readout = _fitted(encoder, teacher, images)
     encoder.requires_grad_(True)
     parameters = dict(encoder.named_parameters())
@@ -138,7 +147,8 @@ def checkpoint_conflict(
         keys = resize_tokens(teacher.tokens(theirs), tokens.grid).patches
         distillation = F.mse_loss(line(tokens.patches), keys)
         if segmenter is not None and passed is not None:
-            task = segmenter.head.loss(passed.output, labels, torch.tensor(indices)).total
+            truth = images.codes(indices, labels) if segmenter.head.panoptic else labels
+            task = segmenter.head.loss(passed.output, truth, torch.tensor(indices)).total
         else:
             task = _readout_loss(readout(tokens.patches), images.shares(labels, tokens.grid))
         share = len(indices) / len(images.indices)

@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 
 from gkd_lightning import __version__
 from gkd_lightning.data import Image, LabelSpace
-from gkd_lightning.evaluate import PER_IMAGE, PerImage, Results, check_comparable, table
+from gkd_lightning.evaluate import PER_IMAGE, PerImage, Results, check_comparable, pq_of, table
 from gkd_lightning.files import atomic_write, write_text
 from gkd_lightning.report import table_cells
 from gkd_lightning.report.charts import curve_figure, curve_names
@@ -23,6 +23,7 @@ from gkd_lightning.report.claims import headline
 from gkd_lightning.report.gallery import Gallery, Sample, colourize
 from gkd_lightning.report.latency_chart import latency_figure, latency_png
 from gkd_lightning.report.latency_table import LatencyTable, latency_tables
+from gkd_lightning.report.panoptic_table import PANOPTIC_HEADINGS, panoptic_lines
 from gkd_lightning.report.style import style, themed_svg
 from gkd_lightning.report.summary import summary
 
@@ -80,6 +81,7 @@ def render_report(results: Results, gallery: Gallery | None = None) -> str:
     maps, difference = table_cells.heat_maps(results)
     shared, own = table_cells.provenance(results)
     health, training = _curves(results)
+    segments = panoptic_lines(results)
     return environment.get_template("report.html.j2").render(
         results=results,
         version=__version__,
@@ -89,6 +91,8 @@ def render_report(results: Results, gallery: Gallery | None = None) -> str:
         seen=[score.domain for score in results.runs[0].domains if score.seen],
         rest=rest,
         lines=lines,
+        segments=table_cells.result_table(results, pq_of) if segments else None,
+        parts_of_segments=(PANOPTIC_HEADINGS, segments),
         claims=table_cells.claim_lines(results),
         ours=next((run.title for run in results.runs if run.method == results.highlight), ""),
         protocol=[pair for pair in table_cells.facts(results.runs[0].protocol) if pair[1] != "null"],

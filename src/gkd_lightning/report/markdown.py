@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from gkd_lightning.evaluate import Results, table, unseen_domains
+from gkd_lightning.evaluate import Measure, Results, miou_of, table, unseen_domains
 
 
-def markdown_table(results: Results) -> str:
-    """The table for a README: methods x (unseen mean, unseen domains, in-domain, gap, recovered), best not marked."""
+def markdown_table(results: Results, measure: Measure = miou_of) -> str:
+    """The table for a README: methods x (unseen mean, unseen domains, in-domain, gap, recovered), best not marked.
+
+    Args:
+        results: of one protocol.
+        measure: the score of a domain that it is about.
+    """
     targets, lines = unseen_domains(results), []
-    for row in table(results):
+    for row in table(results, measure):
         spreads = [row.unseen, *(row.domains[name] for name in targets), row.in_domain, row.gap, row.recovered]
         lines.append([row.title, *(str(spread) for spread in spreads)])
     return grid(["method", "unseen mean", *targets, "in-domain", "gap", "recovered %"], lines)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from itertools import combinations
 
-from gkd_lightning.evaluate import STUDENTS, Comparison, Difference, Results, table, unseen_domains
+from gkd_lightning.evaluate import STUDENTS, Comparison, Difference, Results, pq_of, table, unseen_domains
 from gkd_lightning.report.claims import headline, signed
 from gkd_lightning.report.latency_table import as_grid, latency_tables
 from gkd_lightning.report.markdown import grid, markdown_table
+from gkd_lightning.report.panoptic_table import PANOPTIC_HEADINGS, panoptic_lines
 from gkd_lightning.report.table_cells import COST_COLUMNS, cost_lines
 
 
@@ -22,6 +23,14 @@ def summary(results: Results) -> str:
     scores = "mIoU in percent, mean ± standard deviation over seeds:" if several else "mIoU in percent, one seed:"
     costs = "Costs of a run, mean over seeds:" if several else "Costs:"
     parts = [headline(results), scores, markdown_table(results)]
+    segments = panoptic_lines(results)
+    if segments:
+        parts += [
+            "Panoptic quality (PQ) in percent:",
+            markdown_table(results, pq_of),
+            "Its parts, mean over unseen domains and seeds:",
+            grid(["method", *PANOPTIC_HEADINGS], segments),
+        ]
     if several:
         parts += [
             "Differences between students in points, beside the sum of both standard deviations; **bold** where a "

@@ -14,11 +14,13 @@ from gkd_lightning.evaluate import (
     REFERENCES,
     STUDENTS,
     Cost,
+    Measure,
     Results,
     Row,
     Spread,
     class_means,
     comparisons,
+    miou_of,
     table,
     unseen_domains,
 )
@@ -59,19 +61,23 @@ def kind_of(row: Row, highlight: str) -> str:
     return "reference" if row.role in REFERENCES else "ours" if row.method == highlight else "student"
 
 
-def result_table(results: Results) -> tuple[list[str], list[str], list[Line]]:
+def result_table(results: Results, measure: Measure = miou_of) -> tuple[list[str], list[str], list[Line]]:
     """Methods x (unseen mean, unseen domains, in-domain, gap, share recovered), students first.
+
+    Args:
+        results: of one protocol.
+        measure: the score of a domain that it is about.
 
     Returns:
         The names of the unseen domains, the headings of the columns after them, the lines. What no method has (an
         in-domain score, both ends of the share) is left out.
     """
-    rows = sorted(table(results), key=lambda row: row.role in REFERENCES)
+    rows = sorted(table(results, measure), key=lambda row: row.role in REFERENCES)
     targets = unseen_domains(results)
     seen = [score.domain for score in results.runs[0].domains if score.seen]
     scored = [[row.unseen for row in rows], *([row.domains[name] for row in rows] for name in targets)]
     scored += [[row.in_domain for row in rows]] if seen else []
-    top = max((s.mean for column in scored for s in column if not math.isnan(s.mean)), default=100.0)
+    top = max((s.mean for column in scored for s in column if not math.isnan(s.mean)), default=0.0) or 100.0
     cells = [_scored(column, rows, top) for column in scored]
     headings = [f"{seen[0]} (in-domain)" if len(seen) == 1 else "in-domain"] if seen else []
     if seen and targets:

@@ -17,6 +17,16 @@ from gkd_lightning.segment.linear_head import LinearHead
 from gkd_lightning.segment.mask2former import Mask2FormerConfig
 from gkd_lightning.segment.mask_scores import semantic_scores
 from gkd_lightning.segment.module import TaskLearning
+from gkd_lightning.segment.panoptic import (
+    FoundSegments,
+    PanopticMap,
+    finds_segments,
+    instance_masks,
+    judged_segments,
+    panoptic_maps,
+    queries_of,
+    segments_found,
+)
 from gkd_lightning.segment.pixel_head import PixelHead
 from gkd_lightning.segment.pixel_losses import PixelLosses
 from gkd_lightning.segment.pyramid import Level
@@ -25,8 +35,10 @@ from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHe
 from gkd_lightning.segment.segmenter import Segmenter, StudentPass, unfrozen
 
 __all__ = [
-    "DomainJudge", "EncoderOnlyHead", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter", "Mask2FormerConfig",
-    "Mask2FormerHead", "PixelHead", "PixelLosses", "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS", "SegformerHead",
-    "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning", "TaskLosses", "build_head", "is_exporting",
-    "load_segmenter", "record_protocols", "save_segmenter", "semantic_scores", "settings_of", "unfrozen",
+    "DomainJudge", "EncoderOnlyHead", "FoundSegments", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter",
+    "Mask2FormerConfig", "Mask2FormerHead", "PanopticMap", "PixelHead", "PixelLosses", "SEGMENTER_RECORD",
+    "SEGMENTER_WEIGHTS", "SegformerHead", "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning",
+    "TaskLosses", "build_head", "finds_segments", "instance_masks", "is_exporting", "judged_segments",
+    "load_segmenter", "panoptic_maps", "queries_of", "record_protocols", "save_segmenter", "segments_found",
+    "semantic_scores", "settings_of", "unfrozen",
 ]  # fmt: skip

@@ -82,6 +82,7 @@ def save_segmenter(
             "scales": segmenter.scales,
             "classes": list(label_space.names),
             "palette": [list(colour) for colour in label_space.palette],
+            **({"things": list(label_space.things)} if segmenter.head.panoptic else {}),
             "protocol": dict(protocol),
             "provenance": dict(provenance),
             "sha256": digest,
@@ -112,7 +113,8 @@ def load_segmenter(path: str | Path) -> LoadedSegmenter:
         encoder = EncoderSpec(**record["encoder"])
         refinement = Refinement(**record["refinement"]) if "refinement" in record else None
         head = settings_of(record["head"])
-        label_space = LabelSpace(tuple(record["classes"]), tuple((r, g, b) for r, g, b in record["palette"]))
+        palette = tuple((r, g, b) for r, g, b in record["palette"])
+        label_space = LabelSpace(tuple(record["classes"]), palette, things=tuple(record.get("things", ())))
         plan = {key: record[key] for key in ("blocks", "window", "stride", "scales")}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{record_path}: not the record of a segmenter ({error!r}), export it again") from error

@@ -13,7 +13,7 @@ from gkd_lightning.ranks import mean_over_ranks
 from gkd_lightning.segment.mask2former import HeadOutput, Mask2FormerConfig
 from gkd_lightning.segment.matcher import Matching, match
 from gkd_lightning.segment.points import PointSource, sample_points, uncertain_points
-from gkd_lightning.segment.targets import class_masks, semantic_targets
+from gkd_lightning.segment.targets import class_masks, panoptic_targets, semantic_targets
 
 
 class HeadLosses(NamedTuple):
@@ -53,13 +53,15 @@ class Mask2FormerCriterion(nn.Module):
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, output: HeadOutput, label: Tensor, source: PointSource) -> HeadLosses:
-        """Losses of a batch against its (B, H, W) uint8 label maps (255 = ignored)."""
-        matching = match(output, semantic_targets(label, self.num_classes), source, self.config)
+        """Losses of a batch against its (B, H, W) uint8 label maps (255 = ignored), or int32 codes of segments."""
+        panoptic = self.config.panoptic
+        targets = panoptic_targets(label) if panoptic else semantic_targets(label, self.num_classes)
+        matching = match(output, targets, source, self.config)
         logits = output.chosen_masks(matching.image, matching.query, matching.counts).float()
         with full_precision(label.device.type):
             masks, total_weight = self._normalizers(output, matching)
             classes = self._class_loss(output.classes.float(), matching) / total_weight
-            entropy, dice = self._mask_losses(logits, label, matching, source)
+            entropy, dice = self._mask_losses(logits, targets.label, matching, source)
         config = self.config
         return HeadLosses(
             config.class_weight * classes, config.mask_weight * entropy / masks, config.dice_weight * dice / masks
@@ -86,7 +88,7 @@ class Mask2FormerCriterion(nn.Module):
         points = uncertain_points(
             masks.detach(), matching.counts, source, config.points, config.oversample, config.importance
         )
-        truth = class_masks(label, matching.image, matching.classes)[:, None]
+        truth = class_masks(label, matching.image, matching.target)[:, None]
         truth = sample_points(truth, points.flatten(1, 2))[:, 0].view(points.shape[:-1])  # (M, L, P)
         logits = sample_points(masks.flatten(0, 1)[:, None], points.flatten(0, 1)).view(truth.shape)
         entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(-1)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import lightning as L
 from torch import Tensor, nn
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, from_confusion
+from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, SegmentScores, ap_is_measured, from_confusion
+from gkd_lightning.segment.panoptic import FoundSegments
 
 
 class DomainJudge(L.LightningModule):
@@ -25,14 +27,24 @@ class DomainJudge(L.LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.domain_metrics = nn.ModuleList()
+        self.segment_metrics = nn.ModuleList()
         self.domain_scores: dict[str, DomainScore] = {}
 
     def predicted(self, batch: dict[str, Any]) -> Tensor:
         """Class ids (B, H, W) of a batch's images, at the size of its labels."""
         raise NotImplementedError
 
+    @property
+    def panoptic(self) -> bool:
+        """Whether segments are learnt and judged, on domains that have instances."""
+        return False
+
+    def segments(self, batch: dict[str, Any], instances: bool) -> FoundSegments:
+        """See `judged_segments`."""
+        raise NotImplementedError
+
     def setup(self, stage: str) -> None:
-        """Get a confusion matrix per domain ready.
+        """Get a confusion matrix per domain ready, and ask for the truth about segments if they are judged.
 
         Raises:
             UserError: `num_classes` is not the number of classes of the data.
@@ -41,12 +53,22 @@ class DomainJudge(L.LightningModule):
         if len(space) != classes:
             raise UserError(f"num_classes: {classes}, but the data has {len(space)} classes ({', '.join(space.names)})")
         self.domain_metrics = nn.ModuleList([self.counter(classes, space.ignore) for _ in self.data.domain_names])
+        if self.panoptic:
+            self.data.panoptic = True
+            counted = getattr(self.data, "panoptic_domains", [])  # which a data module of one's own may lack
+            self.segment_metrics = nn.ModuleList([SegmentScores(space) for _ in counted])
+            if counted and stage == "test" and not ap_is_measured() and self.trainer.is_global_zero:
+                _say_once("mask AP is left out, pycocotools is not installed: pip install 'gkd-lightning[coco]'")
 
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count a batch of the domain at `dataloader_idx`."""
         prediction, label, names = self.predicted(batch), batch["label"], batch["name"]
         real = [index for index, name in enumerate(names) if name]  # a sampler's padding has no name
         self.metrics[dataloader_idx].update(prediction[real], label[real], [names[index] for index in real])
+        if "segments" in batch:
+            found = self.segments(batch, ap_is_measured())
+            instances = [each for index, each in enumerate(found.instances) if index in real]
+            self._of_segments[batch["domain"]].update(found.codes[real], batch["segments"][real], instances)
 
     validation_step = test_step
 
@@ -75,11 +97,25 @@ class DomainJudge(L.LightningModule):
         """`domain_metrics`, in the order of the domains."""
         return list(self.domain_metrics)
 
+    @property
+    def _of_segments(self) -> dict[str, Any]:
+        counted = self.data.panoptic_domains if len(self.segment_metrics) else []
+        return dict(zip(counted, self.segment_metrics, strict=True))
+
     def _score_domains(self, prefix: str) -> None:
-        names, seen = self.data.label_space.names, self.data.seen
+        space, seen, of_segments = self.data.label_space, self.data.seen, self._of_segments
         for domain, metric in zip(self.data.domain_names, self.metrics, strict=True):
             matrix = metric.compute()
-            score = from_confusion(domain, matrix, names, metric.num_images, domain in seen)
+            panoptic = None
+            if domain in of_segments:
+                panoptic = of_segments[domain].score()
+                self.log(f"{prefix}/{domain}/pq", panoptic.pq)
+            score = from_confusion(domain, matrix, space.names, metric.num_images, domain in seen, panoptic)
             metric.reset()
             self.domain_scores[domain] = score
             self.log(f"{prefix}/{domain}/miou", score.miou)
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line, flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +33,10 @@ class Mask2FormerConfig(HeadSettings):
         class_weight: weight of the class term in the loss and in the matcher.
         mask_weight: weight of the binary cross-entropy of masks, likewise.
         dice_weight: weight of the dice term of masks, likewise.
+        segments: what a query answers for: `semantic`, a class; `panoptic`, a thing of its own or a class of stuff.
+        score_threshold: of a panoptic map, the least class probability of a query that may be seen (``test_cfg`` of
+            mmdet 3.3.0's ``mask2former_r50`` configurations, as in the authors' panoptic ones).
+        overlap_threshold: the least share of its own mask that such a query has to win from the others, likewise.
     """
 
     hidden_dim: Count = 256
@@ -50,13 +54,25 @@ class Mask2FormerConfig(HeadSettings):
     class_weight: Weight = 2.0
     mask_weight: Weight = 5.0
     dice_weight: Weight = 5.0
+    segments: Literal["semantic", "panoptic"] = "semantic"
+    score_threshold: Share = 0.8
+    overlap_threshold: Share = 0.8
 
     @property
     def record(self) -> dict[str, Any]:
-        """The attributes."""
-        return asdict(self)
+        """The attributes; of a semantic head, to which they say nothing, without those of segments."""
+        own = asdict(self)
+        if self.segments == "semantic":
+            own = {name: value for name, value in own.items() if name not in _OF_SEGMENTS}
+        return own
+
+    @property
+    def panoptic(self) -> bool:
+        """Whether a query answers for one thing."""
+        return self.segments == "panoptic"
 
 
+_OF_SEGMENTS = ("segments", "score_threshold", "overlap_threshold")
 OFFICIAL_HEAD = Mask2FormerConfig()
 
 

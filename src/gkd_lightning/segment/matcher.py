@@ -1,4 +1,4 @@
-"""Which query answers for which class: the Hungarian matching of all layers and images of a step at once."""
+"""Which query answers for which target: the Hungarian matching of all layers and images of a step at once."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from gkd_lightning.segment.targets import Targets, class_shares
 
 
 class Matching(NamedTuple):
-    """M = number of (image, class) pairs of the batch, image after image, classes in ascending order."""
+    """M = number of (image, target) pairs of the batch, image after image, targets in ascending order.
+
+    A target is a class, unless segments are told apart, see `Targets`.
+    """
 
     image: Tensor
     """(M,) int64."""
-    classes: Tensor
+    target: Tensor
     """(M,) int64."""
     query: Tensor
     """(M, L) int64, the query that answers in each layer (0 where there is none)."""
     matched: Tensor
-    """(M, L) float32, 0 where an image has more classes than there are queries and this one stayed alone."""
+    """(M, L) float32, 0 where an image has more targets than there are queries and this one stayed alone."""
     query_class: Tensor
     """(L, B, Q) int64, each query's class, K (no object) for the others."""
     counts: list[int]
@@ -40,7 +43,7 @@ class Matching(NamedTuple):
 
 @torch.no_grad()
 def matching_cost(output: HeadOutput, targets: Targets, source: PointSource, config: Mask2FormerConfig) -> Tensor:
-    """Cost (B, L, Q, K) float32 of letting a query answer for a class; meaningless for absent classes.
+    """Cost (B, L, Q, T) float32 of letting a query answer for a target; meaningless for absent ones.
 
     2 * (1 - probability) (the 1 is left out), 5 * mean binary cross-entropy and 5 * dice at `points` uniform
     points that the queries of one layer and image share. Source: mmdet 3.3.0 ``match_cost.py``.
@@ -54,14 +57,17 @@ def matching_cost(output: HeadOutput, targets: Targets, source: PointSource, con
 
 
 def _cost(output: HeadOutput, layers: slice, targets: Targets, points: Tensor, config: Mask2FormerConfig) -> Tensor:
-    """(B, l, Q, K) of the chosen layers, at (B, l, P, 2) points."""
+    """(B, l, Q, T) of the chosen layers, at (B, l, P, 2) points."""
     with full_precision(points.device.type):
         named = output.classes[layers].transpose(0, 1).float().softmax(-1)[..., :-1]
+        if targets.classes is not None:
+            known = targets.classes.clamp(max=named.shape[-1] - 1)  # a wrong one is told by `match`
+            named = named.gather(-1, known[:, None, None].expand(*named.shape[:3], -1))
         shares = class_shares(targets.label, points.flatten(1, 2), named.shape[-1])
         truth = shares.view(*points.shape[:3], -1)
         masks = output.masks_of(layers).float()
         logits = sample_points(masks.flatten(0, 1), points.flatten(0, 1)).view(*masks.shape[:3], -1)
-        # log(1 + e^-x) - log(1 + e^x) = -x, so cross-entropy against every class is one product.
+        # log(1 + e^-x) - log(1 + e^x) = -x, so cross-entropy against every target is one product.
         entropy = (F.softplus(logits).sum(-1, keepdim=True) - logits @ truth) / config.points
         probability = logits.sigmoid_()
         overlap = 2 * (probability @ truth)
@@ -70,20 +76,22 @@ def _cost(output: HeadOutput, layers: slice, targets: Targets, points: Tensor, c
 
 
 def match(output: HeadOutput, targets: Targets, source: PointSource, config: Mask2FormerConfig) -> Matching:
-    """Match queries to the classes present, with one copy from the device to the host.
+    """Match queries to the targets present, with one copy from the device to the host.
 
     Raises:
         UserError: if the logits are not finite (the run has diverged) or a label id is not a class.
     """
     cost = matching_cost(output, targets, source, config)
-    batch, layers, queries, classes = cost.shape
-    packed = torch.cat([cost.flatten(), targets.present.flatten(), targets.highest.view(1)])
-    host = packed.cpu().numpy()
-    costs = host[: cost.numel()].reshape(batch, layers, queries, classes)
-    present = host[cost.numel() : -1].reshape(batch, classes) > 0
-    if host[-1] >= classes:
+    classes, number = output.classes.shape[-1] - 1, targets.present.numel()
+    parts = [cost.flatten(), targets.present.flatten(), targets.highest.view(1)]
+    if targets.classes is not None:
+        parts.append(targets.classes.flatten())
+    host = torch.cat(parts).cpu().numpy()
+    costs = host[: cost.numel()].reshape(cost.shape)
+    present, (highest, *kinds) = np.split(host[cost.numel() :], [number])
+    if highest >= classes:
         raise UserError(
-            f"label id {int(host[-1])} in a training label, but num_classes is {classes}: check the class map"
+            f"label id {int(highest)} in a training label, but num_classes is {classes}: check the class map"
         )
     if not np.isfinite(costs).all():
         image, layer = (int(index) for index in np.argwhere(~np.isfinite(costs))[0][:2])
@@ -91,24 +99,33 @@ def match(output: HeadOutput, targets: Targets, source: PointSource, config: Mas
             f"the head's logits are not finite (layer {layer}, image {image} of the batch): "
             "training has diverged, lower lr or choose another precision"
         )
-    return _assign(costs, present, output.classes.device)
+    shape = targets.present.shape
+    class_of = np.array(kinds, dtype=np.int64) if kinds else np.tile(np.arange(classes), shape[0])
+    return _assign(costs, present.reshape(shape) > 0, class_of.reshape(shape), classes, output.classes.device)
 
 
-def _assign(costs: NDArray[np.float32], present: NDArray[np.bool_], device: torch.device) -> Matching:
-    batch, layers, queries, classes = costs.shape
-    image, class_id = present.nonzero()
+def _assign(
+    costs: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    class_of: NDArray[np.int64],
+    none: int,
+    device: torch.device,
+) -> Matching:
+    """From costs (B, L, Q, T) to a matching; `class_of` (B, T), and `none` for the queries that stay alone."""
+    batch, layers, queries, _ = costs.shape
+    image, target = present.nonzero()
     counts: list[int] = present.sum(axis=1).tolist()
     query = np.zeros((len(image), layers), dtype=np.int64)
     matched = np.zeros((len(image), layers), dtype=np.float32)
-    query_class = np.full((layers, batch, queries), classes, dtype=np.int64)
+    query_class = np.full((layers, batch, queries), none, dtype=np.int64)
     first = 0
     for index, count in enumerate(counts):
-        own = class_id[first : first + count]
+        own = target[first : first + count]
         for layer in range(layers):
             rows, columns = linear_sum_assignment(costs[index, layer][:, own])
             query[first + columns, layer] = rows
             matched[first + columns, layer] = 1
-            query_class[layer, index, rows] = own[columns]
+            query_class[layer, index, rows] = class_of[index, own[columns]]
         first += count
 
     def on_device(array: NDArray[Any]) -> Tensor:
@@ -116,7 +133,7 @@ def _assign(costs: NDArray[np.float32], present: NDArray[np.bool_], device: torc
 
     return Matching(
         on_device(image),
-        on_device(class_id),
+        on_device(target),
         on_device(query),
         on_device(matched),
         on_device(query_class),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from gkd_lightning.data import require_instances
 from gkd_lightning.encoders import (
     Encoder,
     EncoderSpec,
@@ -30,6 +31,7 @@ from gkd_lightning.segment.encoder_training import freeze_unreached, prepared_en
 from gkd_lightning.segment.judging import DomainJudge
 from gkd_lightning.segment.mask2former import OFFICIAL_HEAD
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
+from gkd_lightning.segment.panoptic import FoundSegments, judged_segments
 from gkd_lightning.segment.pyramid import SCALES
 from gkd_lightning.segment.segmentation_head import HeadSettings, TaskLosses
 from gkd_lightning.segment.segmenter import Segmenter, StudentPass, unfrozen
@@ -118,7 +120,10 @@ class TaskLearning(StepLogging, DomainJudge):
     def step_losses(self, batch: dict[str, Tensor]) -> StepLosses:
         """The losses of a training step, logged nowhere; arguments as in `distillation_loss`."""
         student = self.student_pass(batch["image"])
-        task = self.segmenter.head.loss(student.output, batch["label"], batch["key"])
+        truth = batch.get("segments") if self.panoptic else batch["label"]
+        if truth is None:
+            raise UserError("data: its batches have no `segments`, from which a head with segments: panoptic learns")
+        task = self.segmenter.head.loss(student.output, truth, batch["key"])
         return StepLosses(task, self.distillation_loss(batch, student))
 
     def dry_step(self, images: Tensor) -> Tensor:
@@ -160,6 +165,15 @@ class TaskLearning(StepLogging, DomainJudge):
         """See `DomainJudge.predicted`."""
         return self.segmenter.predict(batch["image"], (batch["label"].shape[-2], batch["label"].shape[-1]))
 
+    @property
+    def panoptic(self) -> bool:
+        """Whether the head learns segments, see `Mask2FormerConfig.segments`."""
+        return self.segmenter.head.panoptic
+
+    def segments(self, batch: dict[str, Any], instances: bool) -> FoundSegments:
+        """See `DomainJudge.segments`."""
+        return judged_segments(self.segmenter, batch, self.data.label_space, instances)
+
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with the official groups, polynomial decay after every step."""
         hparams = self.hparams
@@ -180,6 +194,8 @@ class TaskLearning(StepLogging, DomainJudge):
             return
         if getattr(self.data, "view", "segmentation") != "segmentation":
             raise UserError(f"data.view: {self.data.view!r} gives no labels, task learning needs view: segmentation")
+        if self.panoptic and hasattr(self.data, "dataset"):
+            require_instances("data.dataset", self.data.dataset)
         if any(parameter.requires_grad for parameter in self.encoder.parameters()):
             freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], self.compares_tokens)
 

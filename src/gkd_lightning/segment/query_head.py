@@ -20,6 +20,11 @@ class QueryHead(SegmentationHead):
     criterion: Mask2FormerCriterion
 
     @property
+    def panoptic(self) -> bool:
+        """As it is set."""
+        return self.config.panoptic
+
+    @property
     def values_per_pixel(self) -> int:
         """A mask value for every query."""
         return self.config.queries

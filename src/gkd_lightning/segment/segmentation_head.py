@@ -31,6 +31,11 @@ class HeadSettings(Ranged, ABC):
     def record(self) -> dict[str, Any]:
         """Plain values from which the head is rebuilt, see `head_choice.settings_of`."""
 
+    @property
+    def panoptic(self) -> bool:
+        """Whether it learns from segments and finds them: `loss` then gets their codes, see `panoptic.segments`."""
+        return False
+
 
 class SegmentationHead(Recorded, HeadSettings, nn.Module):
     """Levels of an encoder's pyramid in, class scores of every pixel out, and the loss that trains it.
@@ -83,7 +88,7 @@ class SegmentationHead(Recorded, HeadSettings, nn.Module):
 
         Args:
             output: what `forward` gave.
-            labels: (B, H, W) uint8 train ids, 255 without truth.
+            labels: (B, H, W) uint8 train ids, 255 without truth; for a panoptic head int32 codes, `class + 256 * k`.
             keys: (B,) int64 on the host: whatever is random about a sample is drawn from its key.
         """
 

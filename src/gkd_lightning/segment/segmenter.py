@@ -140,12 +140,16 @@ class Segmenter(nn.Module):
 
     def window_scores(self, crops: Tensor) -> Tensor:
         """Class scores (B, K, H, W) float32 of one window of each image, (B, 3, H, W), in one pass."""
+        return self.head.scores(self.output(crops), (crops.shape[-2], crops.shape[-1]))
+
+    def output(self, crops: Tensor) -> Any:
+        """The head's output for (B, 3, H, W) images of any size, enlarged where they do not fit."""
         size = (crops.shape[-2], crops.shape[-1])
         fitting = self.fitting_size(size)
         if fitting != size:
             crops = crops / 255 if crops.dtype == torch.uint8 else crops
             crops = F.interpolate(crops, size=fitting, mode="bilinear", align_corners=False)
-        return self.head.scores(self(crops), size)
+        return self(crops)
 
 
 def unfrozen(encoder: Encoder | Frozen[Encoder]) -> Encoder:

@@ -1,4 +1,4 @@
-"""What a label map says about its classes: which there are, where, and how much of them there is at a point."""
+"""What a label map says about its targets: which there are, where, and how much of them there is at a point."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gkd_lightning.data import INSTANCE
+
 
 class Targets(NamedTuple):
-    """Truth of a batch; a class that an image lacks keeps its place, so shapes need no look at the data."""
+    """Truth of a batch, T targets an image: its classes, or its segments.
+
+    A class that an image lacks keeps its place, so shapes need no look at the data.
+    """
 
     label: Tensor
-    """(B, H, W) uint8."""
+    """(B, H, W), the target of every pixel; T or more for no target."""
     present: Tensor
-    """(B, K) bool, classes with at least one pixel."""
+    """(B, T) bool, targets with at least one pixel."""
     highest: Tensor
-    """int, the highest label id that is not the ignored one; K or more means a wrong label map."""
+    """int, the highest class id that is not the ignored one; K or more means a wrong label map."""
+    classes: Tensor | None = None
+    """(B, T) int64, each target's class; None where target t is class t."""
 
 
 def semantic_targets(label: Tensor, num_classes: int, ignore: int = 255) -> Targets:
@@ -31,8 +38,27 @@ def semantic_targets(label: Tensor, num_classes: int, ignore: int = 255) -> Targ
     return Targets(label, found[:, :num_classes], highest)
 
 
+def panoptic_targets(codes: Tensor, ignore: int = 255) -> Targets:
+    """Targets of (B, H, W) int32 codes, see `data.segments`: a mask for every thing, one for every class of stuff.
+
+    Their number T is that of the image with most; the host waits for it.
+    """
+    found = [each.unique(return_inverse=True) for each in codes]  # stuff, 255, then things
+    known = [values % INSTANCE != ignore for values, _ in found]
+    most = max([int(each.sum()) for each in known] + [1])
+    label = torch.full_like(codes, most, dtype=torch.int64)
+    classes = torch.zeros(len(codes), most, dtype=torch.int64, device=codes.device)
+    present = torch.zeros(len(codes), most, dtype=torch.bool, device=codes.device)
+    for index, ((values, places), real) in enumerate(zip(found, known, strict=True)):
+        own = values[real].long() % INSTANCE
+        classes[index, : len(own)] = own
+        present[index, : len(own)] = True
+        label[index] = torch.where(real, real.cumsum(0) - 1, most)[places]
+    return Targets(label, present, classes.max(), classes)
+
+
 def class_masks(label: Tensor, image: Tensor, classes: Tensor) -> Tensor:
-    """(M, H, W) float32, 1 where image `image[i]` of (B, H, W) labels has class `classes[i]`; both (M,) int64.
+    """(M, H, W) float32, 1 where image `image[i]` of (B, H, W) labels has id `classes[i]`; both (M,) int64.
 
     Ignored pixels are 0, background, in every mask.
     """
@@ -43,7 +69,7 @@ def class_shares(label: Tensor, points: Tensor, num_classes: int) -> Tensor:
     """What bilinear sampling of the masks of all classes would give, from four reads of the label map.
 
     Args:
-        label: (B, H, W) uint8 train ids.
+        label: (B, H, W) train ids, or those of other targets.
         points: (B, P, 2) (x, y) in [-1, 1] as in `sample_points`.
         num_classes: K; higher ids, as the ignored one, are no class.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from gkd_lightning.deploy import load_finished
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import ImageCounter, ImageCounts
-from gkd_lightning.segment import DomainJudge
+from gkd_lightning.segment import DomainJudge, FoundSegments, finds_segments, judged_segments
 
 
 class Evaluation(DomainJudge):
@@ -42,6 +42,16 @@ class Evaluation(DomainJudge):
     def predicted(self, batch: dict[str, Any]) -> Tensor:
         """See `DomainJudge.predicted`."""
         return self.segmenter.predict(batch["image"], (batch["label"].shape[-2], batch["label"].shape[-1]))
+
+    @property
+    def panoptic(self) -> bool:
+        """Whether the segmenter finds segments."""
+        return finds_segments(self.segmenter)
+
+    def segments(self, batch: dict[str, Any], instances: bool) -> FoundSegments:
+        """See `DomainJudge.segments`."""
+        assert finds_segments(self.segmenter)
+        return judged_segments(self.segmenter, batch, self.label_space, instances)
 
     @property
     def image_counts(self) -> dict[str, ImageCounts]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +23,16 @@ from gkd_lightning.evaluate import (
     PER_IMAGE,
     RESULTS,
     Cost,
+    DomainScore,
+    Measure,
     PerImage,
     Results,
     RunResult,
     load_beside,
     merge,
     merge_per_image,
+    miou_of,
+    pq_of,
 )
 from gkd_lightning.files import canonical_hash, write_text
 from gkd_lightning.recipes import Config, dump_yaml
@@ -52,9 +57,9 @@ def evaluation_config(plan: Plan, segmenter: str) -> Config:
 def report_plan(plan: Plan, again: bool = False) -> Path:
     """Judge every run of a finished plan, `again` where it was judged before, write the report and return its path."""
     parts, galleries, counts = [], [], []
-    data = evaluated_data(plan.evaluation)
+    data = {panoptic: evaluated_data(plan.evaluation, panoptic) for panoptic in {_is_panoptic(r) for r in plan.runs}}
     for run in plan.runs:
-        directory = _judge(plan, run, data, again)
+        directory = _judge(plan, run, data[_is_panoptic(run)], again)
         parts.append(_as_named_now(Results.load(directory / RESULTS), run))
         counts.append(load_beside(directory / RESULTS) or PerImage())  # older evaluations have none
         if run.seed == plan.runs[0].seed:
@@ -71,6 +76,10 @@ def report_plan(plan: Plan, again: bool = False) -> Path:
     report = write_report(results, plan.out, gallery, merge_per_image(counts))
     print(f"report: {report}", flush=True)
     return report
+
+
+def _is_panoptic(run: PlannedRun) -> bool:
+    return run.stages[-1].what.panoptic
 
 
 def _as_named_now(found: Results, run: PlannedRun) -> Results:
@@ -140,8 +149,15 @@ def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None
         provenance=_provenance(run, data.manifest()),
     )
     save_judged(result, _recipe_name(plan.recipe.path), plan.recipe.title, module, data, directory)
-    unseen = "  ".join(f"{score.domain} {score.miou:.1f}" for score in result.domains)
-    print(f"{run.method.id} seed {run.seed}: {unseen}", flush=True)
+    print(f"{run.method.id} seed {run.seed}: {_told(result.domains, miou_of)}", flush=True)
+    if any(score.panoptic for score in result.domains):
+        print(f"{run.method.id} seed {run.seed}, PQ: {_told(result.domains, pq_of)}", flush=True)
+
+
+def _told(domains: Sequence[DomainScore], measure: Measure) -> str:
+    """One score of every domain that has it, for the terminal."""
+    scores = [(score.domain, measure(score)) for score in domains]
+    return "  ".join(f"{name} {value:.1f}" for name, value in scores if not math.isnan(value))
 
 
 def _cost(run: PlannedRun, parameters: int) -> Cost:

@@ -59,8 +59,8 @@ class ShortEdgeResize(albumentations.DualTransform):
         return np.asarray(cv2.resize(img, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
     def apply_to_mask(self, mask: Label, size: tuple[int, int], **params: Any) -> Label:
-        """Resize the label."""
-        return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+        """Resize the label, or the codes of segments."""
+        return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), dtype=mask.dtype)
 
 
 class ClassAwareCrop(albumentations.DualTransform):
@@ -72,7 +72,8 @@ class ClassAwareCrop(albumentations.DualTransform):
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """Draw the place."""
-        return {"box": draw_crop(data["mask"], self.size, self.largest_class, self.py_random.randrange)}
+        classes = data["mask"].astype(np.uint8)  # of the codes of segments the lowest byte
+        return {"box": draw_crop(classes, self.size, self.largest_class, self.py_random.randrange)}
 
     def apply(self, img: Image, box: tuple[int, int, int, int], **params: Any) -> Image:
         """Crop image or label."""

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from gkd_lightning.data.benchmarks.published import Card, Layout, PublishedSegmentation
-from gkd_lightning.data.labels import CLASS_MAP, StoredLabel
+from gkd_lightning.data.labels import CLASS_MAP, StoredLabel, read_instances
+from gkd_lightning.data.types import Instances
 from gkd_lightning.errors import UserError
 
 Condition = Literal["night", "snow", "fog", "rain"]
@@ -22,12 +23,15 @@ SYNTHIA_TRAIN_IDS = {
 }  # fmt: skip
 """SYNTHIA's class -> train id. Void (0), parking slots (13), road works (14) and lane markings (22) have none."""
 
+_INSTANCE_IDS = "_gtFine_instanceIds.png"
 _SYNTHIA_CLASS_MAP = {class_id: SYNTHIA_TRAIN_IDS.get(class_id, 255) for class_id in range(23)}
 _URBANSYN_CLASS_MAP = {**{train_id: train_id for train_id in range(19)}, 19: 255}
 
 
 class Cityscapes(PublishedSegmentation):
     """Fine annotations (Cordts et al., CVPR 2016): published label ids, else prepared `labelTrainIds` files.
+
+    Instances come from `instanceIds` files where they lie beside the labels.
 
     Args:
         root: folder that holds `leftImg8bit/` and `gtFine/`; default `$GKD_DATA/cityscapes`.
@@ -44,7 +48,8 @@ class Cityscapes(PublishedSegmentation):
         tree="""\
 cityscapes/
   leftImg8bit/{train,val}/CITY/CITY_000000_000019_leftImg8bit.png
-  gtFine/{train,val}/CITY/CITY_000000_000019_gtFine_labelIds.png        (or _labelTrainIds.png)""",
+  gtFine/{train,val}/CITY/CITY_000000_000019_gtFine_labelIds.png        (or _labelTrainIds.png)
+  gtFine/{train,val}/CITY/CITY_000000_000019_gtFine_instanceIds.png     (for segments: panoptic)""",
         official_size=(1024, 512),
     )
 
@@ -55,9 +60,27 @@ cityscapes/
         """Label ids as published, else train ids."""
         images, labels = f"leftImg8bit/{self.split}", f"gtFine/{self.split}"
         return (
-            Layout("published", images, labels, "_leftImg8bit.png", "_gtFine_labelIds.png", CLASS_MAP),
-            Layout("train ids", images, labels, "_leftImg8bit.png", "_gtFine_labelTrainIds.png"),
-        )
+            Layout(
+                "published", images, labels, "_leftImg8bit.png", "_gtFine_labelIds.png", CLASS_MAP,
+                instance_suffix=_INSTANCE_IDS, read_instances=read_instance_ids,
+            ),
+            Layout(
+                "train ids", images, labels, "_leftImg8bit.png", "_gtFine_labelTrainIds.png",
+                instance_suffix=_INSTANCE_IDS, read_instances=read_instance_ids,
+            ),
+        )  # fmt: skip
+
+
+def read_instance_ids(path: Path) -> Instances:
+    """Cityscapes' instances int32 (H, W): `label id * 1000 + k` counts from k = 0; what is below 1000 is none.
+
+    Regions of things that nobody could tell apart have their plain label id: they are crowds.
+
+    Raises:
+        UserError: no such file, damaged, or no numbers.
+    """
+    stored = read_instances(path)
+    return np.where(stored >= 1000, stored % 1000 + 1, 0).astype(np.int32)
 
 
 class BDD100K(PublishedSegmentation):

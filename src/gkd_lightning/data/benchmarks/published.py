@@ -12,8 +12,9 @@ from typing import ClassVar
 from gkd_lightning.data.benchmarks.tiles import Tiles
 from gkd_lightning.data.folder import FolderSegmentation
 from gkd_lightning.data.images import list_images, read_image
-from gkd_lightning.data.labels import StoredLabel, read_stored_label
-from gkd_lightning.data.types import CITYSCAPES_19, Image, Label, LabelSpace
+from gkd_lightning.data.labels import StoredLabel, read_instances, read_stored_label
+from gkd_lightning.data.segments import has_instances
+from gkd_lightning.data.types import CITYSCAPES_19, Image, Instances, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
 FAST_SUFFIXES = (".bmp", ".jpg")
@@ -65,6 +66,8 @@ class Layout:
         label_stem: from an image's name without its suffix to its label's; None if they are equal.
         read_image: from a file to RGB uint8 (H, W, 3).
         read_label: from a file to stored ids (H, W) or colours (H, W, 3).
+        instance_suffix: how the names of instance maps end, which lie beside the labels; None if there are none.
+        read_instances: from such a file to instances int32 (H, W).
     """
 
     title: str
@@ -76,6 +79,8 @@ class Layout:
     label_stem: Callable[[str], str] | None = None
     read_image: Callable[[Path], Image] = read_image
     read_label: Callable[[Path], StoredLabel] = read_stored_label
+    instance_suffix: str | None = None
+    read_instances: Callable[[Path], Instances] = read_instances
 
     def fast_copies(self) -> list[Layout]:
         """The same with images as `gkd data prepare` re-encodes PNGs."""
@@ -101,8 +106,19 @@ class LaidOut(FolderSegmentation):
             class_map=None if class_map is None else dict(class_map),
             image_suffix=layout.image_suffix,
             label_suffix=layout.label_suffix,
+            instances=None if layout.instance_suffix is None else str(root / layout.labels),
+            instance_suffix=layout.instance_suffix or "",
         )
         self.layout = layout
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether the first image has a map of instances: some copies of a data set leave them out."""
+        return super().has_instances and len(self) > 0 and self.instances_path(0).is_file()
+
+    def instances(self, index: int) -> Instances:
+        """See `FolderSegmentation.instances`."""
+        return self.layout.read_instances(self.instances_path(index))
 
     def _label_stem(self, stem: str) -> str:
         return stem if self.layout.label_stem is None else self.layout.label_stem(stem)
@@ -192,6 +208,21 @@ class PublishedSegmentation:
     def label(self, index: int) -> Label:
         """Train ids uint8 (H, W), 255 where there is no truth."""
         return self.files.label(index)
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether the files that were found tell instances apart."""
+        return has_instances(self.files)
+
+    def instances_path(self, index: int) -> Path:
+        """The file of an image's instances."""
+        assert isinstance(self.files, LaidOut)
+        return self.files.instances_path(index)
+
+    def instances(self, index: int) -> Instances:
+        """Instances int32 (H, W), 0 where there is none."""
+        assert isinstance(self.files, LaidOut)
+        return self.files.instances(index)
 
     def name(self, index: int) -> str:
         """Path of the image below its folder, without the suffix."""

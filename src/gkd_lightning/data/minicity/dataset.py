@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from gkd_lightning.data.minicity.draws import Draws
 from gkd_lightning.data.minicity.layout import street
-from gkd_lightning.data.minicity.parts import PARTS
+from gkd_lightning.data.minicity.parts import CAR, PARTS, PERSON
 from gkd_lightning.data.minicity.render import render
 from gkd_lightning.data.minicity.scene import SIZE, Layout
 from gkd_lightning.data.minicity.shapes import shapes
 from gkd_lightning.data.minicity.styles import style as style_named
-from gkd_lightning.data.types import MINICITY_8, Image, Label, LabelSpace
+from gkd_lightning.data.types import MINICITY_8, Image, Instances, Label, LabelSpace
 from gkd_lightning.ranges import Count, Natural, Ranged, Seed
 
 _GEOMETRY, _PIXELS = 1, 2  # streams: what is drawn for the look cannot change where things are
@@ -131,16 +131,36 @@ class MiniCity(_Rendered):
     """
 
     label_space: LabelSpace = MINICITY_8
+    has_instances = True
 
     def __init__(self, style: str, size: Count, seed: Seed = 0, offset: Natural = 0, cache: bool = True) -> None:
         super().__init__(style, style, size, seed, offset, cache)
+        self._instances = SharedImages(size, (SIZE, SIZE)) if cache else None
 
     def label(self, index: int) -> Label:
         """Train ids uint8 (96, 96); every pixel has one."""
         return self._label(index)
 
+    def instances(self, index: int) -> Instances:
+        """Cars and persons int32 (96, 96), numbered from 1 in the order in which they are drawn, from far to near.
+
+        What is hidden altogether has no number; every other one has, if only a pixel of it is seen.
+        """
+        found = self._remembered(self._instances, index, lambda inner: _numbered(self._layout(inner)))
+        return found.astype(np.int32)
+
     def _compose(self, draws: Draws) -> Layout:
         return street(draws, self._style.traits)
+
+
+def _numbered(layout: Layout) -> NDArray[np.uint8]:
+    """At most 255 of them: a street has a dozen."""
+    label = layout.label
+    objects = np.where((label == CAR) | (label == PERSON), layout.code // PARTS, 0)
+    numbers = np.zeros(layout.instances, np.uint8)
+    seen = np.unique(objects[objects > 0])
+    numbers[seen] = np.arange(1, len(seen) + 1)
+    return np.asarray(numbers[objects], dtype=np.uint8)
 
 
 class MiniCityShapes(_Rendered):

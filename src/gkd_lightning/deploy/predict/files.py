@@ -13,6 +13,8 @@ from gkd_lightning.deploy.predict import films, images
 from gkd_lightning.deploy.predict.coco import Segment, dataset
 from gkd_lightning.deploy.predict.inputs import Input, find_inputs
 from gkd_lightning.deploy.predict.job import Job, frame_name
+from gkd_lightning.deploy.predict.panoptic import PANOPTIC
+from gkd_lightning.deploy.predict.panoptic import dataset as panoptic_dataset
 from gkd_lightning.deploy.predict.products import COLOUR, CONFIDENCE, IDS, OVERLAY, SCORES, Products, kept_classes
 from gkd_lightning.deploy.predict.progress import Progress, identity
 from gkd_lightning.deploy.predict.totals import Totals
@@ -20,8 +22,10 @@ from gkd_lightning.deploy.predict.videos import Video
 from gkd_lightning.deploy.runtimes import needed
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import write_text
+from gkd_lightning.segment import finds_segments
 
 COCO = "coco.json"
+PANOPTIC_JSON = "panoptic.json"
 _TOLD = 5
 """Files that could not be read, by name in the message; the others are counted."""
 
@@ -41,6 +45,8 @@ class FilePrediction:
         scores: ``scores/NAME.npy``, float16 (classes that are kept, H, W).
         confidence: ``confidence/NAME.png``, 16 bit, 65535 is 1.
         json: ``coco.json``: a segment for each image and class.
+        panoptic: ``panoptic/NAME.png`` and ``panoptic.json``, in COCO's panoptic format, of images; overlays show the
+            segments.
         batch: images of one size that go through the segmenter together.
 
     Attributes:
@@ -65,6 +71,7 @@ class FilePrediction:
         scores: bool = False,
         confidence: bool = False,
         json: bool = False,
+        panoptic: bool = False,
         batch: int = 1,
     ) -> None:
         if batch < 1:
@@ -72,21 +79,30 @@ class FilePrediction:
         if Path(out).exists() and not Path(out).is_dir():
             raise UserError(f"--out {os.fspath(out)}: is a file; give a folder")
         self.inputs = find_inputs(given, out)
-        if any(each.kind != "image" for each in self.inputs):
+        films_given = [each for each in self.inputs if each.kind != "image"]
+        if films_given:
             needed("av", "video")
+        if films_given and panoptic:
+            raise UserError(f"--panoptic: is for images, and {films_given[0].source} is a {films_given[0].kind}")
         model = load(os.fspath(checkpoint), device)
+        if panoptic and not finds_segments(model.segmenter):
+            raise UserError(
+                f"--panoptic: {os.fspath(checkpoint)} finds classes alone; segments need one that was trained with "
+                "model.head.segments: panoptic"
+            )
         protocol_for(model.record, domain)
         kept = kept_classes(model, classes)
         if ids or scores or confidence or json:
             _require_room_for_frames(self.inputs)
         asked = [name for name, wanted in ((SCORES, scores), (CONFIDENCE, confidence)) if wanted]
+        of_segments = [PANOPTIC] if panoptic else []
         folder = Path(out)
         self.job = Job(
             model,
             domain,
             batch,
             folder,
-            of_images=Products((IDS, COLOUR, OVERLAY, *asked), json, kept, model.label_space),
+            of_images=Products((IDS, COLOUR, OVERLAY, *of_segments, *asked), json, kept, model.label_space),
             of_frames=Products(([IDS] if ids else []) + asked, json, kept, model.label_space),
             progress=Progress(folder, identity(model, domain, kept)),
         )
@@ -111,6 +127,9 @@ class FilePrediction:
                 yield from self._files()
             if job.of_images.json and (found := list(self._segments())):
                 write_text(job.out / COCO, dumps(dataset(job.of_images.kept, found)))
+            if PANOPTIC in job.of_images.folders and (maps := list(self._panoptic_maps())):
+                things = job.of_images.space.things
+                write_text(job.out / PANOPTIC_JSON, dumps(panoptic_dataset(job.of_images.kept, things, maps)))
         if job.problems:
             told = "; ".join(job.problems[:_TOLD])
             more = f"; and {len(job.problems) - _TOLD} more" if len(job.problems) > _TOLD else ""
@@ -142,6 +161,13 @@ class FilePrediction:
                 found = self.job.progress.of(name)
                 if found is not None and "segments" in found:
                     yield file, (found["size"][0], found["size"][1]), found["segments"]
+
+    def _panoptic_maps(self) -> Iterator[tuple[str, str, tuple[int, int], Sequence[Segment]]]:
+        for each in self.inputs:
+            found = self.job.progress.of(each.name)
+            if found is not None and PANOPTIC in found:
+                size = (found["size"][0], found["size"][1])
+                yield f"{each.name}{Path(each.source).suffix}", f"{each.name}.png", size, found[PANOPTIC]
 
 
 def _require_room_for_frames(inputs: Sequence[Input]) -> None:

@@ -104,10 +104,9 @@ class _Writer:
         if self.overlay is None:
             self.overlay = OverlayVideo(self.path, self.video, (frame.image.shape[0], frame.image.shape[1]))
         self.overlay.add(products.overlaid(frame.image, found), frame.seconds)
-        segments = products.write(self.job.out, frame_name(self.name, self.frames), frame.image, found)
-        if segments is not None:
-            size = list(frame.image.shape[:2])
-            self.job.progress.add(frame_name(self.name, self.frames), size=size, segments=segments)
+        said = products.write(self.job.out, frame_name(self.name, self.frames), frame.image, found)
+        if said:
+            self.job.progress.add(frame_name(self.name, self.frames), **said)
         self.frames += 1
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from gkd_lightning.cores import cores
 from gkd_lightning.data import Image, read_image
 from gkd_lightning.deploy.predict.inputs import Input
 from gkd_lightning.deploy.predict.job import Job, in_batches
+from gkd_lightning.deploy.predict.panoptic import PANOPTIC
 from gkd_lightning.deploy.predict.threads import in_order
 from gkd_lightning.errors import UserError
 
@@ -22,7 +23,8 @@ MOST_THREADS = 8
 def is_finished(job: Job, source: Input) -> bool:
     """Whether an earlier call has written all that is wanted of an image."""
     line = job.progress.of(source.name, source.source)
-    if line is None or (job.of_images.json and "segments" not in line):
+    wanted = {"segments": job.of_images.json, PANOPTIC: PANOPTIC in job.of_images.folders}
+    if line is None or any(asked and part not in line for part, asked in wanted.items()):
         return False
     return all(path.is_file() for path in job.of_images.paths(job.out, source.name))
 
@@ -34,7 +36,7 @@ def segment_images(job: Job, sources: Iterable[Input]) -> Iterator[Path]:
         The path of each id map, once all files of its image are written.
     """
     threads = min(cores(), MOST_THREADS)
-    pending: deque[tuple[Input, Image, Future[Any]]] = deque()
+    pending: deque[tuple[Input, Future[dict[str, Any]]]] = deque()
     pool = ThreadPoolExecutor(2 * threads)
     try:
         for batch in in_batches(_readable(job, sources, pool, threads + job.batch), job.batch, _size):
@@ -45,7 +47,7 @@ def segment_images(job: Job, sources: Iterable[Input]) -> Iterator[Path]:
                 continue
             for (source, image), of_image in zip(batch, found, strict=True):
                 writing = pool.submit(job.of_images.write, job.out, source.name, image, of_image)
-                pending.append((source, image, writing))
+                pending.append((source, writing))
             while len(pending) > threads:
                 yield _finished(job, *pending.popleft())
         while pending:
@@ -75,8 +77,6 @@ def _size(item: tuple[Input, Image]) -> object:
     return item[1].shape
 
 
-def _finished(job: Job, source: Input, image: Image, writing: Future[Any]) -> Path:
-    segments = writing.result()
-    values = {} if segments is None else {"size": list(image.shape[:2]), "segments": segments}
-    job.progress.add(source.name, source.source, **values)
+def _finished(job: Job, source: Input, writing: Future[dict[str, Any]]) -> Path:
+    job.progress.add(source.name, source.source, **writing.result())
     return job.of_images.paths(job.out, source.name)[0]

@@ -10,9 +10,10 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image as Pillow
 
-from gkd_lightning.data import Image, LabelSpace, overlay
+from gkd_lightning.data import INSTANCE, Image, LabelSpace, overlay
 from gkd_lightning.deploy.model import Found, SegmentationModel
 from gkd_lightning.deploy.predict.coco import segments
+from gkd_lightning.deploy.predict.panoptic import PANOPTIC, picture, segments_info, with_borders
 from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.files import atomic_write
 from gkd_lightning.report import colourize
@@ -40,7 +41,11 @@ class Products:
     @property
     def needs(self) -> dict[str, bool]:
         """What `SegmentationModel.find` has to bring back beside ids."""
-        return {"confidence": self.json or CONFIDENCE in self.folders, "scores": SCORES in self.folders}
+        return {
+            "confidence": self.json or CONFIDENCE in self.folders,
+            "scores": SCORES in self.folders,
+            "panoptic": PANOPTIC in self.folders,
+        }
 
     def paths(self, out: Path, name: str) -> list[Path]:
         """Files of one image."""
@@ -53,17 +58,24 @@ class Products:
         table = np.full(256, self.space.ignore, np.uint8)
         table[list(self.kept)] = list(self.kept)
         scores = None if found.scores is None else found.scores[list(self.kept)]
-        return Found(np.take(table, found.ids), found.confidence, scores)
+        codes = found.codes
+        if codes is not None:
+            codes = np.where(np.isin(codes % INSTANCE, list(self.kept)), codes, self.space.ignore).astype(np.int32)
+        return found._replace(ids=np.take(table, found.ids), scores=scores, codes=codes)
 
     def overlaid(self, image: Image, found: Found) -> Image:
-        """The image under the colours of the classes that are kept; the rest of it stays as it is."""
-        picture = overlay(image, found.ids, self.space)
-        rest = found.ids == self.space.ignore
-        picture[rest] = image[rest]
-        return picture
+        """The image under the colours of the classes that are kept; the rest of it stays as it is.
 
-    def write(self, out: Path, name: str, image: Image, found: Found) -> list[dict[str, Any]] | None:
-        """Write the files of one image, `ids` last; returns its COCO segments if they are wanted."""
+        With segments it is theirs, and a line where two of them meet.
+        """
+        ids = found.ids if found.codes is None else found.codes.astype(np.uint8)
+        drawn = overlay(image, ids, self.space)
+        rest = ids == self.space.ignore
+        drawn[rest] = image[rest]
+        return drawn if found.codes is None else with_borders(drawn, found.codes)
+
+    def write(self, out: Path, name: str, image: Image, found: Found) -> dict[str, Any]:
+        """Write the files of one image, `ids` last; returns what `coco.json` and `panoptic.json` will say about it."""
         for folder, path in sorted(
             zip(self.folders, self.paths(out, name), strict=True), key=lambda two: two[0] == IDS
         ):
@@ -73,14 +85,22 @@ class Products:
                     np.save(_Bytes(handle), found.scores.astype(np.float16))
                 else:
                     Pillow.fromarray(self._picture(folder, image, found)).save(handle, format="PNG")
-        if not self.json:
-            return None
-        assert found.confidence is not None
-        return segments(found.ids, found.confidence, self.kept)
+        said: dict[str, Any] = {}
+        if self.json:
+            assert found.confidence is not None
+            said["segments"] = segments(found.ids, found.confidence, self.kept)
+        if PANOPTIC in self.folders:
+            assert found.codes is not None
+            assert found.segment_scores is not None
+            said["panoptic"] = segments_info(found.codes, found.segment_scores, self.kept)
+        return said and {"size": list(image.shape[:2]), **said}
 
     def _picture(self, folder: str, image: Image, found: Found) -> Any:
         if folder == IDS:
             return found.ids
+        if folder == PANOPTIC:
+            assert found.codes is not None
+            return picture(found.codes, self.space.ignore)
         if folder == COLOUR:
             return colourize(found.ids, self.space)
         if folder == CONFIDENCE:
