@@ -18,6 +18,8 @@ from gkd_lightning.memory import peak_memory
 class Progress(ProgressBar):
     """Step, images per second, time left, peak memory and the loss of the last step that was logged.
 
+    While domains are judged: which, how many batches of how many, images per second, time left.
+
     Args:
         title: what is running, such as ``gkd/task_agnostic``.
         every_seconds: pause between two plain lines where the output is no terminal.
@@ -32,6 +34,7 @@ class Progress(ProgressBar):
         self._task: TaskID | None = None
         self._begun = self._spoken = 0.0
         self._first_step = self._images = self._read = 0
+        self._judged_since = self._judged = 0.0
         self._loss: float | None = None
 
     def disable(self) -> None:
@@ -72,6 +75,35 @@ class Progress(ProgressBar):
         self._close()
         if self._enabled:
             print(f"{self.title}: {self._text(trainer, time.perf_counter())}", flush=True)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to count."""
+        self._judged_since, self._judged = time.perf_counter(), 0.0
+        self._spoken = max(self._spoken, self._judged_since)
+
+    on_test_start = on_validation_start
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Print a line when the last one is some time ago."""
+        self._judging(trainer.num_val_batches, batch, batch_idx, dataloader_idx, trainer.world_size)
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Print a line when the last one is some time ago."""
+        self._judging(trainer.num_test_batches, batch, batch_idx, dataloader_idx, trainer.world_size)
+
+    def _judging(self, batches: list[int | float], batch: Any, index: int, domain: int, world_size: int) -> None:
+        now = time.perf_counter()
+        self._judged += len(batch["image"]) * world_size
+        if not self._enabled or now - self._spoken < self.every_seconds:
+            return
+        self._spoken = now
+        done, total, seconds = sum(batches[:domain]) + index + 1, sum(batches), now - self._judged_since
+        parts = [f"judging {batch['domain']}", f"batch {int(done)}/{int(total)}", f"{self._judged / seconds:.1f} img/s"]
+        print(f"{self.title}: {'  '.join(parts)}  ETA {_clock((total - done) * seconds / done)}", flush=True)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Give the terminal back."""
