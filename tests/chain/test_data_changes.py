@@ -71,7 +71,7 @@ def test_contents_follow_the_files_and_not_their_place(tmp_path: Path) -> None:
 def test_a_second_look_reads_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path)
     first = contents(dataset(tmp_path), labels=True)
-    monkeypatch.setattr("gkd_lightning.data.fingerprints.file_sha256", lambda path: pytest.fail(f"read {path}"))
+    monkeypatch.setattr("gkd_lightning.data.archives.sha256", lambda path: pytest.fail(f"read {path}"))
     assert contents(dataset(tmp_path), labels=True) == first
 
 
@@ -102,7 +102,7 @@ def test_an_interrupted_stage_says_that_its_data_changed(tmp_path: Path, monkeyp
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gkd_lightning.chain.stage_cli.StageCLI", interrupted)
-    monkeypatch.setattr("gkd_lightning.data.fingerprints.file_sha256", lambda path: pytest.fail(f"read {path}"))
+    monkeypatch.setattr("gkd_lightning.data.archives.sha256", lambda path: pytest.fail(f"read {path}"))
     with pytest.raises(KeyboardInterrupt):
         run_stages(plan)
     assert stage.state() == "resume"

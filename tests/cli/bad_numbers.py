@@ -240,7 +240,8 @@ ACCEPTED: dict[str, set[str]] = {
         f"{name}: 0"
         for name in (
             "DistillAugmentation.mean", "SegmentAugmentation.contrast", "SegmentAugmentation.saturation",
-            "SegmentAugmentation.largest_class",
+            "SegmentAugmentation.largest_class", "Mask2FormerConfig.score_threshold",
+            "Mask2FormerConfig.overlap_threshold",
         )
     },
     "0 is the first image, block or seed": {
