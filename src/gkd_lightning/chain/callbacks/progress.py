@@ -96,6 +96,8 @@ class Progress(ProgressBar):
         self._judging(trainer.num_test_batches, batch, batch_idx, dataloader_idx, trainer.world_size)
 
     def _judging(self, batches: list[int | float], batch: Any, index: int, domain: int, world_size: int) -> None:
+        if not (isinstance(batch, dict) and "image" in batch and "domain" in batch):
+            return  # of a data module that is not ours
         now = time.perf_counter()
         self._judged += len(batch["image"]) * world_size
         if not self._enabled or now - self._spoken < self.every_seconds:
