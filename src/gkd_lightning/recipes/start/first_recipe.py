@@ -202,7 +202,7 @@ def _recipe(recipe: FirstRecipe) -> dict[str, Any]:
     settings = {f"{name}:trainer.max_steps": count for name, count in steps.items() if count}
     return {
         "name": recipe.name,
-        "title": recipe.name,
+        "title": recipe.name + (", a trial whose scores say nothing" if recipe.scale == "trial" else ""),
         "common": {
             "configs": [budget.trainer],
             "set": {**settings, "joint:trainer.max_steps": sum(steps.values())},
