@@ -46,6 +46,8 @@ def run(verb: str, arguments: list[str]) -> int:
     scale.add_argument("--gpu", action="store_true", help="for a GPU")
     scale.add_argument("--trial", action="store_true", help="minutes on a CPU, without any download: does it all run?")
     found = options.read(arguments)
+    if found.edge and (found.student is not None or _scale(found) != "gpu"):
+        raise UserError("--edge: is for a GPU's sizes, and chooses the student; leave it out, or give --student alone")
     path = found.folder / "recipe.yaml"
     if path.exists() or (found.folder.exists() and not found.folder.is_dir()):
         raise UserError(f"{path if found.folder.is_dir() else found.folder}: exists; give another folder")

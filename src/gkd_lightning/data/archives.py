@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.files import atomic_write, cache_folder
+from gkd_lightning.files import atomic_write, cache_folder, file_sha256
 
 SUFFIXES = (".tar", ".zip")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
@@ -122,8 +122,7 @@ def file_state(path: str | os.PathLike[str]) -> State:
 def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, wherever it lies, as 64 hexadecimal digits."""
     if parted(path) is None:
-        with open(path, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        return file_sha256(path)
     return hashlib.sha256(read_bytes(path)).hexdigest()
 
 

@@ -152,6 +152,7 @@ def test_a_palette_is_given_by_names(tmp_path: Path) -> None:
         (["--images", "images", "--labels", "labels", "--palette", "a:1"], "--palette a:1: give NAME=#rrggbb"),
         (["--images", "images", "--labels", "labels", "--palette", "a=#000001"], "hold ids, no colours"),
         (["--images", "images", "--labels", "labels", "--teacher", "teacher/dinov9.yaml"], "no such configuration"),
+        (["--images", "images", "--labels", "labels", "--edge"], "--edge: is for a GPU's sizes"),
         (["--images", "images", "--labels", "other"], "no label is named after an image"),
     ],
 )

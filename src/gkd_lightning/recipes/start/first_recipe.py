@@ -30,7 +30,7 @@ class _Budget:
     task_batch: int
     teacher: str
     student: str
-    edge: str
+    edge: str | None
     trainer: str
     head: Literal["small", "official"]
 
@@ -39,9 +39,9 @@ BUDGETS: dict[Scale, _Budget] = {
     "gpu": _Budget(224, 64, 20_000, 5_000, 20_000, 8, "teacher/dinov2_b.yaml", "student/deit_s.yaml",
                    "student/mobilenetv4_s.yaml", "trainer/gpu.yaml", "official"),
     "cpu": _Budget(128, 16, 1_000, 300, 800, 16, "teacher/dinov2_s.yaml", "student/vit_light.yaml",
-                   "student/vit_light.yaml", "trainer/cpu.yaml", "small"),
+                   None, "trainer/cpu.yaml", "small"),
     "trial": _Budget(96, 8, 20, 10, 20, 8, "teacher/minicity.yaml", "student/minicity_tiny.yaml",
-                     "student/minicity_tiny.yaml", "trainer/cpu.yaml", "small"),
+                     None, "trainer/cpu.yaml", "small"),
 }  # fmt: skip
 """``trial`` needs no download: MiniCity's own small teacher, and steps that only show that all of it runs."""
 
@@ -89,7 +89,7 @@ class FirstRecipe:
     @property
     def student_fragment(self) -> str:
         """The one that learns."""
-        return self.student or (self.budget.edge if self.edge else self.budget.student)
+        return self.student or (self.edge and self.budget.edge) or self.budget.student
 
     @property
     def crop(self) -> int:
