@@ -60,7 +60,9 @@ class EncoderOnlyHead(QueryHead):
         """Predict from the last level's map and the queries (B, Q, D) after each block."""
         pixels = self.enlarge(channels_normed(self.norm, pyramid[-1].map))
         states = self.norm(torch.stack(list(joined)))
-        return HeadOutput(self.class_predictor(states), self.mask_embedder(states), pixels)
+        embeddings = self.mask_embedder(states)
+        # A card's autocast norms in float32, a processor's in bf16; both factors of a mask have one precision.
+        return HeadOutput(self.class_predictor(states), embeddings, pixels.to(embeddings.dtype))
 
 
 class Doubling(nn.Module):

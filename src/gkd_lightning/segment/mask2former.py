@@ -87,7 +87,7 @@ class HeadOutput(NamedTuple):
     embeddings: Tensor
     """(L, B, Q, C), what each query looks for in a pixel."""
     pixels: Tensor
-    """(B, C, h, w), what there is in each pixel of the finest map."""
+    """(B, C, h, w), what there is in each pixel of the finest map, in the precision of the embeddings."""
 
     def masks(self, layer: int) -> Tensor:
         """Mask logits (B, Q, h, w) after one layer."""
