@@ -54,9 +54,11 @@ def test_peak_memory_stays_below_the_committed_figure(name: str, device: str) ->
 def peak(name: str) -> float:
     """MiB that a step allocates at most, weights and optimiser included."""
     target, options = STEPS[name]
+    torch._dynamo.reset()  # what compiled code of earlier tests holds
     gc.collect()
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
+    print(f"held before: {before / 2**20:,.0f} MiB")
     work = build(Contender(name, f"gkd_bench.{target}", options), "cuda")
 
     def steps() -> float:
