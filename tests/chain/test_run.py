@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from gkd_lightning.cli import main
-from gkd_lightning.evaluate import PerImage, Results
+from gkd_lightning.evaluate import PerImage, Results, worst_images
 from gkd_lightning.evaluate.pairing import pair
+from gkd_lightning.report import Gallery
 from tests.chain.studies import write_study
 
 SHORT = ["--set", "trainer.max_steps=6", "--set", "data.num_workers=0"]
@@ -123,6 +124,29 @@ def test_the_report_can_be_written_again(study: Path, tmp_path: Path) -> None:
     assert main(["report", str(study / "out"), "--out", str(tmp_path), "--title", "Again"]) == 0
     assert "Again" in (tmp_path / "report.html").read_text()
     assert (tmp_path / "gallery.npz").is_file()
+
+
+def test_the_images_that_a_method_was_worst_at_are_kept(study: Path) -> None:
+    kept, gallery = PerImage.load(study / "out/per_image.npz"), Gallery.load(study / "out/gallery.npz")
+    for domain in ("game", "night"):
+        scores = worst_images(kept.runs["gkd", 0][domain], 2)
+        found = {s.name: s.scores["gkd"] for s in gallery.worst if s.domain == domain and "gkd" in s.predictions}
+        assert found == pytest.approx(scores)
+        assert list(found) == list(scores)
+    again = gallery.worst[0]
+    counts = kept.runs["gkd", 0][again.domain]
+    right = int(((again.predictions["gkd"] == again.truth) & (again.truth != 255)).sum())
+    assert right == counts.counts[counts.names.index(again.name), 0].sum()
+
+
+def test_a_report_says_what_changed(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["report", str(study / "out"), "--before", str(study / "out"), "--out", str(tmp_path)]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == str(tmp_path / "report.html")
+    assert all("(+0.0)" in line for line in lines[:-1])
+    assert len(lines) == 7  # the unseen mean and two domains of two methods, and the page
+    assert "What changed" in (tmp_path / "report.html").read_text()
 
 
 def test_gkd_test_gives_the_numbers_of_the_report(study: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,20 @@ def test_round_trip(tmp_path: Path) -> None:
         np.testing.assert_array_equal(new.features["teacher"], old.features["teacher"])
 
 
+def test_the_worst_images_stay_apart_and_keep_their_scores(tmp_path: Path) -> None:
+    parts = []
+    for method, score in (("none", 12.5), ("gkd", 20.0)):
+        made = gallery([method])
+        parts.append(replace(made, samples=made.samples[:2], worst=[replace(made.samples[2], scores={method: score})]))
+        parts[-1].save(tmp_path / "gallery.npz")
+        parts[-1] = Gallery.load(tmp_path / "gallery.npz")
+    merged = merge_galleries(parts)
+    assert [sample.domain for sample in merged.samples] == ["day", "night"]
+    (worst,) = merged.worst
+    assert (worst.domain, worst.scores) == ("fog", {"none": 12.5, "gkd": 20.0})
+    assert list(worst.predictions) == ["none", "gkd"]
+
+
 def test_a_file_that_is_not_ours(tmp_path: Path) -> None:
     path = tmp_path / "gallery.npz"
     np.savez(path, a=np.zeros(3))

@@ -5,17 +5,21 @@ from __future__ import annotations
 import html
 import re
 import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import Results
+from gkd_lightning.evaluate import Results, changes
+from gkd_lightning.report.change_lines import change_text
 from gkd_lightning.report.gallery import Gallery
 from gkd_lightning.report.html_report import render_report, write_report
 from gkd_lightning.report.table_cells import duration
-from tests.evaluate.builders import DOMAINS, SCORES, SPACE, TITLES, gallery, results, run
+from tests.evaluate.builders import DOMAINS, SCORES, SPACE, TITLES, domain_score, gallery, results, run
+from tests.evaluate.judged import DOMAINS as DOMAINS_JUDGED
+from tests.evaluate.judged import judged
 
 
 class Reader(HTMLParser):
@@ -89,6 +93,37 @@ def test_the_best_student_is_marked_not_the_teacher() -> None:
 def test_oracle_selection_is_shouted() -> None:
     assert "ORACLE" in render_report(results({}, runs=[run("gkd", selection="oracle")]))
     assert "ORACLE" not in render_report(results({}, runs=[run("gkd")]))
+
+
+def test_mistakes_and_the_worst_images_of_the_reported_method() -> None:
+    made = gallery()
+    scores = {"none": 1.0, "gkd": 34.5}
+    worst = [replace(made.samples[1], scores=scores), replace(made.samples[0], predictions={}, name="of_another")]
+    text = " ".join(read(render_report(results(), replace(made, worst=worst))).text)
+    # sky and road are taken for each other as often; the share of sky is that of its wrong pixels, at 30.5 percent
+    assert "What is taken for what" in text
+    assert re.search(r"night\s+53\.3 %\s+sky → road\s+50 % of mistakes, 53 % of sky\s+road → sky", text)
+    assert "game (in-domain)" in text
+    assert "Worst images" in text
+    assert "image_1, 34" in text
+    assert "of_another" not in text
+    assert "Worst images" not in " ".join(read(render_report(results(), made)).text)
+    right = domain_score("day", 100.0)
+    perfect = results({}, runs=[run("gkd", domains=[right])])
+    assert "taken for" not in render_report(perfect)
+
+
+def test_what_changed_against_another_run() -> None:
+    before, after = judged({"gkd": 0.6}), judged({"gkd": 0.9}, luck=1)
+    found = changes(before, after)
+    text = " ".join(read(render_report(after.results, None, ("A <run>", found))).text)
+    assert "Against A <run>." in text
+    assert re.search(r"unseen mean\s+5\d\.\d\s+8\d\.\d\s+\+\d\d\.\d\s+–\s+–", text)
+    assert re.search(r"night .* sky \+\d\d\.\d.*12 of 12: night_\d\d \+\d\d\.\d", text, re.DOTALL)
+    assert "What changed" not in render_report(after.results)
+    lines = change_text(changes(after, before)).splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"GKD, {name}" for name in ("unseen mean", *DOMAINS_JUDGED)]
+    assert re.search(r"classes won: none; lost: \w+ −\d\d.*images won 0 of 12, lost 12 of 12: night_", lines[2])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from gkd_lightning.lazily import on_demand
 
 if TYPE_CHECKING:
     from gkd_lightning.evaluate.cka import LinearCKA
+    from gkd_lightning.evaluate.class_mistakes import Mistake, image_scores, mistakes, worst_images
     from gkd_lightning.evaluate.collection import Collection, collect
     from gkd_lightning.evaluate.confusion import (
         ConfusionMatrix,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         merge,
         runs_above,
     )
+    from gkd_lightning.evaluate.run_changes import VISIBLE, Change, DomainChange, MethodChange, changes
     from gkd_lightning.evaluate.scores import (
         DomainScore,
         Measure,
@@ -77,19 +79,20 @@ if TYPE_CHECKING:
     from gkd_lightning.evaluate.tables import Row, Spread, check_comparable, class_means, table, unseen_domains
 
 __all__ = [
-    "Basis", "Choice", "Collection", "Comparison", "ComparisonTable", "Conditions", "Conflict", "ConfusionMatrix",
-    "Cost", "Difference", "DomainScore", "ENCODER", "ImageCounter", "ImageCounts", "ImageDifference",
-    "InstanceMasks", "Latency", "Line", "LinearCKA", "LinearMap", "LinearProbe", "Measure", "MethodDifference",
-    "PANOPTIC_COLUMNS", "PATCH_EMBEDDING", "PER_IMAGE", "PanopticCounter", "PanopticScore", "PerImage", "Place",
-    "REFERENCES", "RESULTS", "Readout", "Results", "Role", "Row", "RunResult", "STUDENTS", "SegmentScores",
-    "SelfTest", "Setting", "Spread", "Verdict", "accuracy", "ap_is_measured", "attention_agreement",
-    "check_comparable", "choose_queries", "class_means", "class_shares", "collect", "compare", "comparison_table",
-    "comparisons", "conditions_of", "conflicts", "confusion_matrix", "csv_cell", "fitted", "from_confusion",
-    "generalization_gap", "gradients", "in_domain", "iou_per_class", "load_beside", "mean_distance", "mean_iou",
-    "mean_iou_present", "merge", "merge_per_image", "miou_of", "number_or_none", "of_setting", "panoptic_score",
-    "pareto", "patch_agreement", "patch_maps", "pca_pictures", "pq_of", "probe_scores", "row_entropy",
-    "runs_above", "self_test", "settings_of", "share_recovered", "stacked", "table", "unseen_domains",
-    "unseen_mean", "with_latencies",
+    "Basis", "Change", "Choice", "Collection", "Comparison", "ComparisonTable", "Conditions", "Conflict",
+    "ConfusionMatrix", "Cost", "Difference", "DomainChange", "DomainScore", "ENCODER", "ImageCounter", "ImageCounts",
+    "ImageDifference", "InstanceMasks", "Latency", "Line", "LinearCKA", "LinearMap", "LinearProbe", "Measure",
+    "MethodChange", "MethodDifference", "Mistake", "PANOPTIC_COLUMNS", "PATCH_EMBEDDING", "PER_IMAGE",
+    "PanopticCounter", "PanopticScore", "PerImage", "Place", "REFERENCES", "RESULTS", "Readout", "Results", "Role",
+    "Row", "RunResult", "STUDENTS", "SegmentScores", "SelfTest", "Setting", "Spread", "VISIBLE", "Verdict",
+    "accuracy", "ap_is_measured", "attention_agreement", "changes", "check_comparable", "choose_queries",
+    "class_means", "class_shares", "collect", "compare", "comparison_table", "comparisons", "conditions_of",
+    "conflicts", "confusion_matrix", "csv_cell", "fitted", "from_confusion", "generalization_gap", "gradients",
+    "image_scores", "in_domain", "iou_per_class", "load_beside", "mean_distance", "mean_iou", "mean_iou_present",
+    "merge", "merge_per_image", "miou_of", "mistakes", "number_or_none", "of_setting", "panoptic_score", "pareto",
+    "patch_agreement", "patch_maps", "pca_pictures", "pq_of", "probe_scores", "row_entropy", "runs_above",
+    "self_test", "settings_of", "share_recovered", "stacked", "table", "unseen_domains", "unseen_mean",
+    "with_latencies", "worst_images",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

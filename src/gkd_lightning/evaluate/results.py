@@ -205,7 +205,10 @@ def merge(parts: Iterable[Results], title: str | None = None) -> Results:
     seen: set[tuple[str, int]] = set()
     for run in runs:
         if (run.method, run.seed) in seen:
-            raise UserError(f"method {run.method}, seed {run.seed} occurs twice among the given runs, give it once")
+            raise UserError(
+                f"method {run.method}, seed {run.seed} occurs twice among the given runs, give it once; "
+                "gkd report RUN --before RUN says what changed"
+            )
         seen.add((run.method, run.seed))
     recipe = " + ".join(dict.fromkeys(part.recipe for part in results))
     return Results(recipe, title or first.title, runs, teacher=first.teacher, highlight=first.highlight)

@@ -6,6 +6,7 @@ from gkd_lightning.lazily import on_demand
 
 if TYPE_CHECKING:
     from gkd_lightning.report.attention_chart import AttentionRow, attention_png
+    from gkd_lightning.report.change_lines import change_text
     from gkd_lightning.report.claims import headline, signed
     from gkd_lightning.report.conflict_charts import Training, parts_png, training_png
     from gkd_lightning.report.gallery import Gallery, Sample, colourize, merge_galleries
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttentionRow", "COST_COLUMNS", "FORMATS", "Gallery", "Grid", "Sample", "Training", "as_record", "attention_png",
-    "beside_published", "colourize", "cost_lines", "facts", "grid", "headline", "markdown_table", "merge_galleries",
-    "parts_png", "picture_grid", "signed", "similarity_png", "training_png", "write_report",
+    "beside_published", "change_text", "colourize", "cost_lines", "facts", "grid", "headline", "markdown_table",
+    "merge_galleries", "parts_png", "picture_grid", "signed", "similarity_png", "training_png", "write_report",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

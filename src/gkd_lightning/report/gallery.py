@@ -29,6 +29,7 @@ class Sample:
         truth: uint8 (h, w) train ids.
         predictions: train ids (h, w) per method id.
         features: a picture uint8 (h, w, 3) of the patch features per encoder, see `pca_pictures`.
+        scores: of the whole image in percent per method id, where that is why it is shown.
     """
 
     domain: str
@@ -37,25 +38,34 @@ class Sample:
     truth: Label
     predictions: dict[str, Label] = field(default_factory=dict)
     features: dict[str, Image] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Samples that share a label space; `save` and `load` keep them beside `results.json`."""
+    """Samples that share a label space; `save` and `load` keep them beside `results.json`.
+
+    Attributes:
+        label_space: their classes and colours.
+        samples: of every domain some, chosen without looking at them; all methods predict all of them.
+        worst: of every domain those that a method was worst at; nobody else need have predicted them.
+    """
 
     label_space: LabelSpace
     samples: list[Sample]
+    worst: list[Sample] = field(default_factory=list)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one compressed `.npz`, atomically."""
         arrays: dict[str, np.ndarray] = {}
         index = []
-        for number, sample in enumerate(self.samples):
+        for number, sample in enumerate([*self.samples, *self.worst]):
             arrays |= {f"{number}/image": sample.image, f"{number}/truth": sample.truth}
             arrays |= {f"{number}/predictions/{key}": ids for key, ids in sample.predictions.items()}
             arrays |= {f"{number}/features/{key}": picture for key, picture in sample.features.items()}
             keys = {"predictions": list(sample.predictions), "features": list(sample.features)}
-            index.append({"domain": sample.domain, "name": sample.name, **keys})
+            why = {"scores": sample.scores} if number >= len(self.samples) else {}
+            index.append({"domain": sample.domain, "name": sample.name, **keys, **why})
         space = self.label_space
         head = {"names": space.names, "palette": space.palette, "ignore": space.ignore, "samples": index}
         arrays["index"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
@@ -76,13 +86,17 @@ class Gallery:
                         arrays[f"{number}/truth"],
                         {key: arrays[f"{number}/predictions/{key}"] for key in entry["predictions"]},
                         {key: arrays[f"{number}/features/{key}"] for key in entry["features"]},
+                        entry.get("scores", {}),
                     )
                     for number, entry in enumerate(head["samples"])
                 ]
+                worst = ["scores" in entry for entry in head["samples"]]
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: not a gallery of samples ({error}), run the evaluation again") from None
         palette = tuple((int(red), int(green), int(blue)) for red, green, blue in head["palette"])
-        return cls(LabelSpace(tuple(head["names"]), palette, head["ignore"]), samples)
+        space = LabelSpace(tuple(head["names"]), palette, head["ignore"])
+        chosen = [sample for sample, bad in zip(samples, worst, strict=True) if not bad]
+        return cls(space, chosen, [sample for sample, bad in zip(samples, worst, strict=True) if bad])
 
 
 def merge_galleries(parts: Iterable[Gallery]) -> Gallery:
@@ -95,18 +109,27 @@ def merge_galleries(parts: Iterable[Gallery]) -> Gallery:
     if not galleries:
         raise UserError("no gallery to merge, evaluate at least one method")
     space = galleries[0].label_space
-    merged: dict[tuple[str, str], Sample] = {}
     for gallery in galleries:
         if gallery.label_space.names != space.names:
             raise UserError(
                 f"galleries with different classes: {', '.join(space.names)} and "
                 f"{', '.join(gallery.label_space.names)}; report them apart"
             )
-        for sample in gallery.samples:
-            first = merged.get((sample.domain, sample.name), sample)
-            predictions, features = first.predictions | sample.predictions, first.features | sample.features
-            merged[sample.domain, sample.name] = replace(first, predictions=predictions, features=features)
-    return Gallery(space, list(merged.values()))
+    samples = [sample for gallery in galleries for sample in gallery.samples]
+    return Gallery(space, _merged(samples), _merged(sample for gallery in galleries for sample in gallery.worst))
+
+
+def _merged(samples: Iterable[Sample]) -> list[Sample]:
+    merged: dict[tuple[str, str], Sample] = {}
+    for sample in samples:
+        first = merged.get((sample.domain, sample.name), sample)
+        merged[sample.domain, sample.name] = replace(
+            first,
+            predictions=first.predictions | sample.predictions,
+            features=first.features | sample.features,
+            scores=first.scores | sample.scores,
+        )
+    return list(merged.values())
 
 
 def colourize(label: Label, space: LabelSpace) -> Image:

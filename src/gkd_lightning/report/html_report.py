@@ -15,20 +15,24 @@ from PIL import Image as PillowImage
 
 from gkd_lightning import __version__
 from gkd_lightning.data import Image, LabelSpace
-from gkd_lightning.evaluate import PER_IMAGE, PerImage, Results, check_comparable, pq_of, table
+from gkd_lightning.evaluate import PER_IMAGE, MethodChange, PerImage, Results, check_comparable, pq_of, table
 from gkd_lightning.files import atomic_write, write_text
 from gkd_lightning.report import table_cells
+from gkd_lightning.report.change_lines import change_lines
 from gkd_lightning.report.charts import curve_figure, curve_names
 from gkd_lightning.report.claims import headline
 from gkd_lightning.report.gallery import Gallery, Sample, colourize
 from gkd_lightning.report.latency_chart import latency_figure, latency_png
 from gkd_lightning.report.latency_table import LatencyTable, latency_tables
+from gkd_lightning.report.mistake_lines import mistake_lines, worst_lines
 from gkd_lightning.report.panoptic_table import PANOPTIC_HEADINGS, panoptic_lines
 from gkd_lightning.report.style import style, themed_svg
 from gkd_lightning.report.summary import summary
 
 Chart = tuple[str, str, Markup]  # quantity, stage, drawing
+Changed = tuple[str, list[MethodChange]]  # against what, and what
 HEALTH = "health/"  # what stage 1 calls the curves that tell how distillation itself goes
+NAMES = 16  # letters of an image's name in a line
 WIDEST = 400  # pixels of an embedded picture
 
 
@@ -37,10 +41,12 @@ def write_report(
     directory: str | os.PathLike[str],
     gallery: Gallery | None = None,
     per_image: PerImage | None = None,
+    changed: Changed | None = None,
 ) -> Path:
     """Write `results.json`, `results.csv`, `summary.md`, `report.html` and, if given, the `.npz` into `directory`.
 
-    Where latencies were measured, `latency.png` as well, or one for each machine.
+    Where latencies were measured, `latency.png` as well, or one for each machine. `changed` names another run, and says
+    what changed against it.
 
     Everything is made before the first file is written, and each file is replaced in one go.
 
@@ -51,7 +57,7 @@ def write_report(
         UserError: the runs were not judged by one protocol.
     """
     check_comparable(results.runs)
-    page, tables = render_report(results, gallery), summary(results)
+    page, tables = render_report(results, gallery, changed), summary(results)
     charts = [latency_png(each) for each in latency_tables(table(results), results.highlight)]
     folder = Path(directory)
     results.save(folder / "results.json")
@@ -68,7 +74,7 @@ def write_report(
     return folder / "report.html"
 
 
-def render_report(results: Results, gallery: Gallery | None = None) -> str:
+def render_report(results: Results, gallery: Gallery | None = None, changed: Changed | None = None) -> str:
     """The report as one HTML page."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gkd_lightning.report", ""),
@@ -100,6 +106,10 @@ def render_report(results: Results, gallery: Gallery | None = None) -> str:
         maps=maps,
         difference=difference,
         samples=_samples(results, gallery),
+        mistaken=mistake_lines(results),
+        worst=_worst(results, gallery),
+        changed_from=changed[0] if changed else "",
+        changed=change_lines(changed[1]) if changed else [],
         features=_features(results, gallery),
         legend=_legend(gallery.label_space) if gallery else [],
         health=health,
@@ -147,7 +157,28 @@ def _samples(results: Results, gallery: Gallery | None) -> dict[str, Any] | None
         predictions = [_flat(paint(sample.predictions[m])) if m in sample.predictions else "" for m in methods]
         pictures = [_photo(sample.image), _flat(paint(sample.truth)), *predictions]
         rows.append({"domain": sample.domain, "name": sample.name, "pictures": pictures})
-    return {"headings": ["image", "truth", *methods.values()], "accent": methods.get(results.highlight), "rows": rows}
+    return {
+        "headings": ["image", "truth", *methods.values()],
+        "accent": methods.get(results.highlight),
+        "rows": rows,
+        "names": 0,
+    }
+
+
+def _worst(results: Results, gallery: Gallery | None) -> dict[str, Any] | None:
+    """Headings and rows of pictures: image, truth, prediction, what is wrong."""
+    rows = [
+        {
+            "domain": line.sample.domain,
+            "name": line.sample.name,
+            "note": f"{line.sample.name}, {line.score}",
+            "pictures": [_photo(line.pictures[0]), *map(_flat, line.pictures[1:])],
+        }
+        for line in worst_lines(results, gallery)
+    ]
+    title = next((run.title for run in results.runs if run.method == results.highlight), "")
+    headings = ["image", "truth", title, "wrong"]
+    return {"headings": headings, "accent": title, "rows": rows, "names": NAMES} if rows else None
 
 
 def _features(results: Results, gallery: Gallery | None) -> dict[str, Any] | None:
@@ -166,7 +197,7 @@ def _features(results: Results, gallery: Gallery | None) -> dict[str, Any] | Non
         pictures = [_flat(sample.features[name]) if name in sample.features else "" for name in encoders]
         rows.append({"domain": sample.domain, "name": sample.name, "pictures": [_photo(sample.image), *pictures]})
     headings = ["image", *(titles.get(name, name) for name in encoders)]
-    return {"headings": headings, "accent": titles.get(results.highlight), "rows": rows}
+    return {"headings": headings, "accent": titles.get(results.highlight), "rows": rows, "names": 0}
 
 
 def _legend(space: LabelSpace) -> list[tuple[str, str]]:

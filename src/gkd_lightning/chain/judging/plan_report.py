@@ -128,7 +128,8 @@ def save_judged(result: RunResult, recipe: str, title: str, module: Any, data: A
     """Write what an evaluation found: results, counts of every image, sample pictures (last)."""
     Results(recipe, title, [result]).save(directory / RESULTS)
     PerImage({(result.method, result.seed): module.image_counts}).save(directory / PER_IMAGE)
-    sample_gallery(module.segmenter, data, result.method, SAMPLES_PER_DOMAIN).save(directory / "gallery.npz")
+    gallery = sample_gallery(module.segmenter, data, result.method, SAMPLES_PER_DOMAIN, module.image_counts)
+    gallery.save(directory / "gallery.npz")
 
 
 def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None:

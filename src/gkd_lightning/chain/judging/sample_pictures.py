@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from gkd_lightning.chain.plan import Plan
 from gkd_lightning.data import Image, evenly
 from gkd_lightning.encoders import Encoder, EncoderSpec, build_encoder
-from gkd_lightning.evaluate import fitted, patch_maps, pca_pictures
+from gkd_lightning.evaluate import ImageCounts, fitted, patch_maps, pca_pictures, worst_images
 from gkd_lightning.recipes import interpolate
 from gkd_lightning.report import Gallery, Sample
 from gkd_lightning.segment import load_segmenter, unfrozen
@@ -20,20 +21,39 @@ from gkd_lightning.segment import load_segmenter, unfrozen
 TEACHER = "teacher"
 
 
-def sample_gallery(segmenter: Any, data: Any, method: str, count: int) -> Gallery:
-    """`count` images of every domain of a `TargetDataModule`, spread over it, with a `Predictor`'s predictions."""
+def sample_gallery(
+    segmenter: Any, data: Any, method: str, count: int, counts: Mapping[str, ImageCounts] | None = None
+) -> Gallery:
+    """Pictures with a `Predictor`'s predictions.
+
+    Args:
+        segmenter: the predictor.
+        data: a `TargetDataModule`.
+        method: whose predictions they are.
+        count: images of every domain, spread over it.
+        counts: of every image by domain, where known: so many that it was worst at come too.
+    """
+    samples: list[Sample] = []
+    worst: list[Sample] = []
+    for domain, dataset in data.domains.items():
+        samples += [_sample(segmenter, data, method, domain, index) for index in evenly(dataset, count)]
+        scores = worst_images(counts[domain], count) if counts and domain in counts else {}
+        places = {name: index for index in range(len(dataset)) if (name := dataset.name(index)) in scores}
+        for name, score in scores.items():
+            sample = _sample(segmenter, data, method, domain, places[name])
+            worst.append(replace(sample, scores={method: score}))
+    return Gallery(data.label_space, samples, worst)
+
+
+def _sample(segmenter: Any, data: Any, method: str, domain: str, index: int) -> Sample:
     parameter = next(segmenter.parameters(), None)  # an export has none, and computes on the CPU
     device = "cpu" if parameter is None else parameter.device
-    samples = []
-    for domain, dataset in data.domains.items():
-        for index in evenly(dataset, count):
-            image, label = dataset.image(index), dataset.label(index)
-            resized = torch.from_numpy(np.ascontiguousarray(data.protocol_of(domain).resized(image).transpose(2, 0, 1)))
-            with torch.no_grad():
-                ids = segmenter.predict(resized[None].to(device), (label.shape[0], label.shape[1]))[0]
-            prediction = ids.cpu().numpy().astype(np.uint8)
-            samples.append(Sample(domain, dataset.name(index), image, label, {method: prediction}))
-    return Gallery(data.label_space, samples)
+    dataset = data.domains[domain]
+    image, label = dataset.image(index), dataset.label(index)
+    resized = torch.from_numpy(np.ascontiguousarray(data.protocol_of(domain).resized(image).transpose(2, 0, 1)))
+    with torch.no_grad():
+        ids = segmenter.predict(resized[None].to(device), (label.shape[0], label.shape[1]))[0]
+    return Sample(domain, dataset.name(index), image, label, {method: ids.cpu().numpy().astype(np.uint8)})
 
 
 def add_features(gallery: Gallery, plan: Plan) -> Gallery:
@@ -54,7 +74,7 @@ def add_features(gallery: Gallery, plan: Plan) -> Gallery:
         replace(sample, features={name: _shaped(pictures[name][index], sample.image) for name in pictures})
         for index, sample in enumerate(gallery.samples)
     ]
-    return Gallery(gallery.label_space, samples)
+    return replace(gallery, samples=samples)
 
 
 def _teachers(plan: Plan) -> dict[str, Encoder]:
