@@ -335,6 +335,7 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "table of different protocols": (judged, [*TABLE, "other.json"], ["different protocols", "cwd seed 0"]),
     "table of damaged counts": (damaged_counts, TABLE, ["per_image.npz: no counts per image"]),
     "table in an unknown format": (judged, [*TABLE, "--format", "word"], ["--format", "word", "latex"]),
+    "table of segments without any": (judged, [*TABLE, "--measure", "PQ"], ["--measure PQ", "segments"]),
     "table over a folder": (judged, [*TABLE, "--out", "out"], ["--out out"]),
     "table with a share as percent": (judged, [*TABLE, "--confidence", "0.95"], ["--confidence 0.95", "95"]),
     "table of too few resamples": (judged, [*TABLE, "--resamples", "39"], ["--resamples 39", "40"]),

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from gkd_lightning.cli import main
-from gkd_lightning.evaluate import table
+from gkd_lightning.evaluate import PanopticScore, pq_of, table
 from gkd_lightning.evaluate.method_differences import comparison_table
 from gkd_lightning.report.table_formats import FORMATS, to_markdown
+from tests.evaluate.builders import SPACE
 from tests.evaluate.judged import DOMAINS, IMAGES, judged, write
 
 ACCURACY = {"none": 0.6, "mse": 0.74, "gkd": 0.75}
@@ -226,3 +227,21 @@ def test_the_page_shows_what_is_printed(runs: Path, capsys: pytest.CaptureFixtur
     page = (Path(__file__).parents[2] / "docs/tables.md").read_text(encoding="utf-8")
     example = page.partition("<!-- made by tests/cli/test_table.py -->\n")[2].partition("<!-- end -->")[0]
     assert example == printed(capsys, "first", "second")
+
+
+def test_a_table_of_segments(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = judged(ACCURACY, seeds=(0, 1))
+    scored = []
+    for number, run in enumerate(found.results.runs):
+        pq = PanopticScore(SPACE.names, ("car",), (5.0 + number / 2, 3.0, 2.0), (10, 5, 4), (1, 2, 3), (0, 1, 2))
+        scored.append(replace(run, domains=[replace(score, panoptic=pq) for score in run.domains]))
+    write(runs / "segments", replace(found, results=replace(found.results, runs=scored)))
+    lines = printed(capsys, "segments", "--measure", "PQ", *FEW).splitlines()
+    assert lines[0] == "PQ in percent: A test"
+    rows = {row.title: row for row in table(replace(found.results, runs=scored), pq_of)}
+    assert rows["GKD"].unseen.mean > rows["No distillation"].unseen.mean
+    assert lines[6].startswith(f"| GKD | 2 | {rows['GKD'].domains['night']} ")
+    assert lines[8] == "Difference to GKD in points of PQ:"
+    points = rows["No distillation"].unseen.mean - rows["GKD"].unseen.mean
+    assert lines[12].startswith(f"| No distillation | −{-points:.1f} | – | – |")
+    assert not any("[" in line for line in lines)

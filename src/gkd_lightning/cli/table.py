@@ -25,6 +25,9 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument(
         "--format", choices=["markdown", "csv", "json", "latex"], default="markdown", help="default: markdown"
     )
+    options.add_argument(
+        "--measure", choices=["mIoU", "PQ"], default="mIoU", help="PQ of runs that found segments (default: mIoU)"
+    )
     options.add_argument("--out", type=Path, metavar="FILE", help="write here (default: print)")
     options.add_argument("--resamples", type=int, default=2000, metavar="N", help="draws of the images (default: 2000)")
     options.add_argument(
@@ -41,7 +44,9 @@ def run(verb: str, arguments: list[str]) -> int:
     from gkd_lightning.report import FORMATS
 
     collection, against = _chosen(collect(found.runs), found.methods, found.against)
-    table = comparison_table(collection, against, found.resamples, found.confidence)
+    if found.measure == "PQ" and not any(score.panoptic for run in collection.results.runs for score in run.domains):
+        raise UserError("--measure PQ: no run was judged by its segments (docs/panoptic.md)")
+    table = comparison_table(collection, against, found.resamples, found.confidence, found.measure)
     text = FORMATS[found.format](table)
     if found.out is None:
         print(text, end="")

@@ -10,12 +10,16 @@ import numpy as np
 from gkd_lightning.evaluate.bootstrap import CONFIDENCE, RESAMPLES, Interval, Resampled, Scores, bootstrap
 from gkd_lightning.evaluate.collection import Collection
 from gkd_lightning.evaluate.pairing import pair
+from gkd_lightning.evaluate.scores import Measure, miou_of, pq_of
 from gkd_lightning.evaluate.tables import Row, Spread, table, unseen_domains
+
+MEASURES: dict[str, Measure] = {"mIoU": miou_of, "PQ": pq_of}
+"""What a table can be about."""
 
 
 @dataclass(frozen=True)
 class ImageDifference:
-    """One method minus the reference in points of mIoU, mean over seeds; `interval` is None where there is none."""
+    """One method minus the reference in points, mean over seeds; `interval` is None where there is none."""
 
     points: float
     interval: Interval | None
@@ -44,6 +48,7 @@ class ComparisonTable:
         resamples: draws behind each interval.
         confidence: of the intervals, in percent.
         notes: sentences on what is missing.
+        measure: what the scores are, one of `MEASURES`.
     """
 
     title: str
@@ -55,6 +60,7 @@ class ComparisonTable:
     resamples: int
     confidence: float
     notes: list[str]
+    measure: str = "mIoU"
 
     @property
     def several(self) -> bool:
@@ -63,7 +69,11 @@ class ComparisonTable:
 
 
 def comparison_table(
-    collection: Collection, against: str, resamples: int = RESAMPLES, confidence: float = CONFIDENCE
+    collection: Collection,
+    against: str,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    measure: str = "mIoU",
 ) -> ComparisonTable:
     """Compare every method of a collection with the method `against`, which is one of them.
 
@@ -72,16 +82,17 @@ def comparison_table(
         against: id of the reference method.
         resamples: draws of each domain's images.
         confidence: of the percentile intervals, in percent.
+        measure: one of `MEASURES`; intervals are of mIoU alone, whose counts are kept for every image.
 
     Raises:
         UserError: the runs were not judged by one protocol or not on the same images.
     """
     results = collection.results
-    rows, targets = table(results), unseen_domains(results)
+    rows, targets = table(results, MEASURES[measure]), unseen_domains(results)
     reference = next(row for row in rows if row.method == against)
     others = [row for row in rows if row is not reference] if targets else []
     paired = pair(results, collection.per_image)
-    comparable = against in paired.methods and any(row.method in paired.methods for row in others)
+    comparable = measure == "mIoU" and against in paired.methods and any(row.method in paired.methods for row in others)
     resampled = bootstrap(paired, resamples) if comparable else Resampled({})
     return ComparisonTable(
         title=results.title,
@@ -95,7 +106,8 @@ def comparison_table(
         images=paired.images if comparable else {},
         resamples=resamples,
         confidence=confidence,
-        notes=[_note(paired.missing)] if paired.missing and others else [],
+        notes=[_note(paired.missing)] if paired.missing and others and measure == "mIoU" else [],
+        measure=measure,
     )
 
 

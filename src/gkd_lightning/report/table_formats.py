@@ -32,9 +32,9 @@ _LATEX = {
 
 def to_markdown(found: ComparisonTable) -> str:
     """Both tables and a legend in plain words."""
-    parts = [f"mIoU in percent: {found.title}\n", grid(*_scores(found))]
+    parts = [f"{found.measure} in percent: {found.title}\n", grid(*_scores(found))]
     if found.differences:
-        parts += [f"Difference to {found.reference.title} in points of mIoU:\n", grid(*_differences(found))]
+        parts += [f"Difference to {found.reference.title} in points of {found.measure}:\n", grid(*_differences(found))]
     for each in latency_tables(found.rows, found.reference.method):
         parts += [f"{each.note}\n", grid(*as_grid(each))]
     return "\n".join([*parts, "\n\n".join([*legend(found), *found.notes]) + "\n"])
@@ -74,6 +74,7 @@ def to_json(found: ComparisonTable) -> str:
     value = {
         "schema": SCHEMA,
         "title": found.title,
+        "measure": found.measure,
         "unseen": found.targets,
         "rows": [_plain_row(row, found.targets) for row in found.rows],
         "against": found.reference.method,
