@@ -7,6 +7,7 @@ from gkd_lightning.lazily import on_demand
 if TYPE_CHECKING:
     from gkd_lightning.evaluate.cka import LinearCKA
     from gkd_lightning.evaluate.collection import Collection, collect
+    from gkd_lightning.evaluate.confidence import BINS, confidence
     from gkd_lightning.evaluate.confusion import (
         ConfusionMatrix,
         accuracy,
@@ -75,16 +76,17 @@ if TYPE_CHECKING:
     from gkd_lightning.evaluate.segment_scores import InstanceMasks, SegmentScores, ap_is_measured
     from gkd_lightning.evaluate.selftest import SelfTest, self_test
     from gkd_lightning.evaluate.tables import Row, Spread, check_comparable, class_means, table, unseen_domains
+    from gkd_lightning.evaluate.trust import TRUST_COLUMNS, Trust
 
 __all__ = [
-    "Basis", "Choice", "Collection", "Comparison", "ComparisonTable", "Conditions", "Conflict", "ConfusionMatrix",
+    "BINS", "Basis", "Choice", "Collection", "Comparison", "ComparisonTable", "Conditions", "Conflict", "ConfusionMatrix",
     "Cost", "Difference", "DomainScore", "ENCODER", "ImageCounter", "ImageCounts", "ImageDifference",
     "InstanceMasks", "Latency", "Line", "LinearCKA", "LinearMap", "LinearProbe", "Measure", "MethodDifference",
     "PANOPTIC_COLUMNS", "PATCH_EMBEDDING", "PER_IMAGE", "PanopticCounter", "PanopticScore", "PerImage", "Place",
     "REFERENCES", "RESULTS", "Readout", "Results", "Role", "Row", "RunResult", "STUDENTS", "SegmentScores",
-    "SelfTest", "Setting", "Spread", "Verdict", "accuracy", "ap_is_measured", "attention_agreement",
+    "SelfTest", "Setting", "Spread", "TRUST_COLUMNS", "Trust", "Verdict", "accuracy", "ap_is_measured", "attention_agreement",
     "check_comparable", "choose_queries", "class_means", "class_shares", "collect", "compare", "comparison_table",
-    "comparisons", "conditions_of", "conflicts", "confusion_matrix", "csv_cell", "fitted", "from_confusion",
+    "comparisons", "conditions_of", "confidence", "conflicts", "confusion_matrix", "csv_cell", "fitted", "from_confusion",
     "generalization_gap", "gradients", "in_domain", "iou_per_class", "load_beside", "mean_distance", "mean_iou",
     "mean_iou_present", "merge", "merge_per_image", "miou_of", "number_or_none", "of_setting", "panoptic_score",
     "pareto", "patch_agreement", "patch_maps", "pca_pictures", "pq_of", "probe_scores", "row_entropy",
