@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision, binary_calibration_error
 
-from gkd_lightning.evaluate.confidence import BINS, LEVELS, UNITS, bin_sums, level_counts
+from gkd_lightning.evaluate.confidence_levels import BINS, LEVELS, UNITS, bin_sums, level_counts
 from gkd_lightning.evaluate.trust import Trust, calibration_error, trust_of
 
 TIED = pytest.mark.parametrize("levels", [12, 400, LEVELS], ids=["many ties", "some ties", "hardly a tie"])

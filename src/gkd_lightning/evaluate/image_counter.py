@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
-from gkd_lightning.evaluate.confidence import BINS, LEVELS, bin_sums, brier_sum, confidence, level_counts
+from gkd_lightning.evaluate.confidence_levels import BINS, LEVELS, bin_sums, brier_sum, confidence, level_counts
 from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.per_image import ImageCounts
 from gkd_lightning.evaluate.trust import trust_of

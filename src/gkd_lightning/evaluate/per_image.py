@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate.confidence import BINS
+from gkd_lightning.evaluate.confidence_levels import BINS
 from gkd_lightning.files import atomic_write
 
 PER_IMAGE = "per_image.npz"

@@ -1,6 +1,6 @@
 """Whether a segmenter's confidence can be trusted on a domain: calibration, and errors found by low confidence.
 
-Everything follows from how many pixels are right and wrong at each level of confidence, see `evaluate.confidence`.
+Everything follows from how many pixels are right and wrong at each level of confidence, see `evaluate.confidence_levels`.
 Pixels of one level are tied. A tie counts half in the area under the ROC curve; precision, recall and the rate at 95 %
 take a level as a whole; in the risk-coverage curve and the bins of equal mass a level's errors are spread evenly over
 its pixels, which is the mean over all orders that they could come in.
@@ -8,7 +8,6 @@ its pixels, which is the mean over all orders that they could come in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import digamma
 from torch import Tensor
 
-from gkd_lightning.evaluate.confidence import BINS, BRIER_UNITS, UNITS, bin_sums
+from gkd_lightning.evaluate.confidence_levels import BINS, BRIER_UNITS, UNITS, bin_sums
 
 Counts = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -61,7 +60,9 @@ class Trust:
     @property
     def confidence(self) -> float:
         """Mean confidence in percent."""
-        return float(100 * sum(part[CONFIDENCE] for part in self.bins) / UNITS / sum(part[PIXELS] for part in self.bins))
+        return float(
+            100 * sum(part[CONFIDENCE] for part in self.bins) / UNITS / sum(part[PIXELS] for part in self.bins)
+        )
 
     def asdict(self) -> dict[str, Any]:
         """Plain JSON values; `ece` is there for readers of the file."""
@@ -80,8 +81,8 @@ def trust_of(levels: Tensor, brier: int) -> Trust | None:
     """From what a domain's pixels add up to; None if there is none.
 
     Args:
-        levels: see `confidence.level_counts`.
-        brier: see `confidence.brier_sum`.
+        levels: see `confidence_levels.level_counts`.
+        brier: see `confidence_levels.brier_sum`.
     """
     wrong, right = levels.cpu().numpy()
     pixels = int(levels.sum())
@@ -167,16 +168,6 @@ def rate_at_95(wrong: Counts, right: Counts) -> float | None:
         return None
     enough = int((20 * wrong.cumsum() >= 19 * wrong.sum()).argmax())
     return float(100 * right[: enough + 1].sum() / right.sum())
-
-
-def summed_bins(parts: Iterable[Trust]) -> Counts:
-    """The bins of several runs together, int64 (BINS, 3)."""
-    return np.asarray(np.sum([part.bins for part in parts], axis=0, dtype=np.int64))
-
-
-def mean_risk(parts: Sequence[Trust]) -> Numbers:
-    """Risk at every percent of coverage, mean over runs."""
-    return np.asarray(np.mean([part.risk for part in parts], axis=0))
 
 
 def _running(parts: NDArray[Any]) -> Numbers:

@@ -26,6 +26,7 @@ from gkd_lightning.report.latency_table import LatencyTable, latency_tables
 from gkd_lightning.report.panoptic_table import PANOPTIC_HEADINGS, panoptic_lines
 from gkd_lightning.report.style import style, themed_svg
 from gkd_lightning.report.summary import summary
+from gkd_lightning.report.trust_section import trust_section
 
 Chart = tuple[str, str, Markup]  # quantity, stage, drawing
 HEALTH = "health/"  # what stage 1 calls the curves that tell how distillation itself goes
@@ -51,7 +52,7 @@ def write_report(
         UserError: the runs were not judged by one protocol.
     """
     check_comparable(results.runs)
-    page, tables = render_report(results, gallery), summary(results)
+    page, tables = render_report(results, gallery, per_image), summary(results)
     charts = [latency_png(each) for each in latency_tables(table(results), results.highlight)]
     folder = Path(directory)
     results.save(folder / "results.json")
@@ -68,7 +69,7 @@ def write_report(
     return folder / "report.html"
 
 
-def render_report(results: Results, gallery: Gallery | None = None) -> str:
+def render_report(results: Results, gallery: Gallery | None = None, per_image: PerImage | None = None) -> str:
     """The report as one HTML page."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gkd_lightning.report", ""),
@@ -99,6 +100,7 @@ def render_report(results: Results, gallery: Gallery | None = None) -> str:
         selection=results.runs[0].selection,
         maps=maps,
         difference=difference,
+        trust=trust_section(results, per_image),
         samples=_samples(results, gallery),
         features=_features(results, gallery),
         legend=_legend(gallery.label_space) if gallery else [],
