@@ -1,4 +1,4 @@
-"""Calibration and failure detection from whole-number levels: held against torchmetrics and against plain definitions."""
+"""Calibration and failure detection from counted levels: as torchmetrics computes them, and as they are defined."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIED = pytest.mark.parametrize("levels", [12, 400, LEVELS], ids=["many ties", "s
 
 
 def sample(levels: int, pixels: int = 3000, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Confidence float64 at the middles of some of the levels, and whether each pixel is right: the surer the oftener."""
+    """Confidence at the middles of some of the levels, and whether each pixel is right: the surer the oftener."""
     rng = np.random.default_rng(seed)
     chosen = rng.choice(LEVELS, levels, replace=False)
     sure = (2 * np.sort(rng.choice(chosen, pixels)) + 1) / UNITS
@@ -85,7 +85,7 @@ def test_aurc_of_ties_is_the_mean_over_their_orders() -> None:
 
 def test_by_hand() -> None:
     """Four pixels; the two surest are right, the third is an error, the last is right."""
-    middle = (2 * torch.tensor([60000, 50000, 30000, 10000], dtype=torch.float64) + 1) / UNITS
+    middle = (2 * torch.tensor([15000, 12000, 7000, 2000], dtype=torch.float64) + 1) / UNITS
     found = judged(middle, torch.tensor([True, True, False, True]))
     assert found.auroc == pytest.approx(100 * 2 / 3)
     assert found.aupr == pytest.approx(50)
@@ -106,7 +106,7 @@ def test_confidence_that_is_no_middle_moves_nothing_by_more_than_is_said() -> No
     bound = float((wrong * true).sum() / wrong.sum() / true.sum() / 2)  # all ties the other way round
     assert found.auroc is not None
     assert abs(found.auroc / 100 - float(binary_auroc(sure, right.long()))) < bound + 1e-6
-    assert bound < 5e-5
+    assert bound < 2e-4
 
 
 @pytest.mark.parametrize(("sure", "level"), [(0.0, 0), (1 / LEVELS, 0), (1.5 / LEVELS, 1), (1.0, LEVELS - 1)])
@@ -138,7 +138,7 @@ def test_without_a_pixel_or_an_error() -> None:
 def test_a_whole_data_set_stays_exact() -> None:
     """Ten milliard pixels: of ties of a milliard each, AURC is still that of the rates."""
     levels = torch.zeros(2, LEVELS, dtype=torch.int64)
-    levels[0, ::6554], levels[1, ::6554] = 10**8, 9 * 10**8
+    levels[0, :: LEVELS // 10], levels[1, :: LEVELS // 10] = 10**8, 9 * 10**8
     found = trust_of(levels, 0)
     assert found is not None
     assert found.aurc == pytest.approx(10, abs=1e-7)

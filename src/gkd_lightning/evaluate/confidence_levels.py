@@ -1,7 +1,7 @@
 """How sure a segmenter is of a pixel, and how often it is right at each level: whole numbers, which add up exactly.
 
 Confidence is cut into `LEVELS` equal levels, (l - 1) / LEVELS < confidence <= l / LEVELS, each of which stands for its
-middle: at most 7.7e-6 away. The `BINS` bins of a reliability diagram are whole levels, so which bin a pixel belongs to
+middle: at most 3.1e-5 away. The `BINS` bins of a reliability diagram are whole levels, so which bin a pixel belongs to
 is not rounded.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LEVELS = 2**16 - 1
 BINS = 15
+LEVELS = BINS * 1092
 UNITS = 2 * LEVELS
 """Of one: the middle of level l (from 1 on) is 2 l - 1 of them."""
 BRIER_UNITS = 2**20
@@ -59,6 +59,9 @@ def brier_sum(scores: Tensor, label: Tensor, counted: Tensor) -> Tensor:
     """
     total = scores.sum(0).clamp_min(1e-12)
     true = scores.gather(0, label.long().masked_fill(~counted, 0)[None])[0] / total
-    length = torch.linalg.vector_norm(scores, dim=0) / total
-    units = ((length.square() - 2 * true + 1) * BRIER_UNITS).round().to(torch.int64).clamp_(0, 2 * BRIER_UNITS)
-    return units.masked_fill_(~counted, 0).sum()
+    squares = torch.zeros_like(total)
+    for of_class in scores:  # a tenth of the time of a sum over the first axis, on a CPU
+        squares.addcmul_(of_class, of_class)
+    distance = squares / total.square() - 2 * true + 1
+    units = (distance * BRIER_UNITS).round().to(torch.int32).clamp_(0, 2 * BRIER_UNITS)
+    return torch.sum(units.masked_fill_(~counted, 0), dtype=torch.int64)

@@ -94,7 +94,7 @@ class PerImage:
                 head = json.loads(arrays["index"].tobytes())
                 names = [tuple(part) for part in head["names"]]
                 for number, entry in enumerate(head["counts"]):
-                    bins = arrays[f"{number}-bins"] if f"{number}-bins" in arrays else None
+                    bins = arrays.get(f"{number}-bins")  # which older files lack
                     counts = ImageCounts(names[entry["names"]], arrays[str(number)], bins)
                     runs.setdefault((entry["method"], entry["seed"]), {})[entry["domain"]] = counts
         except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as error:

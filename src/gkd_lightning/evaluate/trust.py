@@ -1,9 +1,9 @@
 """Whether a segmenter's confidence can be trusted on a domain: calibration, and errors found by low confidence.
 
-Everything follows from how many pixels are right and wrong at each level of confidence, see `evaluate.confidence_levels`.
-Pixels of one level are tied. A tie counts half in the area under the ROC curve; precision, recall and the rate at 95 %
-take a level as a whole; in the risk-coverage curve and the bins of equal mass a level's errors are spread evenly over
-its pixels, which is the mean over all orders that they could come in.
+Everything follows from how many pixels are right and wrong at each level of confidence, see
+`evaluate.confidence_levels`. Pixels of one level are tied. A tie counts half in the area under the ROC curve;
+precision, recall and the rate at 95 % take a level as a whole; in the risk-coverage curve and the bins of equal mass a
+level's errors are spread evenly over its pixels, which is the mean over all orders that they could come in.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.bootstrap import RESAMPLES, Interval, Scores, drawn
-from gkd_lightning.evaluate.per_image import ImageCounts, PerImage
+from gkd_lightning.evaluate.per_image import PerImage
 from gkd_lightning.evaluate.results import Results
 from gkd_lightning.evaluate.tables import Row, Spread, table
 from gkd_lightning.evaluate.trust import TRUST_COLUMNS, Counts, Numbers, Trust, calibration_error
@@ -78,7 +78,7 @@ def _interval(row: Row, place: int, seeds: list[Trust], per_image: PerImage | No
     names: set[tuple[str, ...]] = set()
     for run, trust in zip(row.runs, seeds, strict=True):
         domain = run.domains[place].domain
-        images: ImageCounts | None = per_image and per_image.runs.get((run.method, run.seed), {}).get(domain)
+        images = None if per_image is None else per_image.runs.get((run.method, run.seed), {}).get(domain)
         if images is None or images.bins is None:
             return None
         if not np.array_equal(images.bins.sum(0), trust.bins):

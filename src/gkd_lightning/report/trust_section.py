@@ -1,4 +1,4 @@
-"""What a report says of confidence: errors of calibration side by side, a method domain by domain, a figure a domain."""
+"""What a report says of confidence: methods side by side, one domain by domain, a figure of each domain."""
 
 from __future__ import annotations
 
