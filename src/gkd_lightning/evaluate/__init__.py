@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from gkd_lightning.evaluate.scores import (
         DomainScore,
         Measure,
+        ece_of,
         from_confusion,
         generalization_gap,
         in_domain,
@@ -89,10 +90,10 @@ __all__ = [
     "RunResult", "STUDENTS", "SegmentScores", "SelfTest", "Setting", "Spread", "TRUST_COLUMNS", "Trust", "UNITS",
     "Verdict", "accuracy", "ap_is_measured", "attention_agreement", "check_comparable", "choose_queries",
     "class_means", "class_shares", "collect", "compare", "comparison_table", "comparisons", "conditions_of",
-    "confidence", "conflicts", "confusion_matrix", "csv_cell", "fitted", "from_confusion", "generalization_gap",
-    "gradients", "in_domain", "iou_per_class", "load_beside", "mean_distance", "mean_iou", "mean_iou_present",
-    "merge", "merge_per_image", "miou_of", "number_or_none", "of_setting", "panoptic_score", "pareto",
-    "patch_agreement", "patch_maps", "pca_pictures", "pq_of", "probe_scores", "row_entropy", "runs_above",
+    "confidence", "conflicts", "confusion_matrix", "csv_cell", "ece_of", "fitted", "from_confusion",
+    "generalization_gap", "gradients", "in_domain", "iou_per_class", "load_beside", "mean_distance", "mean_iou",
+    "mean_iou_present", "merge", "merge_per_image", "miou_of", "number_or_none", "of_setting", "panoptic_score",
+    "pareto", "patch_agreement", "patch_maps", "pca_pictures", "pq_of", "probe_scores", "row_entropy", "runs_above",
     "self_test", "settings_of", "share_recovered", "stacked", "table", "trust_table", "unseen_domains", "unseen_mean",
     "with_latencies",
 ]  # fmt: skip

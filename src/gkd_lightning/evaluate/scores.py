@@ -137,6 +137,11 @@ def pq_of(score: DomainScore) -> float:
     return score.pq
 
 
+def ece_of(score: DomainScore) -> float:
+    """Expected calibration error in percent; NaN where confidence was not judged."""
+    return math.nan if score.trust is None else score.trust.ece
+
+
 def unseen_mean(domains: Iterable[DomainScore], measure: Measure = miou_of) -> float:
     """Mean score in percent over the target domains; NaN if there is none."""
     return _mean(measure(score) for score in domains if not score.seen)

@@ -28,7 +28,7 @@ def trust_figure(
         look: of the methods.
         highest: share of errors in percent at which the axis ends, the same for every domain.
     """
-    width = LEFT + 2 * PANEL + GAP + 0.14 + 0.064 * max(len(titles[method]) for method in methods)
+    width = LEFT + 2 * PANEL + GAP + 0.2 + 0.066 * max(len(titles[method]) for method in methods)
     figure = new_figure(width, HEIGHT)
     height = HEIGHT - BOTTOM - TOP
     order = sorted(methods, key=lambda method: look[method].colour == ACCENT)  # the accent on top
@@ -77,11 +77,12 @@ def _risk(
         axes.plot(
             np.arange(1, len(risk) + 1), risk, color=look[method].colour, ls=look[method].dash, lw=1.7 if bold else 1.1
         )
-    axes.set(xlim=(0, 100), ylim=(0, highest), xlabel="share of the pixels that is kept, %")
+    axes.set(xlim=(0, 100), ylim=(-0.06 * highest, highest), xlabel="share of the pixels that is kept, %")
     _ticks(axes)
     axes.locator_params(axis="y", nbins=5)
 
 
 def _ticks(axes: Axes) -> None:
     axes.set_xticks([0, 25, 50, 75, 100])
+    axes.xaxis.get_ticklabels()[-1].set_horizontalalignment("right")  # the names of the lines begin there
     axes.grid(axis="y")

@@ -58,6 +58,11 @@ def trust_section(results: Results, per_image: PerImage | None = None) -> TrustS
     )
 
 
+def trust_lines(results: Results, name: str) -> list[list[str]]:
+    """Title and one of `TRUST_COLUMNS` on every domain, of every method whose confidence was judged."""
+    return [[row.title, *(str(each.scores[name]) for each in domains)] for row, domains in trust_table(results)]
+
+
 def _errors(row: Row, domains: list[DomainTrust], highlight: str) -> Line:
     cells = [Cell(_number(each.scores["ece"]), _interval(each.interval)) for each in domains]
     return Line(row.title, kind_of(row, highlight), cells)
