@@ -1,4 +1,4 @@
-"""Numbers: confusion matrices, scores and confidence per domain, tables over seeds, bootstrap, probes, CKA, results.json."""
+"""Numbers: confusion matrices, scores and confidence per domain, tables over seeds, bootstrap, probes, results.json."""
 
 from typing import TYPE_CHECKING
 

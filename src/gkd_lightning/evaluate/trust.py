@@ -52,6 +52,10 @@ class Trust:
     fpr95: float | None
     risk: tuple[float, ...]
 
+    def __str__(self) -> str:
+        """For a terminal."""
+        return f"ECE {self.ece:6.2f}" + ("" if self.auroc is None else f"  AUROC {self.auroc:6.2f}")
+
     @property
     def ece(self) -> float:
         """Expected calibration error in percent, over the bins of equal width."""
