@@ -148,3 +148,5 @@ def test_a_whole_data_set_stays_exact() -> None:
 def test_round_trip() -> None:
     found = judged(*sample(400), brier=12345)
     assert Trust.from_dict(found.asdict()) == found
+    with pytest.raises(ValueError, match="units of 1 / 30, this version"):
+        Trust.from_dict({**found.asdict(), "units": 30})

@@ -71,11 +71,14 @@ class Trust:
     def asdict(self) -> dict[str, Any]:
         """Plain JSON values; `ece` is there for readers of the file."""
         scores = {name: getattr(self, name) for name in TRUST_COLUMNS}
-        return {**scores, "bins": [list(part) for part in self.bins], "risk": list(self.risk)}
+        bins = [list(part) for part in self.bins]
+        return {**scores, "units": UNITS, "bins": bins, "risk": list(self.risk)}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Trust:
-        """Inverse of `asdict`."""
+        """Inverse of `asdict`. Raises ValueError if confidence was summed in other units."""
+        if value["units"] != UNITS:
+            raise ValueError(f"confidence in units of 1 / {value['units']}, this version has 1 / {UNITS}")
         bins = tuple((int(pixels), int(right), int(sure)) for pixels, right, sure in value["bins"])
         scores = {name: value[name] for name in TRUST_COLUMNS if name != "ece"}
         return cls(bins=bins, risk=tuple(float(share) for share in value["risk"]), **scores)
