@@ -95,6 +95,10 @@ def test_what_each_image_contributed_lies_beside_the_results(study: Path, capsys
         for score in run.domains:
             counts = kept.runs[run.method, run.seed][score.domain]
             assert counts.sums()[1].tolist() == score.matrix.sum(0).tolist()
+            assert score.trust is not None
+            assert counts.bins is not None
+            assert counts.bins.sum(0).tolist() == [list(part) for part in score.trust.bins]
+            assert counts.bins[..., :2].sum((0, 1)).tolist() == [score.matrix.sum(), score.matrix.trace()]
             (own,) = (study / "out/evaluations").glob(f"{run.method}-*/per_image.npz")
             alone = PerImage.load(own).runs[run.method, run.seed][score.domain]
             np.testing.assert_array_equal(alone.counts, counts.counts)
@@ -155,3 +159,5 @@ def test_gkd_test_gives_the_numbers_of_the_report(study: Path, capsys: pytest.Ca
     lines = capsys.readouterr().out.splitlines()
     expected = json.loads((config.parent / "results.json").read_text())["runs"][0]["domains"]
     assert [float(line.split()[2]) for line in lines] == [pytest.approx(score["miou"], abs=0.006) for score in expected]
+    errors = [float(line.split("ECE")[1].split()[0]) for line in lines]
+    assert errors == [pytest.approx(score["trust"]["ece"], abs=0.006) for score in expected]

@@ -100,6 +100,11 @@ def test_predictions_are_those_of_the_checkpoint(
     theirs, ours = (judge.segmenter.predict(batch, (60, 45)) for judge in judges)
     assert theirs.dtype == ours.dtype
     assert (theirs == ours).float().mean() > 0.999
+    for judge, ids in zip(judges, (theirs, ours), strict=True):
+        found = judge.predicted({"image": batch, "label": torch.zeros(2, 60, 45)})
+        assert found.ids.equal(ids)
+        assert found.scores is not None  # of which confidence is judged
+        assert found.scores.argmax(1).equal(ids)
 
 
 @pytest.mark.slow
@@ -252,6 +257,10 @@ def test_ids_alone(linear: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="gives no scores"):
         exported.scores(window)
     assert np.array_equal(gkd_lightning.load(tmp_path / "out").ids(window[0]), ids[0])
+    images = torch.from_numpy(window).permute(0, 3, 1, 2)
+    judged = Evaluation(str(tmp_path / "out")).predicted({"image": images, "label": torch.zeros(1, 36, 44)})
+    assert np.array_equal(judged.ids[0], ids[0])
+    assert judged.scores is None  # nothing is said of its confidence
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ def test_mistakes_and_the_worst_images_of_the_reported_method() -> None:
 def test_what_changed_against_another_run() -> None:
     before, after = judged({"gkd": 0.6}), judged({"gkd": 0.9}, luck=1)
     found = changes(before, after)
-    text = " ".join(read(render_report(after.results, None, ("A <run>", found))).text)
+    text = " ".join(read(render_report(after.results, changed=("A <run>", found))).text)
     assert "Against A <run>." in text
     assert re.search(r"unseen mean\s+5\d\.\d\s+8\d\.\d\s+\+\d\d\.\d\s+–\s+–", text)
     assert re.search(r"night .* sky \+\d\d\.\d.*12 of 12: night_\d\d \+\d\d\.\d", text, re.DOTALL)

@@ -16,7 +16,7 @@ from torch import nn
 from gkd_lightning.baselines.pretraining import Pretraining
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.ranges import Classes, Natural, Positive, Weight
-from gkd_lightning.segment import DomainJudge
+from gkd_lightning.segment import DomainJudge, Predicted
 
 
 class DensePretraining(Pretraining, DomainJudge):
@@ -78,6 +78,6 @@ class DensePretraining(Pretraining, DomainJudge):
         pixels, presence = self.forward(images)
         return pixels.mean() + presence.mean()
 
-    def predicted(self, batch: dict[str, Any]) -> torch.Tensor:
+    def predicted(self, batch: dict[str, Any]) -> Predicted:
         """See `DomainJudge.predicted`."""
-        return self.forward(batch["image"])[0].argmax(1)
+        return Predicted(self.forward(batch["image"])[0].argmax(1))

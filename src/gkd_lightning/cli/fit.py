@@ -29,9 +29,9 @@ def run(verb: str, arguments: list[str]) -> int:
     stage.run()
     for score in getattr(stage.model, "domain_scores", {}).values():
         if verb != "fit":
-            of_segments = "" if score.panoptic is None else f"  {score.panoptic}"
+            further = "".join(f"  {part}" for part in (score.panoptic, score.trust) if part is not None)
             print(
-                f"{score.domain:<16} mIoU {score.miou:6.2f}  accuracy {score.accuracy:6.2f}{of_segments}  "
+                f"{score.domain:<16} mIoU {score.miou:6.2f}  accuracy {score.accuracy:6.2f}{further}  "
                 f"{score.images} images"
             )
     return 0

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from gkd_lightning.deploy.card import CARD, PICTURE, card_text, chosen_run
     from gkd_lightning.deploy.export import export_segmenter
     from gkd_lightning.deploy.exported import EXPORT_RECORD, read_record
-    from gkd_lightning.deploy.finished import load_finished
+    from gkd_lightning.deploy.finished import gives_scores, load_finished
     from gkd_lightning.deploy.hub import card_of_run, export_hub
     from gkd_lightning.deploy.latency import Candidate, measure
     from gkd_lightning.deploy.licences import terms_of
@@ -36,6 +36,7 @@ __all__ = [
     "export_hub",
     "export_segmenter",
     "export_timm",
+    "gives_scores",
     "load",
     "load_finished",
     "measure",

@@ -59,6 +59,11 @@ class ExportedModule(nn.Module):
         return torch.from_numpy(self.exported.predict(_pixels(images), size)).long().to(images.device)
 
 
+def gives_scores(segmenter: Predictor) -> bool:
+    """Whether it says more than class ids; an export need not."""
+    return not isinstance(segmenter, ExportedModule) or "scores" in segmenter.exported.names
+
+
 def _pixels(images: Tensor) -> Any:
     return np.ascontiguousarray(images.permute(0, 2, 3, 1).cpu().numpy())
 

@@ -14,8 +14,8 @@ from PIL import Image as Pillow
 
 from gkd_lightning.data import Image, LabelSpace, overlay, protocol_for, read_image
 from gkd_lightning.deploy.finished import Predictor, load_finished
-from gkd_lightning.deploy.window_graph import confidence as share_of_best
 from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate import confidence as share_of_best
 from gkd_lightning.segment import finds_segments, queries_of, segments_found
 
 

@@ -8,17 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from gkd_lightning.encoders import fixed_to
+from gkd_lightning.evaluate import confidence
 from gkd_lightning.segment import Segmenter, unfrozen
 
 Layout = Literal["nhwc", "nchw"]
 """Order of the axes of the graph's images: (batch, height, width, 3) or (batch, 3, height, width)."""
 Output = Literal["ids", "scores", "confidence"]
 INPUT, OUTPUTS = "images", get_args(Output)
-
-
-def confidence(scores: Tensor) -> Tensor:
-    """(B, H, W) in [0, 1] of class scores (B, K, H, W): the share of a pixel's scores that its class has."""
-    return scores.amax(1) / scores.sum(1).clamp_min(1e-12)
 
 
 class WindowGraph(nn.Module):

@@ -1,13 +1,15 @@
-"""Numbers: confusion matrices, scores per domain, tables over seeds, bootstrap, probes, CKA, results.json."""
+"""Numbers: confusion matrices, scores and confidence per domain, tables over seeds, bootstrap, probes, results.json."""
 
 from typing import TYPE_CHECKING
 
 from gkd_lightning.lazily import on_demand
 
 if TYPE_CHECKING:
+    from gkd_lightning.evaluate.bootstrap import Interval
     from gkd_lightning.evaluate.cka import LinearCKA
     from gkd_lightning.evaluate.class_mistakes import Mistake, image_scores, mistakes, worst_images
     from gkd_lightning.evaluate.collection import Collection, collect
+    from gkd_lightning.evaluate.confidence_levels import BINS, UNITS, confidence
     from gkd_lightning.evaluate.confusion import (
         ConfusionMatrix,
         accuracy,
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from gkd_lightning.evaluate.scores import (
         DomainScore,
         Measure,
+        ece_of,
         from_confusion,
         generalization_gap,
         in_domain,
@@ -77,22 +80,25 @@ if TYPE_CHECKING:
     from gkd_lightning.evaluate.segment_scores import InstanceMasks, SegmentScores, ap_is_measured
     from gkd_lightning.evaluate.selftest import SelfTest, self_test
     from gkd_lightning.evaluate.tables import Row, Spread, check_comparable, class_means, table, unseen_domains
+    from gkd_lightning.evaluate.trust import CONFIDENCE, PIXELS, RIGHT, TRUST_COLUMNS, Trust
+    from gkd_lightning.evaluate.trust_rows import DomainTrust, trust_table
 
 __all__ = [
-    "Basis", "Change", "Choice", "Collection", "Comparison", "ComparisonTable", "Conditions", "Conflict",
-    "ConfusionMatrix", "Cost", "Difference", "DomainChange", "DomainScore", "ENCODER", "ImageCounter", "ImageCounts",
-    "ImageDifference", "InstanceMasks", "Latency", "Line", "LinearCKA", "LinearMap", "LinearProbe", "Measure",
-    "MethodChange", "MethodDifference", "Mistake", "PANOPTIC_COLUMNS", "PATCH_EMBEDDING", "PER_IMAGE",
-    "PanopticCounter", "PanopticScore", "PerImage", "Place", "REFERENCES", "RESULTS", "Readout", "Results", "Role",
-    "Row", "RunResult", "STUDENTS", "SegmentScores", "SelfTest", "Setting", "Spread", "VISIBLE", "Verdict",
-    "accuracy", "ap_is_measured", "attention_agreement", "changes", "check_comparable", "choose_queries",
-    "class_means", "class_shares", "collect", "compare", "comparison_table", "comparisons", "conditions_of",
-    "conflicts", "confusion_matrix", "csv_cell", "fitted", "from_confusion", "generalization_gap", "gradients",
-    "image_scores", "in_domain", "iou_per_class", "load_beside", "mean_distance", "mean_iou", "mean_iou_present",
-    "merge", "merge_per_image", "miou_of", "mistakes", "number_or_none", "of_setting", "panoptic_score", "pareto",
-    "patch_agreement", "patch_maps", "pca_pictures", "pq_of", "probe_scores", "row_entropy", "runs_above",
-    "self_test", "settings_of", "share_recovered", "stacked", "table", "unseen_domains", "unseen_mean",
-    "with_latencies", "worst_images",
+    "BINS", "Basis", "CONFIDENCE", "Change", "Choice", "Collection", "Comparison", "ComparisonTable", "Conditions",
+    "Conflict", "ConfusionMatrix", "Cost", "Difference", "DomainChange", "DomainScore", "DomainTrust", "ENCODER",
+    "ImageCounter", "ImageCounts", "ImageDifference", "InstanceMasks", "Interval", "Latency", "Line", "LinearCKA",
+    "LinearMap", "LinearProbe", "Measure", "MethodChange", "MethodDifference", "Mistake", "PANOPTIC_COLUMNS",
+    "PATCH_EMBEDDING", "PER_IMAGE", "PIXELS", "PanopticCounter", "PanopticScore", "PerImage", "Place", "REFERENCES",
+    "RESULTS", "RIGHT", "Readout", "Results", "Role", "Row", "RunResult", "STUDENTS", "SegmentScores", "SelfTest",
+    "Setting", "Spread", "TRUST_COLUMNS", "Trust", "UNITS", "VISIBLE", "Verdict", "accuracy", "ap_is_measured",
+    "attention_agreement", "changes", "check_comparable", "choose_queries", "class_means", "class_shares", "collect",
+    "compare", "comparison_table", "comparisons", "conditions_of", "confidence", "conflicts", "confusion_matrix",
+    "csv_cell", "ece_of", "fitted", "from_confusion", "generalization_gap", "gradients", "image_scores", "in_domain",
+    "iou_per_class", "load_beside", "mean_distance", "mean_iou", "mean_iou_present", "merge", "merge_per_image",
+    "miou_of", "mistakes", "number_or_none", "of_setting", "panoptic_score", "pareto", "patch_agreement",
+    "patch_maps", "pca_pictures", "pq_of", "probe_scores", "row_entropy", "runs_above", "self_test", "settings_of",
+    "share_recovered", "stacked", "table", "trust_table", "unseen_domains", "unseen_mean", "with_latencies",
+    "worst_images",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate.trust import Trust
 
 
 def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int, ignore: int = 255) -> Tensor:
@@ -63,6 +64,8 @@ class ConfusionMatrix(Metric):
     is_differentiable = False
     matrix: Tensor
     images: Tensor
+    trust: Trust | None = None
+    """What is known of the confidence after `compute()`; here nothing."""
 
     def __init__(self, num_classes: int, ignore: int = 255) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The confusion matrix of a domain that also remembers what each image contributed."""
+"""The confusion matrix of a domain that also remembers what each image contributed, and how sure the pixels were."""
 
 from __future__ import annotations
 
@@ -9,48 +9,82 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
 
+from gkd_lightning.evaluate.confidence_levels import BINS, LEVELS, bin_sums, brier_sum, confidence, level_counts
 from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.per_image import ImageCounts
+from gkd_lightning.evaluate.trust import trust_of
 
 _END = "\0"  # the one character that no file's name holds
 
 
 class ImageCounter(ConfusionMatrix):
-    """A `ConfusionMatrix` whose ranks also gather every image's counts.
+    """A `ConfusionMatrix` whose ranks also gather every image's counts, and add up how often each confidence is right.
 
-    After `compute()`, `image_counts` are those of all ranks together; they sum to the matrix's margins.
+    After `compute()`, `image_counts` are those of all ranks together; they sum to the matrix's margins and to the bins
+    of `trust`, which is None if no scores were given.
     """
 
     margins: list[Tensor] | Tensor
     letters: list[Tensor] | Tensor
+    bins: list[Tensor] | Tensor
+    levels: Tensor
+    brier: Tensor
 
     def __init__(self, num_classes: int, ignore: int = 255) -> None:
         super().__init__(num_classes, ignore)
         self.add_state("margins", default=[], dist_reduce_fx="cat")
         self.add_state("letters", default=[], dist_reduce_fx="cat")  # names as bytes: ranks exchange tensors only
+        self.add_state("bins", default=[], dist_reduce_fx="cat")
+        self.add_state("levels", default=torch.zeros(2, LEVELS, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("brier", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.image_counts = self._none()
 
-    def update(self, prediction: Tensor, label: Tensor, names: Sequence[str] = ()) -> None:
-        """Count a batch (B, H, W), B may be 0, of images whose B names are unique in the domain."""
-        margins = [torch.zeros(0, 3, self.num_classes, dtype=torch.int64, device=self.matrix.device)]
-        for predicted, truth, name in zip(prediction, label, names, strict=True):
+    def update(
+        self, prediction: Tensor, label: Tensor, names: Sequence[str] = (), scores: Sequence[Tensor] | None = None
+    ) -> None:
+        """Count a batch (B, H, W), B may be 0, of images whose B names are unique in the domain.
+
+        Args:
+            prediction: see `confusion_matrix`.
+            label: see `confusion_matrix`.
+            names: of the images.
+            scores: of each image (K, H, W), of which `prediction` is the arg max; None if they are not known.
+        """
+        place = self.matrix.device
+        margins = [torch.zeros(0, 3, self.num_classes, dtype=torch.int64, device=place)]
+        bins = [torch.zeros(0, BINS, 3, dtype=torch.int64, device=place)]
+        for index, (predicted, truth, name) in enumerate(zip(prediction, label, names, strict=True)):
             before = self.matrix.clone()
             super().update(predicted, truth, [name])
             margins.append(margins_of(self.matrix - before)[None])
+            if scores is not None:
+                bins.append(self._sure(scores[index], predicted, truth)[None])
         assert isinstance(self.margins, list)
         assert isinstance(self.letters, list)
+        assert isinstance(self.bins, list)
         # also for an empty batch: a rank that only pads must have something of the right shape to gather
         self.margins.append(torch.cat(margins))
+        self.bins.append(torch.cat(bins))
         letters = "".join(name + _END for name in names).encode("utf-8", "surrogateescape")
-        self.letters.append(torch.tensor(list(letters), dtype=torch.uint8, device=self.matrix.device))
+        self.letters.append(torch.tensor(list(letters), dtype=torch.uint8, device=place))
 
     def compute(self) -> Tensor:
         """int64 (C, C), rows are the truth, columns the prediction."""
         self.image_counts = self._none()
         if len(self.letters):
             letters = bytes(dim_zero_cat(self.letters).tolist()).decode("utf-8", "surrogateescape")
-            self.image_counts = ImageCounts.of(letters.split(_END)[:-1], dim_zero_cat(self.margins).cpu().numpy())
+            counts, bins = (dim_zero_cat(part).cpu().numpy() for part in (self.margins, self.bins))
+            self.image_counts = ImageCounts.of(letters.split(_END)[:-1], counts, bins if len(bins) else None)
+        self.trust = trust_of(self.levels, int(self.brier))
         return super().compute()
+
+    def _sure(self, scores: Tensor, prediction: Tensor, label: Tensor) -> Tensor:
+        """Add one image's confidence; returns its bins."""
+        counted = label != self.ignore
+        levels = level_counts(confidence(scores[None])[0], prediction == label, counted)
+        self.levels += levels
+        self.brier += brier_sum(scores, label, counted)
+        return bin_sums(levels)
 
     def _none(self) -> ImageCounts:
         return ImageCounts((), np.zeros((0, 3, self.num_classes), np.uint32))

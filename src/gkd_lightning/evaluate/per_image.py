@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate.confidence_levels import BINS
 from gkd_lightning.files import atomic_write
 
 PER_IMAGE = "per_image.npz"
@@ -28,17 +29,23 @@ class ImageCounts:
     Attributes:
         names: N image names, sorted.
         counts: uint32 (N, 3, C), see `INTERSECTION`, `PREDICTED`, `TRUE`.
+        bins: int64 (N, BINS, 3), pixels by their confidence, see `trust.PIXELS`; None where it was not known.
     """
 
     names: tuple[str, ...]
     counts: NDArray[np.uint32]
+    bins: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.counts.ndim != 3 or self.counts.shape[:2] != (len(self.names), 3):
             raise ValueError(f"counts {self.counts.shape} do not fit {len(self.names)} images")
+        if self.bins is not None and self.bins.shape != (len(self.names), BINS, 3):
+            raise ValueError(f"bins {self.bins.shape} do not fit {len(self.names)} images")
 
     @classmethod
-    def of(cls, names: Sequence[str], counts: NDArray[np.integer]) -> ImageCounts:
+    def of(
+        cls, names: Sequence[str], counts: NDArray[np.integer], bins: NDArray[np.int64] | None = None
+    ) -> ImageCounts:
         """From names and counts in any order.
 
         Raises:
@@ -47,7 +54,8 @@ class ImageCounts:
         if counts.size and int(counts.max()) > np.iinfo(np.uint32).max:
             raise UserError(f"{names[0]}: an image of more than 2**32 pixels of one class cannot be counted")
         order = sorted(range(len(names)), key=names.__getitem__)  # whatever number of processes
-        return cls(tuple(names[index] for index in order), counts[order].astype(np.uint32))
+        ordered = None if bins is None else bins[order]
+        return cls(tuple(names[index] for index in order), counts[order].astype(np.uint32), ordered)
 
     def sums(self) -> NDArray[np.int64]:
         """Of the whole domain, int64 (3, C)."""
@@ -68,6 +76,8 @@ class PerImage:
         for (method, seed), domains in self.runs.items():
             for domain, found in domains.items():
                 arrays[str(len(index))] = found.counts
+                if found.bins is not None:
+                    arrays[f"{len(index)}-bins"] = found.bins
                 names = shared.setdefault(found.names, len(shared))
                 index.append({"method": method, "seed": seed, "domain": domain, "names": names})
         head = {"names": [list(names) for names in shared], "counts": index}
@@ -84,7 +94,8 @@ class PerImage:
                 head = json.loads(arrays["index"].tobytes())
                 names = [tuple(part) for part in head["names"]]
                 for number, entry in enumerate(head["counts"]):
-                    counts = ImageCounts(names[entry["names"]], arrays[str(number)])
+                    bins = arrays.get(f"{number}-bins")  # which older files lack
+                    counts = ImageCounts(names[entry["names"]], arrays[str(number)], bins)
                     runs.setdefault((entry["method"], entry["seed"]), {})[entry["domain"]] = counts
         except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: no counts per image ({error}); judge again: gkd run … --from evaluate") from None

@@ -13,6 +13,7 @@ from torch import Tensor
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.confusion import accuracy, iou_per_class, mean_iou, mean_iou_present, number_or_none
 from gkd_lightning.evaluate.panoptic import PanopticScore
+from gkd_lightning.evaluate.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class DomainScore:
         confusion: C x C pixel counts [truth][prediction].
         images: how many images were counted.
         panoptic: what was found of its segments; None where they were not judged.
+        trust: whether its confidence can be trusted; None where it was not judged.
     """
 
     domain: str
@@ -35,6 +37,7 @@ class DomainScore:
     confusion: tuple[tuple[int, ...], ...]
     images: int
     panoptic: PanopticScore | None = None
+    trust: Trust | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(self.confusion), *(len(row) for row in self.confusion)}
@@ -76,7 +79,11 @@ class DomainScore:
 
     def asdict(self) -> dict[str, Any]:
         """Plain JSON values, the derived scores included for readers of the file."""
-        further = {} if self.panoptic is None else {"panoptic": self.panoptic.asdict()}
+        further = {
+            name: part.asdict()
+            for name, part in {"panoptic": self.panoptic, "trust": self.trust}.items()
+            if part is not None
+        }
         return {
             "domain": self.domain,
             "seen": self.seen,
@@ -97,7 +104,9 @@ class DomainScore:
         classes = tuple(value["classes"])
         segments = value.get("panoptic")
         panoptic = None if segments is None else PanopticScore.from_dict(segments, classes)
-        return cls(value["domain"], value["seen"], classes, rows, value["images"], panoptic)
+        sure = value.get("trust")
+        trust = None if sure is None else Trust.from_dict(sure)
+        return cls(value["domain"], value["seen"], classes, rows, value["images"], panoptic, trust)
 
 
 def from_confusion(
@@ -107,10 +116,11 @@ def from_confusion(
     images: int,
     seen: bool = False,
     panoptic: PanopticScore | None = None,
+    trust: Trust | None = None,
 ) -> DomainScore:
     """Score of `domain` from an int64 (C, C) matrix [truth, prediction]."""
     rows = tuple(tuple(row) for row in torch.atleast_2d(matrix).cpu().tolist())
-    return DomainScore(domain, seen, tuple(classes), rows, images, panoptic)
+    return DomainScore(domain, seen, tuple(classes), rows, images, panoptic, trust)
 
 
 Measure = Callable[[DomainScore], float]
@@ -125,6 +135,11 @@ def miou_of(score: DomainScore) -> float:
 def pq_of(score: DomainScore) -> float:
     """The table of segments."""
     return score.pq
+
+
+def ece_of(score: DomainScore) -> float:
+    """Expected calibration error in percent; NaN where confidence was not judged."""
+    return math.nan if score.trust is None else score.trust.ece
 
 
 def unseen_mean(domains: Iterable[DomainScore], measure: Measure = miou_of) -> float:

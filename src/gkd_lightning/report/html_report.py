@@ -28,6 +28,7 @@ from gkd_lightning.report.mistake_lines import mistake_lines, worst_lines
 from gkd_lightning.report.panoptic_table import PANOPTIC_HEADINGS, panoptic_lines
 from gkd_lightning.report.style import style, themed_svg
 from gkd_lightning.report.summary import summary
+from gkd_lightning.report.trust_section import trust_section
 
 Chart = tuple[str, str, Markup]  # quantity, stage, drawing
 Changed = tuple[str, list[MethodChange]]  # against what, and what
@@ -57,7 +58,7 @@ def write_report(
         UserError: the runs were not judged by one protocol.
     """
     check_comparable(results.runs)
-    page, tables = render_report(results, gallery, changed), summary(results)
+    page, tables = render_report(results, gallery, per_image, changed), summary(results)
     charts = [latency_png(each) for each in latency_tables(table(results), results.highlight)]
     folder = Path(directory)
     results.save(folder / "results.json")
@@ -74,7 +75,12 @@ def write_report(
     return folder / "report.html"
 
 
-def render_report(results: Results, gallery: Gallery | None = None, changed: Changed | None = None) -> str:
+def render_report(
+    results: Results,
+    gallery: Gallery | None = None,
+    per_image: PerImage | None = None,
+    changed: Changed | None = None,
+) -> str:
     """The report as one HTML page."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gkd_lightning.report", ""),
@@ -105,6 +111,7 @@ def render_report(results: Results, gallery: Gallery | None = None, changed: Cha
         selection=results.runs[0].selection,
         maps=maps,
         difference=difference,
+        trust=trust_section(results, per_image),
         samples=_samples(results, gallery),
         mistaken=mistake_lines(results),
         worst=_worst(results, gallery),

@@ -11,10 +11,17 @@ from gkd_lightning.report.latency_table import as_grid, latency_tables
 from gkd_lightning.report.markdown import grid, markdown_table
 from gkd_lightning.report.panoptic_table import PANOPTIC_HEADINGS, panoptic_lines
 from gkd_lightning.report.table_cells import COST_COLUMNS, cost_lines
+from gkd_lightning.report.trust_section import trust_lines
+
+TRUST_TABLES = {
+    "ece": "Expected calibration error (ECE) of the confidence in percent, lower is better:",
+    "auroc": "Errors found by low confidence (AUROC) in percent, 50 is a guess:",
+}
+"""What is told of confidence, by score."""
 
 
 def summary(results: Results) -> str:
-    """Headline, scores, differences between students, every seed, costs, latencies.
+    """Headline, scores, differences between students, every seed, confidence, costs, latencies.
 
     Raises:
         UserError: the runs were not judged by one protocol.
@@ -39,6 +46,9 @@ def summary(results: Results) -> str:
             "Every seed:",
             _seeds(results),
         ]
+    for name, text in TRUST_TABLES.items():
+        lines = trust_lines(results, name)
+        parts += [text, grid(["method", *(score.domain for score in results.runs[0].domains)], lines)] if lines else []
     parts += [costs, _costs(results)]
     for found in latency_tables(table(results), results.highlight):
         parts += [found.note, grid(*as_grid(found))]

@@ -12,7 +12,7 @@ from gkd_lightning.segment.encoder_only_head import EncoderOnlyHead
 from gkd_lightning.segment.exporting import is_exporting
 from gkd_lightning.segment.head import Mask2FormerHead
 from gkd_lightning.segment.head_choice import build_head, settings_of
-from gkd_lightning.segment.judging import DomainJudge
+from gkd_lightning.segment.judging import DomainJudge, Predicted
 from gkd_lightning.segment.linear_head import LinearHead
 from gkd_lightning.segment.mask2former import Mask2FormerConfig
 from gkd_lightning.segment.mask_scores import semantic_scores
@@ -36,7 +36,7 @@ from gkd_lightning.segment.segmenter import Segmenter, StudentPass, unfrozen
 
 __all__ = [
     "DomainJudge", "EncoderOnlyHead", "FoundSegments", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter",
-    "Mask2FormerConfig", "Mask2FormerHead", "PanopticMap", "PixelHead", "PixelLosses", "SEGMENTER_RECORD",
+    "Mask2FormerConfig", "Mask2FormerHead", "PanopticMap", "PixelHead", "PixelLosses", "Predicted", "SEGMENTER_RECORD",
     "SEGMENTER_WEIGHTS", "SegformerHead", "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning",
     "TaskLosses", "build_head", "finds_segments", "instance_masks", "is_exporting", "judged_segments",
     "load_segmenter", "panoptic_maps", "queries_of", "record_protocols", "save_segmenter", "segments_found",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 from torch import Tensor, nn
@@ -11,6 +11,15 @@ from torch import Tensor, nn
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, SegmentScores, ap_is_measured, from_confusion
 from gkd_lightning.segment.panoptic import FoundSegments
+
+
+class Predicted(NamedTuple):
+    """What is seen in a batch of B images, at the size of their labels."""
+
+    ids: Tensor
+    """Class ids (B, H, W)."""
+    scores: Tensor | None = None
+    """Class scores (B, K, H, W) of which they are the arg max, where confidence is judged too."""
 
 
 class DomainJudge(L.LightningModule):
@@ -30,8 +39,8 @@ class DomainJudge(L.LightningModule):
         self.segment_metrics = nn.ModuleList()
         self.domain_scores: dict[str, DomainScore] = {}
 
-    def predicted(self, batch: dict[str, Any]) -> Tensor:
-        """Class ids (B, H, W) of a batch's images, at the size of its labels."""
+    def predicted(self, batch: dict[str, Any]) -> Predicted:
+        """What is seen in a batch's images, at the size of its labels."""
         raise NotImplementedError
 
     @property
@@ -62,9 +71,10 @@ class DomainJudge(L.LightningModule):
 
     def test_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count a batch of the domain at `dataloader_idx`."""
-        prediction, label, names = self.predicted(batch), batch["label"], batch["name"]
+        (ids, scores), label, names = self.predicted(batch), batch["label"], batch["name"]
         real = [index for index, name in enumerate(names) if name]  # a sampler's padding has no name
-        self.metrics[dataloader_idx].update(prediction[real], label[real], [names[index] for index in real])
+        sure = () if scores is None else ([scores[index] for index in real],)
+        self.metrics[dataloader_idx].update(ids[real], label[real], [names[index] for index in real], *sure)
         if "segments" in batch:
             found = self.segments(batch, ap_is_measured())
             instances = [each for index, each in enumerate(found.instances) if index in real]
@@ -110,10 +120,14 @@ class DomainJudge(L.LightningModule):
             if domain in of_segments:
                 panoptic = of_segments[domain].score()
                 self.log(f"{prefix}/{domain}/pq", panoptic.pq)
-            score = from_confusion(domain, matrix, space.names, metric.num_images, domain in seen, panoptic)
+            score = from_confusion(
+                domain, matrix, space.names, metric.num_images, domain in seen, panoptic, metric.trust
+            )
             metric.reset()
             self.domain_scores[domain] = score
             self.log(f"{prefix}/{domain}/miou", score.miou)
+            if score.trust is not None:
+                self.log(f"{prefix}/{domain}/ece", score.trust.ece)
 
 
 @cache

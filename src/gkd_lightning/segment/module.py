@@ -28,7 +28,7 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.ranges import Classes, Natural, Pixels, Positive, Weight
 from gkd_lightning.segment.artefact import save_segmenter
 from gkd_lightning.segment.encoder_training import freeze_unreached, prepared_encoder, weights_digest
-from gkd_lightning.segment.judging import DomainJudge
+from gkd_lightning.segment.judging import DomainJudge, Predicted
 from gkd_lightning.segment.mask2former import OFFICIAL_HEAD
 from gkd_lightning.segment.optim import parameter_groups, poly_factor
 from gkd_lightning.segment.panoptic import FoundSegments, judged_segments
@@ -161,9 +161,10 @@ class TaskLearning(StepLogging, DomainJudge):
         """
         return {}
 
-    def predicted(self, batch: dict[str, Any]) -> Tensor:
+    def predicted(self, batch: dict[str, Any]) -> Predicted:
         """See `DomainJudge.predicted`."""
-        return self.segmenter.predict(batch["image"], (batch["label"].shape[-2], batch["label"].shape[-1]))
+        size = (batch["label"].shape[-2], batch["label"].shape[-1])
+        return Predicted(self.segmenter.predict(batch["image"], size))
 
     @property
     def panoptic(self) -> bool:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
-from gkd_lightning.deploy import load_finished
+from gkd_lightning.deploy import gives_scores, load_finished
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import ImageCounter, ImageCounts
-from gkd_lightning.segment import DomainJudge, FoundSegments, finds_segments, judged_segments
+from gkd_lightning.segment import DomainJudge, FoundSegments, Predicted, finds_segments, judged_segments
 
 
 class Evaluation(DomainJudge):
@@ -39,9 +37,13 @@ class Evaluation(DomainJudge):
             raise UserError(f"data: its classes are {names}; the segmenter's are {', '.join(own.names)}")
         super().setup(stage)
 
-    def predicted(self, batch: dict[str, Any]) -> Tensor:
-        """See `DomainJudge.predicted`."""
-        return self.segmenter.predict(batch["image"], (batch["label"].shape[-2], batch["label"].shape[-1]))
+    def predicted(self, batch: dict[str, Any]) -> Predicted:
+        """See `DomainJudge.predicted`; of an export without scores the ids alone."""
+        size = (batch["label"].shape[-2], batch["label"].shape[-1])
+        if not gives_scores(self.segmenter):
+            return Predicted(self.segmenter.predict(batch["image"], size))
+        scores = self.segmenter.scores(batch["image"], size)
+        return Predicted(scores.argmax(1), scores)
 
     @property
     def panoptic(self) -> bool:

@@ -28,6 +28,7 @@ from gkd_lightning.evaluate import (
     PerImage,
     Results,
     RunResult,
+    ece_of,
     load_beside,
     merge,
     merge_per_image,
@@ -153,6 +154,8 @@ def _score(plan: Plan, run: PlannedRun, artefact: Path, directory: Path) -> None
     print(f"{run.method.id} seed {run.seed}: {_told(result.domains, miou_of)}", flush=True)
     if any(score.panoptic for score in result.domains):
         print(f"{run.method.id} seed {run.seed}, PQ: {_told(result.domains, pq_of)}", flush=True)
+    if any(score.trust for score in result.domains):
+        print(f"{run.method.id} seed {run.seed}, ECE: {_told(result.domains, ece_of)}", flush=True)
 
 
 def _told(domains: Sequence[DomainScore], measure: Measure) -> str:

@@ -1,0 +1,131 @@
+"""What a report says of confidence: every number is there, the figures show all domains, nothing is said of nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gkd_lightning.evaluate import ImageCounter, PerImage, Results, from_confusion, trust_table
+from gkd_lightning.report.charts import result_looks
+from gkd_lightning.report.html_report import render_report
+from gkd_lightning.report.style import style
+from gkd_lightning.report.summary import summary
+from gkd_lightning.report.trust_chart import reliability, trust_figure
+from gkd_lightning.report.trust_section import TRUST_HEADINGS, trust_section
+from tests.evaluate.builders import DOMAINS, SPACE, TITLES, results, run
+from tests.report.test_diagnostic_charts import overlapping
+from tests.report.test_html_report import read
+
+SURE = {"none": 1.0, "gkd": 3.0, "teacher": 6.0}
+"""Sharpness of the scores, by method."""
+
+
+def judged(methods: Sequence[str] = tuple(SURE), seeds: int = 2, images: int = 4) -> tuple[Results, PerImage]:
+    """Random images whose scores say something of the truth, the less the later the domain."""
+    runs, kept = [], {}
+    for number, method in enumerate(methods):
+        for seed in range(seeds):
+            scores, counts = [], {}
+            for place, domain in enumerate(DOMAINS):
+                generator = torch.Generator().manual_seed(100 * number + 10 * seed + place)
+                label = torch.randint(0, 3, (images, 12, 16), generator=generator)
+                noise = torch.randn(images, 3, 12, 16, generator=generator) * (0.3 + 0.3 * place)
+                logits = torch.nn.functional.one_hot(label, 3).permute(0, 3, 1, 2) + noise
+                metric = ImageCounter(3)
+                found = (logits * SURE.get(method, 2.0)).softmax(1)
+                metric.update(found.argmax(1), label, [f"{domain}{index}" for index in range(images)], found)
+                matrix = metric.compute()
+                scores.append(from_confusion(domain, matrix, SPACE.names, images, place == 0, trust=metric.trust))
+                counts[domain] = metric.image_counts
+            runs.append(run(method, seed, domains=scores))
+            kept[method, seed] = counts
+    return results({}, runs=runs), PerImage(kept)
+
+
+def test_every_method_and_domain_with_its_interval() -> None:
+    found, counts = judged()
+    section = trust_section(found, counts)
+    assert section is not None
+    assert section.domains == list(DOMAINS)
+    assert [line.title for line in section.errors] == [TITLES[method] for method in SURE]
+    assert [line.kind for line in section.errors] == ["student", "ours", "reference"]
+    for line, (_, domains) in zip(section.errors, trust_table(found, counts), strict=True):
+        for cell, each in zip(line.cells, domains, strict=True):
+            assert each.interval is not None
+            assert cell.text == f"{each.scores['ece'].mean:.1f}"
+            assert cell.spread == f"[{each.interval.low:.1f}, {each.interval.high:.1f}]"
+    assert [title for title, _ in section.details] == [TITLES[name] for name in ("gkd", "none", "teacher")]
+    for _, lines in section.details:
+        assert [len(line.cells) for line in lines] == [len(TRUST_HEADINGS)] * len(DOMAINS)
+        assert all(cell.text != "–" for line in lines for cell in line.cells)
+    assert [domain for domain, _, _ in section.charts] == list(DOMAINS)
+
+
+def test_the_page_shows_it_and_is_as_before_where_there_is_nothing() -> None:
+    found, counts = judged()
+    page = render_report(found, per_image=counts)
+    text = " ".join(read(page).text)
+    for words in ("Can its confidence be trusted?", "95 % interval over images", *TRUST_HEADINGS, *DOMAINS):
+        assert words in text
+    without = trust_section(found)  # counts were not kept
+    assert without is not None
+    assert not without.intervals
+    assert trust_section(results()) is None
+
+
+def test_a_single_method_needs_no_comparison_and_an_older_row_is_left_out() -> None:
+    section = trust_section(*judged(["gkd"], seeds=1))
+    assert section is not None
+    assert section.errors == []
+    found, counts = judged(seeds=1)
+    old = replace(found.runs[0], domains=[replace(score, trust=None) for score in found.runs[0].domains])
+    section = trust_section(replace(found, runs=[old, *found.runs[1:]]), counts)
+    assert section is not None
+    assert [line.title for line in section.errors] == [TITLES["gkd"], TITLES["teacher"]]
+
+
+def test_of_many_methods_the_ends_are_drawn() -> None:
+    found, counts = judged([*SURE, "mse", "kd", "cwd", "afd"], seeds=1, images=1)
+    section = trust_section(found, counts)
+    assert section is not None
+    assert len(section.errors) == 7
+    drawn = str(section.charts[0][2])
+    assert "No distillation" in drawn
+    assert "Two-stage MSE" not in drawn
+
+
+def test_the_summary_has_it() -> None:
+    found, _ = judged()
+    text = summary(found)
+    assert "Expected calibration error (ECE)" in text
+    assert "Errors found by low confidence (AUROC)" in text
+    assert "calibration" not in summary(results())
+    row = next(line for line in text.split("calibration")[1].splitlines() if line.startswith("| GKD |"))
+    assert len(row.split("|")) == len(DOMAINS) + 3
+
+
+@pytest.mark.parametrize("methods", [["gkd"], list(SURE)])
+def test_the_figures_texts_stay_apart(methods: list[str]) -> None:
+    found, counts = judged(methods, seeds=1)
+    rows = trust_table(found, counts, resamples=50)
+    with style():
+        for place in (0, len(DOMAINS) - 1):
+            shown = {row.method: domains[place] for row, domains in rows}
+            figure = trust_figure(shown, TITLES, result_looks(found), 80.0)
+            assert not overlapping(figure)
+
+
+def test_a_line_has_the_bins_that_hold_pixels() -> None:
+    ((_, domains),) = trust_table(judged(["gkd"], seeds=1)[0])
+    bins = domains[-1].bins.astype(float)
+    sure, right = reliability(bins)
+    assert len(sure) == (bins[:, 0] > 0).sum() > 5
+    assert (np.diff(sure) > 0).all()
+    assert ((right >= 0) & (right <= 100)).all()
+    few = bins * 10_000
+    few[0] = [1, 1, 1]  # too few for a point
+    np.testing.assert_allclose(reliability(few), (sure, right))
