@@ -142,14 +142,18 @@ def _folder(recipe: FirstRecipe, found: Found, folder: Path) -> dict[str, Any]:
         "labels": str(Path(found.labels).resolve()),
         "classes": recipe.labels.classes,
         **recipe.labels.settings,
-        "image_suffix": found.pairing.image_suffix,
-        "label_suffix": found.pairing.label_suffix,
     }
+    if found.annotated:
+        arguments |= {"label_suffix": found.pairing.label_suffix} if found.pairing.label_suffix else {}
+        arguments |= {"background_only": True} if found.background_only else {}
+    else:
+        arguments |= {"image_suffix": found.pairing.image_suffix, "label_suffix": found.pairing.label_suffix}
     if found.list_file is not None:
         arguments["list_file"] = str((folder / found.list_file).resolve())
     elif found.pairing.without:
         arguments["skip_unlabelled"] = True
-    return {"class_path": "gkd_lightning.data.FolderSegmentation", "init_args": arguments}
+    kind = "AnnotatedImages" if found.annotated else "FolderSegmentation"
+    return {"class_path": f"gkd_lightning.data.{kind}", "init_args": arguments}
 
 
 def _source(recipe: FirstRecipe, folder: Path) -> dict[str, Any]:

@@ -21,14 +21,14 @@ IGNORED = 255
 
 
 class Labels(NamedTuple):
-    """What a `FolderSegmentation` is told of its labels."""
+    """What a `FolderSegmentation` or `AnnotatedImages` is told of its labels."""
 
     classes: str | list[str]
     """Names, or a preset."""
     number: int
     """Of the classes."""
     settings: dict[str, object]
-    """Further arguments: ``class_map``, ``ignore``."""
+    """Further arguments: ``class_map``, ``ignore``, ``unlabelled``."""
     told: str
     """What was found, in words."""
 

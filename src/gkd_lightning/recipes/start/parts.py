@@ -21,6 +21,10 @@ class Found(NamedTuple):
     """Of the images that have a label, without the suffix, in order."""
     list_file: str | None = None
     """Which of them are meant, a file beside the recipe."""
+    annotated: bool = False
+    """Whether labels are what a labelling tool writes, and no pictures; names have their suffix then."""
+    background_only: bool = False
+    """Of such labels: whether images without a shape are images of the background."""
 
 
 def split(found: Found) -> tuple[Found, Found]:
