@@ -69,7 +69,11 @@ def _write(found: Namespace) -> int:
     print(
         f"{images}: {source.pairing.images} images with a label in {labels}"
         + (f", {source.pairing.without} without" if source.pairing.without else "")
-        + ("" if source.annotated else f"; NAME{source.pairing.image_suffix} has NAME{source.pairing.label_suffix}")
+        + (
+            ""
+            if source.annotated is not None
+            else f"; NAME{source.pairing.image_suffix} has NAME{source.pairing.label_suffix}"
+        )
     )
     source, held_out = _parts(source, found) or split(source)
     print(f"{len(source.names)} of them train, {len(held_out.names)} judge ({_told(held_out)})")
@@ -136,7 +140,7 @@ def _labelled(
     from gkd_lightning.recipes.start import Found, Pairing, annotations_at, found_annotated, found_pairing
 
     if annotations_at(images, labels, label_suffix) is not None:
-        return found_annotated(images, labels, label_suffix, background_only)
+        return found_annotated(images, labels, image_suffix, label_suffix, background_only)
     if image_suffix is not None and label_suffix is not None:
         masks = set(list_images(labels, label_suffix))
         names = [name.removesuffix(image_suffix) for name in list_images(images, image_suffix)]
@@ -178,11 +182,11 @@ def _kinds(found: Namespace, parts: dict[str, Found]) -> Labels:
     classes: list[str] | str | None = found.classes
     if found.classes is not None and "," in found.classes:
         classes = [name.strip() for name in found.classes.split(",") if name.strip()]
-    if parts["--images"].annotated:
+    if parts["--images"].annotated is not None:
         return told_shapes(parts, classes, *_annotated_options(found))
     if found.unlabelled is not None or found.background_only:
         raise UserError("--unlabelled, --background-only: are for annotations of a labelling tool; labels are pictures")
-    annotated = [name for name, part in parts.items() if part.annotated]
+    annotated = [name for name, part in parts.items() if part.annotated is not None]
     if annotated:
         raise UserError(f"{annotated[0]}: its labels are annotations, those of --images pictures; give one kind")
     files = [

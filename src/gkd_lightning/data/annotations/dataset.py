@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gkd_lightning.data.annotations.matching import by_file_name
 from gkd_lightning.data.annotations.rasters import Drawn, drawn
 from gkd_lightning.data.annotations.shapes import Annotations
 from gkd_lightning.data.annotations.sources import TOOLS, Source, annotations_of, source_of
@@ -113,8 +114,20 @@ class AnnotatedImages(LabelledFolder):
     @cached_property
     def _record_of(self) -> dict[str, int]:
         """Position of its record, for every image that has one."""
-        images = self._found_images()
-        return _by_file_name(images, self._annotations, self.labels)
+        images, annotations = self._found_images(), self._annotations
+        if not self.source.names:
+            return by_file_name(images, annotations.records, str(self.labels))
+        places = {record: place for place, record in enumerate(annotations.records)}
+        wanted = {image: [name for name in self._label_names(image) if name in places] for image in images}
+        for image, names in wanted.items():
+            if len(names) > 1:
+                raise UserError(f"{self.labels}: {names[0]} and {names[1]} are both of {image}; keep one")
+        return {image: places[names[0]] for image, names in wanted.items() if names}
+
+    def _label_names(self, image: str) -> list[str]:
+        """Names that an image's own file may have: `a.json`, or `a.jpg.json` as Supervisely writes them."""
+        suffix = self.label_suffix or Path(self.source.names[0]).suffix
+        return [self._stem(image) + suffix, image + suffix]
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -141,6 +154,8 @@ class AnnotatedImages(LabelledFolder):
         """
         if image in self._record_of:
             return f"has no shape in {self.labels}"
+        if self.source.names:
+            return f"wants {self.labels / self._label_names(image)[0]}, there is {self.source.names[0]}"
         first = f", which begins with {self._annotations.records[0]}" if self._annotations.records else ""
         return f"is not in {self.labels}{first}"
 
@@ -200,8 +215,9 @@ class AnnotatedImages(LabelledFolder):
 
     def _drawn(self, image: str, height: int, width: int) -> Iterator[Drawn]:
         if image in self._record_of:
-            by_area = TOOLS[self.source.tool].by_area if self.overlap is None else self.overlap == "area"
-            yield from drawn(self._annotations, self._record_of[image], height, width, by_area)
+            tool = TOOLS[self.source.tool]
+            by_area = tool.by_area if self.overlap is None else self.overlap == "area"
+            yield from drawn(self._annotations, self._record_of[image], height, width, by_area, tool.to_edge)
 
     def _size(self, image: str) -> tuple[int, int]:
         """(height, width) of the image, which is what its annotation says."""
@@ -217,33 +233,3 @@ class AnnotatedImages(LabelledFolder):
                     f"{said[1]}x{said[0]}{advice}"
                 )
         return found
-
-
-def _by_file_name(images: list[str], annotations: Annotations, labels: Path) -> dict[str, int]:
-    """The record of each image: names agree, or one ends with the other after a slash.
-
-    Raises:
-        UserError: a record may be of several images, or an image's of several records.
-    """
-    by_name: dict[str, list[str]] = defaultdict(list)
-    for image in images:
-        by_name[PurePosixPath(image).name].append(image)
-    found: dict[str, int] = {}
-    for place, record in enumerate(annotations.records):
-        plain = record.replace("\\", "/")
-        fits = [
-            image
-            for image in by_name.get(PurePosixPath(plain).name, ())
-            if image == plain or plain.endswith(f"/{image}") or image.endswith(f"/{plain}")
-        ]
-        fits = [plain] if plain in fits else fits
-        if len(fits) > 1:
-            raise UserError(
-                f"{labels}: {record}: may be {fits[0]} or {fits[1]}; name images with their folder, or give one folder"
-            )
-        if fits and fits[0] in found:
-            other = annotations.records[found[fits[0]]]
-            raise UserError(f"{labels}: {record} and {other} are both {fits[0]}; keep one")
-        if fits:
-            found[fits[0]] = place
-    return found

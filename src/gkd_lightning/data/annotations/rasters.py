@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gkd_lightning.data.annotations.shapes import COLUMNS, DISC, HOLE, ROWS, Annotations, Part
+from gkd_lightning.data.annotations.shapes import COLUMNS, DISC, HOLE, POLYGON, ROWS, Annotations, Part
 
 Mask = NDArray[np.bool_]
 
@@ -29,7 +29,9 @@ class Drawn(NamedTuple):
     """Of the window."""
 
 
-def drawn(annotations: Annotations, image: int, height: int, width: int, by_area: bool) -> Iterator[Drawn]:
+def drawn(
+    annotations: Annotations, image: int, height: int, width: int, by_area: bool, to_edge: bool = False
+) -> Iterator[Drawn]:
     """The shapes of an image from the lowest to the highest: what comes later covers what came before.
 
     Crowds are the lowest. Of the others those of a higher level are higher, then smaller ones (`by_area`), then those
@@ -41,8 +43,9 @@ def drawn(annotations: Annotations, image: int, height: int, width: int, by_area
         height: of the image, in pixels.
         width: the same.
         by_area: whether smaller shapes lie on larger ones, counted in pixels.
+        to_edge: whether corners of polygons are pixels, so that those in the last column or row lie on the edge.
     """
-    found = [_drawn(annotations, shape, height, width) for shape in annotations.shapes(image)]
+    found = [_drawn(annotations, shape, height, width, to_edge) for shape in annotations.shapes(image)]
     kept = [each for each in found if each is not None]
 
     def height_of(each: Drawn) -> tuple[bool, int, int]:
@@ -52,11 +55,13 @@ def drawn(annotations: Annotations, image: int, height: int, width: int, by_area
     yield from sorted(kept, key=height_of)
 
 
-def _drawn(annotations: Annotations, shape: int, height: int, width: int) -> Drawn | None:
+def _drawn(annotations: Annotations, shape: int, height: int, width: int, to_edge: bool) -> Drawn | None:
     parts = annotations.parts(shape)
+    size = np.array([width, height], np.float64)
     if annotations.relative:
-        scale = np.array([width, height], np.float64)
-        parts = [Part(kind, (values.reshape(-1, 2) * scale).ravel()) for kind, values in parts]
+        parts = [Part(kind, (values.reshape(-1, 2) * size).ravel()) for kind, values in parts]
+    if to_edge:
+        parts = [_to_edge(part, size) if part.kind in (POLYGON, HOLE) else part for part in parts]
     boxes = np.array([_box(part) for part in parts])
     left, top = np.maximum(boxes[:, :2].min(0), 0)
     right, bottom = np.minimum(boxes[:, 2:].max(0), (width, height))
@@ -72,6 +77,12 @@ def _drawn(annotations: Annotations, shape: int, height: int, width: int) -> Dra
         else:
             inside |= pixels
     return Drawn(shape, slice(top, bottom), slice(left, right), inside)
+
+
+def _to_edge(part: Part, size: NDArray[np.float64]) -> Part:
+    corners = part.values.reshape(-1, 2).astype(np.float64)
+    last = (corners >= size - 1) & (corners < size)
+    return Part(part.kind, np.where(last, size, corners).ravel())
 
 
 def _box(part: Part) -> tuple[int, int, int, int]:

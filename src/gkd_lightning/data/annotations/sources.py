@@ -7,13 +7,16 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gkd_lightning.data import archives
 from gkd_lightning.data.annotations.coco import read_coco
-from gkd_lightning.data.annotations.reading import json_of
-from gkd_lightning.data.annotations.shapes import Annotations
+from gkd_lightning.data.annotations.cvat import read_cvat
+from gkd_lightning.data.annotations.label_studio import read_label_studio
+from gkd_lightning.data.annotations.per_image import read_labelme, read_polygons, read_supervisely, tool_of
+from gkd_lightning.data.annotations.reading import json_of, text_of
+from gkd_lightning.data.annotations.shapes import Annotations, Builder
+from gkd_lightning.data.annotations.yolo import NAMES, class_names_of, read_yolo
 from gkd_lightning.data.images import list_images
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import cache_folder
@@ -25,6 +28,8 @@ _KEPT_FROM = 16_000_000
 _READERS = "1"
 """Changes with what the readers make of a file."""
 _SHOWN = 3
+_HEAD = 1000
+"""Letters in which an XML file says what it is."""
 
 
 class Tool(NamedTuple):
@@ -33,13 +38,27 @@ class Tool(NamedTuple):
     title: str
     by_area: bool
     """Smaller shapes lie on larger ones, as the tool has no order of drawing."""
-    whole: Callable[[str, Any], Annotations] | None = None
-    """Reads one file of all images: path and what it holds."""
+    whole: Callable[[str], Annotations] | None = None
+    """Reads one file of all images."""
+    each: Callable[[Builder, str, str, Any], None] | None = None
+    """Reads a file of one image: path, name below the folder, and names of classes by number."""
+    to_edge: bool = False
+    """Corners are pixels, so that those in the last column or row mean the image's edge."""
 
 
 TOOLS = {
-    "coco": Tool("COCO instances", by_area=True, whole=read_coco),
+    "coco": Tool("COCO instances", by_area=True, whole=lambda path: read_coco(path, json_of(path))),
+    "yolo": Tool("YOLO segmentation", by_area=True, each=read_yolo),
+    "labelme": Tool("labelme", by_area=False, each=read_labelme, to_edge=True),
+    "cvat": Tool("CVAT for images", by_area=False, whole=read_cvat),
+    "label-studio": Tool("Label Studio", by_area=False, whole=lambda path: read_label_studio(path, json_of(path))),
+    "supervisely": Tool("Supervisely", by_area=False, each=read_supervisely, to_edge=True),
+    "polygons": Tool("polygons of Cityscapes or Mapillary", by_area=False, each=read_polygons, to_edge=True),
 }
+"""Labelling tools by name."""
+
+_NO_LABELS = (*NAMES, "meta.json", "notes.json", "key_id_map.json", "obj_class_to_machine_color.json")
+"""Files that tools put beside annotations."""
 
 
 class Source(NamedTuple):
@@ -71,7 +90,7 @@ def sources_in(labels: str | os.PathLike[str], label_suffix: str | None = None) 
         if not archives.is_file(path):
             raise UserError(f"{path}: no such file or folder of labels")
         return [Source(_tool_of_file(path), path, ())]
-    names = list_images(path, label_suffix, suffixes=SUFFIXES)
+    names = [name for name in list_images(path, label_suffix, suffixes=SUFFIXES) if not _is_beside(name)]
     found = []
     for suffix in SUFFIXES:
         ours = [name for name in names if name.lower().endswith(suffix)]
@@ -115,6 +134,8 @@ def annotations_of(source: Source) -> Annotations:
     """
     root = os.path.abspath(source.root)
     files = [os.path.join(root, name) for name in source.names] or [root]
+    if source.tool == "yolo":
+        files.append(class_names_of(root)[0])
     states = [archives.file_state(file) for file in files]
     size = sum(state.size for state in states)
     key = hashlib.sha256(repr((_READERS, source.tool, root, source.names, states)).encode("utf-8", "surrogateescape"))
@@ -130,8 +151,16 @@ def _read(key: str, source: Source, keep: bool) -> Annotations:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             pass  # written by something else, or not to its end: made again
     tool = TOOLS[source.tool]
-    assert tool.whole is not None
-    found = tool.whole(source.root, json_of(source.root))
+    if tool.whole is not None:
+        found = tool.whole(source.root)
+    else:
+        assert tool.each is not None
+        listed, names = class_names_of(source.root) if source.tool == "yolo" else (None, {})
+        builder = Builder(names.values(), relative=source.tool == "yolo")
+        files = [os.path.join(source.root, name) for name in source.names]
+        for file, name in zip(files, source.names, strict=True):
+            tool.each(builder, file, name, names)
+        found = builder.done(source.tool, files if listed is None else [listed, *files])
     if keep:
         found.save(kept)
     return found
@@ -144,21 +173,50 @@ def class_names(annotations: Annotations, unlabelled: int | str) -> list[str]:
 
 
 def _tool_of_file(path: str) -> str:
-    tool = _tool_of_json(json_of(path)) if path.lower().endswith(".json") else None
+    tool = _tool_of(path)
     if tool is None:
         raise UserError(f"{path}: is of no tool that is known; known are {_known()}")
     return tool
 
 
 def _tool_of_folder(folder: str, names: Sequence[str]) -> str | None:
-    path = Path(folder, names[0])
-    return _tool_of_json(json_of(path)) if path.suffix.lower() == ".json" else None
+    """Told by the first file that is not empty, as all have to be of one tool."""
+    for name in names:
+        path = os.path.join(folder, name)
+        if archives.file_state(path).size:
+            return _tool_of(path)
+    return None
+
+
+def _tool_of(path: str) -> str | None:
+    if path.lower().endswith(".json"):
+        return _tool_of_json(json_of(path))
+    head = text_of(path).lstrip()
+    if path.lower().endswith(".xml"):
+        return "cvat" if "<annotations" in head[:_HEAD] else None
+    words = head.partition("\n")[0].split()
+    return "yolo" if len(words) >= 5 and words[0].isdigit() and all(map(_is_number, words)) else None
 
 
 def _tool_of_json(plain: Any) -> str | None:
     if isinstance(plain, dict) and {"images", "annotations", "categories"} <= plain.keys():
         return "coco"
-    return None
+    if isinstance(plain, list) and plain and all(isinstance(each, dict) for each in plain):
+        return "label-studio" if {"data", "annotations"} <= plain[0].keys() else None
+    return tool_of(plain)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_beside(name: str) -> bool:
+    last = name.rpartition("/")[2]
+    return last in _NO_LABELS or (last.startswith("README") and last.endswith(".txt"))
 
 
 def _known() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -57,22 +58,24 @@ def _pictures(images: str, labels: str) -> bool:
     return True
 
 
-def found_annotated(images: str, labels: str, label_suffix: str | None, background_only: bool) -> Found:
+def found_annotated(
+    images: str, labels: str, image_suffix: str | None, label_suffix: str | None, background_only: bool
+) -> Found:
     """The images that have a shape, or all.
 
     Raises:
         UserError: none has; or two readings of which record is an image's; or damaged files.
     """
-    dataset = AnnotatedImages(
-        images, labels, ["any"], unlabelled=0, label_suffix=label_suffix, background_only=background_only
-    )
+    given = {"image_suffix": image_suffix, "label_suffix": label_suffix, "background_only": background_only or None}
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    dataset = AnnotatedImages(images, labels, ["any"], unlabelled=0, **settings)
     pairs = dataset.pairs
     if not pairs.labelled:
         image = pairs.without_label[0]
         raise UserError(f"{labels}: no shape in any image of {images}; {image} {dataset.looked_for(image)}")
-    pairing = Pairing("", label_suffix or "", len(pairs.labelled), len(pairs.without_label))
+    pairing = Pairing("", "", len(pairs.labelled), len(pairs.without_label))
     names = [image for image, _ in pairs.labelled]
-    return Found(images, labels, pairing, names, annotated=True, background_only=background_only)
+    return Found(images, labels, pairing, names, annotated=settings)
 
 
 def told_shapes(
@@ -92,7 +95,7 @@ def told_shapes(
     Raises:
         UserError: names without a class, or pixels of which nothing is said.
     """
-    pictures = [name for name, found in parts.items() if not found.annotated]
+    pictures = [name for name, found in parts.items() if found.annotated is None]
     if pictures:
         raise UserError(f"{pictures[0]}: its labels are pictures, others are annotations; give the same kind of all")
     mapping = dict(class_map or {})
@@ -133,8 +136,8 @@ def told_shapes(
 def _dataset(
     found: Found, classes: Sequence[str] | str, unlabelled: int | str, class_map: dict[str, int | str]
 ) -> AnnotatedImages:
+    settings = dict(found.annotated or {})
     return AnnotatedImages(
         found.images, found.labels, classes if isinstance(classes, str) else list(classes), unlabelled, class_map,
-        label_suffix=found.pairing.label_suffix or None, background_only=found.background_only,
-        skip_unlabelled=not found.background_only,
+        **{"skip_unlabelled": True} | settings if not settings.get("background_only") else settings,
     )  # fmt: skip

@@ -143,16 +143,15 @@ def _folder(recipe: FirstRecipe, found: Found, folder: Path) -> dict[str, Any]:
         "classes": recipe.labels.classes,
         **recipe.labels.settings,
     }
-    if found.annotated:
-        arguments |= {"label_suffix": found.pairing.label_suffix} if found.pairing.label_suffix else {}
-        arguments |= {"background_only": True} if found.background_only else {}
+    if found.annotated is not None:
+        arguments |= found.annotated
     else:
         arguments |= {"image_suffix": found.pairing.image_suffix, "label_suffix": found.pairing.label_suffix}
     if found.list_file is not None:
         arguments["list_file"] = str((folder / found.list_file).resolve())
-    elif found.pairing.without:
+    elif found.pairing.without and not arguments.get("background_only"):
         arguments["skip_unlabelled"] = True
-    kind = "AnnotatedImages" if found.annotated else "FolderSegmentation"
+    kind = "FolderSegmentation" if found.annotated is None else "AnnotatedImages"
     return {"class_path": f"gkd_lightning.data.{kind}", "init_args": arguments}
 
 
