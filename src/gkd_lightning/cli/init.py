@@ -66,14 +66,11 @@ def _write(found: Namespace) -> int:
 
     images, labels = _roots(found.images, found.labels)
     source = _labelled(images, labels, found.image_suffix, found.label_suffix, found.background_only)
+    pairing = source.pairing
     print(
-        f"{images}: {source.pairing.images} images with a label in {labels}"
-        + (f", {source.pairing.without} without" if source.pairing.without else "")
-        + (
-            ""
-            if source.annotated is not None
-            else f"; NAME{source.pairing.image_suffix} has NAME{source.pairing.label_suffix}"
-        )
+        f"{images}: {pairing.images} images with a label in {labels}"
+        + (f", {pairing.without} without" if pairing.without else "")
+        + ("" if source.annotated is not None else f"; NAME{pairing.image_suffix} has NAME{pairing.label_suffix}")
     )
     source, held_out = _parts(source, found) or split(source)
     print(f"{len(source.names)} of them train, {len(held_out.names)} judge ({_told(held_out)})")

@@ -139,8 +139,8 @@ def cvat_text() -> str:
     """Road is a box, car a polygon above it that comes before it in the file."""
     images = "".join(
         f'<image id="{place}" name="{name}" width="{WIDTH}" height="{HEIGHT}">'
-        '<polygon label="car" source="manual" occluded="0" points="4.00,4.00;10.00,4.00;10.00,8.00;4.00,8.00" z_order="1">'
-        "</polygon>"
+        '<polygon label="car" source="manual" occluded="0" points="4.00,4.00;10.00,4.00;10.00,8.00;4.00,8.00" '
+        'z_order="1"></polygon>'
         f'<box label="road" source="manual" occluded="0" xtl="0.00" ytl="6.00" xbr="{WIDTH}.00" ybr="{HEIGHT}.00" '
         'z_order="0"></box><tag label="sunny" source="manual"></tag></image>'
         for place, name in enumerate(IMAGES)
@@ -185,10 +185,11 @@ def supervisely_plain() -> dict[str, Any]:
     road = [[min(x, WIDTH - 1), min(y, HEIGHT - 1)] for x, y in ROAD]
     hole = [[1, 8], [3, 8], [3, 10], [1, 10]]
     data = base64.b64encode(zlib.compress(png(inside(CAR)[4:8, 4:10]))).decode()
+    outer = {"exterior": road, "interior": [hole]}
     return {
         "description": "", "tags": [], "size": {"height": HEIGHT, "width": WIDTH},
         "objects": [
-            {"id": 1, "geometryType": "polygon", "classTitle": "road", "points": {"exterior": road, "interior": [hole]}},
+            {"id": 1, "geometryType": "polygon", "classTitle": "road", "points": outer},
             {"id": 2, "geometryType": "polygon", "classTitle": "road", "points": {"exterior": hole, "interior": []}},
             {"id": 3, "geometryType": "bitmap", "classTitle": "car", "bitmap": {"data": data, "origin": [4, 4]}},
         ],

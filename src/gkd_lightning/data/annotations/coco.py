@@ -20,7 +20,9 @@ def read_coco(path: str, plain: dict[str, Any]) -> Annotations:
     Raises:
         UserError: names the record that is damaged.
     """
-    if any("segments_info" in each for each in plain["annotations"][:1]):
+    with record_of(path, "annotations"):
+        panoptic = any("segments_info" in each for each in plain["annotations"])
+    if panoptic:
         raise UserError(f"{path}: holds panoptic segments, whose pixels are in PNGs; take data.CocoPanoptic for it")
     with record_of(path, "categories"):
         listed = [(each["id"], str(each["name"]), each.get("supercategory")) for each in plain["categories"]]
@@ -31,10 +33,11 @@ def read_coco(path: str, plain: dict[str, Any]) -> Annotations:
     for place, each in enumerate(plain["annotations"]):
         with record_of(path, f"annotation {place} of the list"):
             of_image[each["image_id"]].append(each)
-    used = {each.get("category_id") for each in plain["annotations"]}
-    parents = {parent for _, _, parent in listed}
-    # Roboflow lists the project itself as a category, of which there is nothing
-    builder = Builder(name for number, name in names.items() if number in used or name not in parents)
+    with record_of(path, "categories"):
+        used = {each.get("category_id") for each in plain["annotations"]}
+        parents = {parent for _, _, parent in listed}
+        # Roboflow lists the project itself as a category, of which there is nothing
+        builder = Builder(name for number, name in names.items() if number in used or name not in parents)
     for place, image in enumerate(plain["images"]):
         with record_of(path, f"image {place} of the list"):
             number, record = image["id"], str(image["file_name"])

@@ -29,7 +29,7 @@ def read_cvat(path: str) -> Annotations:
                 builder = Builder(listed) if builder is None else builder
                 _image(builder, path, element)
                 element.clear()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError) as error:
         raise UserError(f"{path}: is no whole XML ({error}); export it again") from error
     return (Builder(listed) if builder is None else builder).done("cvat", [path])
 
@@ -55,6 +55,6 @@ def _part(shape: ElementTree.Element) -> Part:
             raise Damaged("a box that is turned; draw it as a polygon")
         return box(*(float(said[key]) for key in ("xtl", "ytl", "xbr", "ybr")))
     if shape.tag == "mask":
-        place = (whole(said[key], key) for key in ("left", "top", "width", "height"))
-        return runs([whole(word, "run") for word in said["rle"].split(",")], *place, ROWS)
+        left, top, width, height = (whole(said[key], key) for key in ("left", "top", "width", "height"))
+        return runs([whole(word, "run") for word in said["rle"].split(",")], left, top, width, height, ROWS)
     raise Damaged(f"a {shape.tag} is not read; polygons, boxes and masks are")

@@ -38,8 +38,8 @@ def class_names_of(folder: str) -> tuple[str, dict[int, str]]:
                 raise UserError(f"{first} and {other} name the classes differently; keep the one that is meant")
         return first, names
     raise UserError(
-        f"{folder}: numbers of classes have no names; put {' or '.join((NAMES[0], NAMES[4]))} beside the labels or up to "
-        f"{_ABOVE} folders above"
+        f"{folder}: numbers of classes have no names; put {NAMES[0]} or {NAMES[4]} beside the labels or up to {_ABOVE} "
+        "folders above"
     )
 
 
