@@ -140,7 +140,7 @@ def test_a_palette_is_given_by_names(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--images", "none"], "none: no such folder"),
-        (["--images", "images", "--labels", "none"], "none: no such folder"),
+        (["--images", "images", "--labels", "none"], "none: no such file or folder of labels"),
         (["--images", "images", "--labels", "labels", "--classes", "camvid"], "--classes camvid: no preset"),
         (["--images", "images", "--labels", "labels", "--class-map", "city"], "--class-map city: no such map"),
         (["--images", "images", "--labels", "labels", "--label-suffix", ".png"], "give both or none"),
