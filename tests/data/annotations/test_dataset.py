@@ -163,6 +163,7 @@ def test_large_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         labels = TOOLS[tool](tmp_path)
         assert annotated(tmp_path, labels).label(0).tolist() == WANTED.tolist()
         sources._read.cache_clear()
+        sources._read_json.cache_clear()
         monkeypatch.setattr(sources, "TOOLS", {tool: sources.TOOLS[tool]._replace(whole=None, each=None)})
         assert annotated(tmp_path, labels).label(0).tolist() == WANTED.tolist()
         monkeypatch.undo()
@@ -173,6 +174,7 @@ def test_large_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for path in kept:
         path.write_bytes(b"PK\3\4 not to its end")
     sources._read.cache_clear()
+    sources._read_json.cache_clear()
     assert annotated(tmp_path, labels).label(0).tolist() == WANTED.tolist()
 
 

@@ -10,7 +10,7 @@ from gkd_lightning.data.annotations.shapes import ROWS, Annotations, Builder, Da
 from gkd_lightning.errors import UserError
 
 
-def read_cvat(path: str) -> Annotations:
+def read_cvat(path: str, _: None = None) -> Annotations:
     """All of a file.
 
     Raises:

@@ -194,7 +194,8 @@ class AnnotatedImages(LabelledFolder):
         height, width = self._size(image)
         label = np.full((height, width), self._unlabelled, np.uint8)
         for each in self._drawn(image, height, width):
-            label[each.rows, each.columns][each.inside] = self._train_ids[self._annotations.name[each.shape]]
+            train_id = self._train_ids[self._annotations.name[each.shape]]
+            np.copyto(label[each.rows, each.columns], np.uint8(train_id), where=each.inside)
         return label
 
     @property
@@ -210,7 +211,8 @@ class AnnotatedImages(LabelledFolder):
         for each in self._drawn(image, height, width):
             first = self._annotations.shapes(self._record_of[image]).start
             crowd = self._annotations.crowd[each.shape]
-            numbers[each.rows, each.columns][each.inside] = 0 if crowd else each.shape - first + 1
+            number = np.int32(0 if crowd else each.shape - first + 1)
+            np.copyto(numbers[each.rows, each.columns], number, where=each.inside)
         return numbers
 
     def _drawn(self, image: str, height: int, width: int) -> Iterator[Drawn]:

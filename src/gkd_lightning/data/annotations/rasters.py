@@ -8,15 +8,23 @@ since only additions, products and quotients of 64 bit are used, every machine g
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gkd_lightning.data.annotations.shapes import COLUMNS, DISC, HOLE, POLYGON, ROWS, Annotations, Part
+from gkd_lightning.data.annotations.shapes import DISC, HOLE, POLYGON, ROWS, Annotations, Part
 
 Mask = NDArray[np.bool_]
+
+
+class Window(NamedTuple):
+    """A part's pixels, as far as they are in the image."""
+
+    left: int
+    top: int
+    inside: Mask
 
 
 class Drawn(NamedTuple):
@@ -45,8 +53,16 @@ def drawn(
         by_area: whether smaller shapes lie on larger ones, counted in pixels.
         to_edge: whether corners of polygons are pixels, so that those in the last column or row lie on the edge.
     """
-    found = [_drawn(annotations, shape, height, width, to_edge) for shape in annotations.shapes(image)]
-    kept = [each for each in found if each is not None]
+    size = np.array([width, height], np.float64)
+    shapes = [(shape, annotations.parts(shape)) for shape in annotations.shapes(image)]
+    polygons = [part for _, parts in shapes for part in parts if part.kind in (POLYGON, HOLE)]
+    filled = iter(_filled(*_corners(polygons, annotations.relative, to_edge, size), height, width))
+    kept = []
+    for shape, parts in shapes:
+        pieces = [
+            (part.kind, next(filled) if part.kind in (POLYGON, HOLE) else _other(part, height, width)) for part in parts
+        ]
+        kept += _together(shape, pieces)
 
     def height_of(each: Drawn) -> tuple[bool, int, int]:
         area = int(np.count_nonzero(each.inside)) if by_area else 0
@@ -55,90 +71,78 @@ def drawn(
     yield from sorted(kept, key=height_of)
 
 
-def _drawn(annotations: Annotations, shape: int, height: int, width: int, to_edge: bool) -> Drawn | None:
-    parts = annotations.parts(shape)
-    size = np.array([width, height], np.float64)
-    if annotations.relative:
-        parts = [Part(kind, (values.reshape(-1, 2) * size).ravel()) for kind, values in parts]
+def _together(shape: int, pieces: Sequence[tuple[int, Window]]) -> list[Drawn]:
+    """A shape of its parts, in their order; none if it has no pixel."""
+    left, top, inside = pieces[0][1]
+    if len(pieces) > 1:
+        left, top = min(window.left for _, window in pieces), min(window.top for _, window in pieces)
+        right = max(window.left + window.inside.shape[1] for _, window in pieces)
+        bottom = max(window.top + window.inside.shape[0] for _, window in pieces)
+        inside = np.zeros((bottom - top, right - left), np.bool_)
+        for kind, window in pieces:
+            height, width = window.inside.shape
+            target = inside[window.top - top : window.top - top + height, window.left - left :][:, :width]
+            np.copyto(target, kind != HOLE, where=window.inside)
+    height, width = inside.shape
+    return [Drawn(shape, slice(top, top + height), slice(left, left + width), inside)] if inside.size else []
+
+
+def _corners(
+    polygons: Sequence[Part], relative: bool, to_edge: bool, size: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Corners (C, 2) in pixels of all polygons, and how many each has."""
+    counts = np.array([len(part.values) // 2 for part in polygons], np.int64)
+    corners = np.concatenate([np.zeros(0), *(part.values for part in polygons)]).reshape(-1, 2).astype(np.float64)
+    if relative:
+        corners = corners * size
     if to_edge:
-        parts = [_to_edge(part, size) if part.kind in (POLYGON, HOLE) else part for part in parts]
-    boxes = np.array([_box(part) for part in parts])
-    left, top = np.maximum(boxes[:, :2].min(0), 0)
-    right, bottom = np.minimum(boxes[:, 2:].max(0), (width, height))
-    if right <= left or bottom <= top:
-        return None
-    inside = np.zeros((bottom - top, right - left), np.bool_)
-    for part in parts:
-        pixels = _pixels(part, int(left), int(top), *inside.shape)
-        if part.kind == HOLE:
-            inside &= ~pixels
-        elif len(parts) == 1:
-            inside = pixels
-        else:
-            inside |= pixels
-    return Drawn(shape, slice(top, bottom), slice(left, right), inside)
+        corners = np.where((corners >= size - 1) & (corners < size), size, corners)
+    return corners, counts
 
 
-def _to_edge(part: Part, size: NDArray[np.float64]) -> Part:
-    corners = part.values.reshape(-1, 2).astype(np.float64)
-    last = (corners >= size - 1) & (corners < size)
-    return Part(part.kind, np.where(last, size, corners).ravel())
-
-
-def _box(part: Part) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of pixels beyond which there is none of a part."""
-    if part.kind in (ROWS, COLUMNS):
-        left, top, width, height = part.values[:4].tolist()
-        return left, top, left + width, top + height
-    if part.kind == DISC:
-        x, y, radius = part.values.astype(np.float64)
-        low, high = np.array([x - radius, y - radius]), np.array([x + radius, y + radius])
-    else:
-        corners = part.values.reshape(-1, 2).astype(np.float64)
-        low, high = corners.min(0), corners.max(0)
-    (left, top), (right, bottom) = np.floor(low).astype(int), np.ceil(high).astype(int)
-    return int(left), int(top), int(right), int(bottom)
-
-
-def _pixels(part: Part, left: int, top: int, height: int, width: int) -> Mask:
-    """The part's pixels (height, width) in a window."""
-    if part.kind in (ROWS, COLUMNS):
-        return _of_runs(part, left, top, height, width)
-    values = part.values.astype(np.float64)
-    if part.kind == DISC:
-        across = (np.arange(left, left + width) + 0.5 - values[0]) ** 2
-        down = (np.arange(top, top + height) + 0.5 - values[1]) ** 2
-        return np.asarray(down[:, None] + across <= values[2] * values[2])
-    return _of_polygon(values.reshape(-1, 2) - (left, top), height, width)
-
-
-def _of_polygon(corners: NDArray[np.float64], height: int, width: int) -> Mask:
-    begin, end = corners, np.roll(corners, -1, axis=0)
-    upward = begin[:, 1] > end[:, 1]  # an edge is walked downwards always, so that both its sides see the same numbers
-    upper, lower = np.where(upward[:, None], end, begin), np.where(upward[:, None], begin, end)
-    first = np.clip(np.ceil(upper[:, 1] - 0.5), 0, height).astype(np.int64)
-    crossed = np.clip(np.ceil(lower[:, 1] - 0.5), 0, height).astype(np.int64) - first
+def _filled(corners: NDArray[np.float64], counts: NDArray[np.int64], height: int, width: int) -> Iterator[Window]:
+    """The pixels of every polygon. All are filled at once: a picture has hundreds, each of a few numbers."""
+    if not len(counts):
+        return
+    starts = np.cumsum(counts) - counts
+    low, high = np.minimum.reduceat(corners, starts), np.maximum.reduceat(corners, starts)
+    left, top = np.clip(np.floor(low), 0, (width, height)).astype(np.int64).T
+    right, bottom = np.clip(np.ceil(high), 0, (width, height)).astype(np.int64).T
+    following = np.arange(1, len(corners) + 1)
+    following[starts + counts - 1] = starts
+    end = corners[following]
+    upward = (corners[:, 1] > end[:, 1])[:, None]  # walked downwards always, so that both sides see the same numbers
+    upper, lower = np.where(upward, end, corners), np.where(upward, corners, end)
+    polygon = np.repeat(np.arange(len(counts)), counts)
+    first = np.clip(np.ceil(upper[:, 1] - 0.5), top[polygon], bottom[polygon]).astype(np.int64)
+    crossed = np.clip(np.ceil(lower[:, 1] - 0.5), top[polygon], bottom[polygon]).astype(np.int64) - first
     edge = np.repeat(np.arange(len(corners)), crossed)
     row = np.arange(len(edge)) + np.repeat(first - np.cumsum(crossed) + crossed, crossed)
-    (x, y), (x_end, y_end) = upper[edge].T, lower[edge].T
+    (x, y), (x_end, y_end), of = upper[edge].T, lower[edge].T, polygon[edge]
     across = x + (row + 0.5 - y) * (x_end - x) / (y_end - y)
-    column = np.clip(np.ceil(across - 0.5), 0, width).astype(np.int64)
-    changes = np.zeros(height * (width + 1), np.uint8)  # at every crossing the inside begins or ends
-    np.bitwise_xor.at(changes, row * (width + 1) + column, np.uint8(1))
-    inside = np.bitwise_xor.accumulate(changes.reshape(height, width + 1), axis=1)
-    return inside[:, :width].view(np.bool_)
+    column = np.clip(np.ceil(across - 0.5), left[of], right[of]).astype(np.int64)
+    line, lines = right - left + 1, bottom - top
+    begin = np.cumsum(line * lines) - line * lines
+    changes = np.zeros(int((line * lines).sum()), np.uint8)  # at every crossing the inside begins or ends
+    np.bitwise_xor.at(changes, begin[of] + (row - top[of]) * line[of] + column - left[of], np.uint8(1))
+    inside = np.bitwise_xor.accumulate(changes, out=changes).view(np.bool_)  # a line crosses a polygon an even time
+    for place, start in enumerate(begin.tolist()):
+        shape = int(lines[place]), int(line[place])
+        window = inside[start : start + shape[0] * shape[1]].reshape(shape)[:, :-1]
+        yield Window(int(left[place]), int(top[place]), window)
 
 
-def _of_runs(part: Part, left: int, top: int, height: int, width: int) -> Mask:
-    their_left, their_top, their_width, their_height = part.values[:4].tolist()
+def _other(part: Part, height: int, width: int) -> Window:
+    """The pixels of what is no polygon."""
+    if part.kind == DISC:
+        x, y, radius = part.values.astype(np.float64).tolist()
+        left, right = (min(max(int(edge), 0), width) for edge in (np.floor(x - radius), np.ceil(x + radius)))
+        top, bottom = (min(max(int(edge), 0), height) for edge in (np.floor(y - radius), np.ceil(y + radius)))
+        across, down = (np.arange(left, right) + 0.5 - x) ** 2, (np.arange(top, bottom) + 0.5 - y) ** 2
+        return Window(left, top, np.asarray(down[:, None] + across <= radius * radius))
+    left, top, columns, rows = part.values[:4].tolist()
     lengths = part.values[4:]
     flat = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
-    by_row = part.kind == ROWS
-    theirs = flat.reshape(their_height, their_width) if by_row else flat.reshape(their_width, their_height).T
-    inside = np.zeros((height, width), np.bool_)
-    rows = slice(max(their_top, top), min(their_top + their_height, top + height))
-    columns = slice(max(their_left, left), min(their_left + their_width, left + width))
-    inside[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = theirs[
-        rows.start - their_top : rows.stop - their_top, columns.start - their_left : columns.stop - their_left
-    ]
-    return inside
+    inside = flat.reshape(rows, columns) if part.kind == ROWS else flat.reshape(columns, rows).T
+    left, top = min(left, width), min(top, height)
+    return Window(left, top, inside[: height - top, : width - left])

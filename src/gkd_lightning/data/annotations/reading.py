@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterator
@@ -52,10 +53,23 @@ def json_of(path: str | os.PathLike[str]) -> Any:
     Raises:
         UserError: no such file, or no whole JSON.
     """
+    with unwatched():
+        try:
+            return json.loads(text_of(path))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{os.fspath(path)}: is no whole JSON ({error}); export it again") from error
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Without the search for circles, which looks at millions of objects again and again while they are made."""
+    watched = gc.isenabled()
+    gc.disable()
     try:
-        return json.loads(text_of(path))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{os.fspath(path)}: is no whole JSON ({error}); export it again") from error
+        yield
+    finally:
+        if watched:
+            gc.enable()
 
 
 def whole(value: Any, what: str) -> int:

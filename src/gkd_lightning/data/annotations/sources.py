@@ -7,6 +7,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from gkd_lightning.data import archives
@@ -14,7 +15,7 @@ from gkd_lightning.data.annotations.coco import read_coco
 from gkd_lightning.data.annotations.cvat import read_cvat
 from gkd_lightning.data.annotations.label_studio import read_label_studio
 from gkd_lightning.data.annotations.per_image import read_labelme, read_polygons, read_supervisely, tool_of
-from gkd_lightning.data.annotations.reading import json_of, text_of
+from gkd_lightning.data.annotations.reading import json_of, text_of, unwatched
 from gkd_lightning.data.annotations.shapes import Annotations, Builder
 from gkd_lightning.data.annotations.yolo import NAMES, class_names_of, read_yolo
 from gkd_lightning.data.images import list_images
@@ -38,8 +39,8 @@ class Tool(NamedTuple):
     title: str
     by_area: bool
     """Smaller shapes lie on larger ones, as the tool has no order of drawing."""
-    whole: Callable[[str], Annotations] | None = None
-    """Reads one file of all images."""
+    whole: Callable[[str, Any], Annotations] | None = None
+    """Reads one file of all images: path, and what its JSON holds, if it is one."""
     each: Callable[[Builder, str, str, Any], None] | None = None
     """Reads a file of one image: path, name below the folder, and names of classes by number."""
     to_edge: bool = False
@@ -47,11 +48,11 @@ class Tool(NamedTuple):
 
 
 TOOLS = {
-    "coco": Tool("COCO instances", by_area=True, whole=lambda path: read_coco(path, json_of(path))),
+    "coco": Tool("COCO instances", by_area=True, whole=read_coco),
     "yolo": Tool("YOLO segmentation", by_area=True, each=read_yolo),
     "labelme": Tool("labelme", by_area=False, each=read_labelme, to_edge=True),
     "cvat": Tool("CVAT for images", by_area=False, whole=read_cvat),
-    "label-studio": Tool("Label Studio", by_area=False, whole=lambda path: read_label_studio(path, json_of(path))),
+    "label-studio": Tool("Label Studio", by_area=False, whole=read_label_studio),
     "supervisely": Tool("Supervisely", by_area=False, each=read_supervisely, to_edge=True),
     "polygons": Tool("polygons of Cityscapes or Mapillary", by_area=False, each=read_polygons, to_edge=True),
 }
@@ -136,34 +137,82 @@ def annotations_of(source: Source) -> Annotations:
     files = [os.path.join(root, name) for name in source.names] or [root]
     if source.tool == "yolo":
         files.append(class_names_of(root)[0])
-    states = [archives.file_state(file) for file in files]
-    size = sum(state.size for state in states)
-    key = hashlib.sha256(repr((_READERS, source.tool, root, source.names, states)).encode("utf-8", "surrogateescape"))
-    return _read(key.hexdigest(), source, size >= _KEPT_FROM)
+    return _read(*_state(files), source)
+
+
+def _state(files: Sequence[str]) -> tuple[str, bool]:
+    """What changes with any of the files, and whether they are so large that what they say is kept."""
+    states = [(file, *archives.file_state(file)) for file in files]
+    key = hashlib.sha256(repr((_READERS, states)).encode("utf-8", "surrogateescape")).hexdigest()
+    return key, sum(size for _, size, _ in states) >= _KEPT_FROM
 
 
 @functools.lru_cache(maxsize=16)
-def _read(key: str, source: Source, keep: bool) -> Annotations:
-    kept = cache_folder() / "annotations" / f"{key}.npz"
-    if keep and kept.is_file():
-        try:
-            return Annotations.load(kept)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            pass  # written by something else, or not to its end: made again
+def _read(key: str, keep: bool, source: Source) -> Annotations:
+    """See `annotations_of`.
+
+    Args:
+        key: changes with the files.
+        keep: whether what they say is kept on the disk.
+        source: what to read.
+    """
     tool = TOOLS[source.tool]
-    if tool.whole is not None:
-        found = tool.whole(source.root)
-    else:
-        assert tool.each is not None
-        listed, names = class_names_of(source.root) if source.tool == "yolo" else (None, {})
-        builder = Builder(names.values(), relative=source.tool == "yolo")
-        files = [os.path.join(source.root, name) for name in source.names]
-        for file, name in zip(files, source.names, strict=True):
-            tool.each(builder, file, name, names)
-        found = builder.done(source.tool, files if listed is None else [listed, *files])
+    if tool.whole is not None and source.root.lower().endswith(".json"):
+        found = _read_json(key, keep, source.root)
+        assert isinstance(found, Annotations)
+        return found
+    kept = _kept(key) if keep else None
+    if kept is not None:
+        return kept
+    with unwatched():
+        found = _of_folder(tool, source) if tool.whole is None else tool.whole(source.root, None)
     if keep:
-        found.save(kept)
+        found.save(_place(key))
     return found
+
+
+@functools.lru_cache(maxsize=16)
+def _read_json(key: str, keep: bool, path: str) -> Annotations | str | None:
+    """A JSON file of all images; of any other its tool alone, or None.
+
+    Which tool it was is told by what is in it, so that to tell it is as much work as to read it.
+    """
+    kept = _kept(key) if keep else None
+    if kept is not None:
+        return kept
+    plain = json_of(path)
+    name = _tool_of_json(plain)
+    tool = None if name is None else TOOLS[name]
+    if tool is None or tool.whole is None:
+        return name
+    with unwatched():
+        found = tool.whole(path, plain)
+    if keep:
+        found.save(_place(key))
+    return found
+
+
+def _place(key: str) -> Path:
+    return cache_folder() / "annotations" / f"{key}.npz"
+
+
+def _kept(key: str) -> Annotations | None:
+    if not _place(key).is_file():
+        return None
+    try:
+        return Annotations.load(_place(key))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None  # written by something else, or not to its end: made again
+
+
+def _of_folder(tool: Tool, source: Source) -> Annotations:
+    assert tool.each is not None
+    listed, names = class_names_of(source.root) if source.tool == "yolo" else (None, {})
+    builder = Builder(names.values(), relative=source.tool == "yolo")
+    files = [os.path.join(source.root, name) for name in source.names]
+    for file, name in zip(files, source.names, strict=True):
+        tool.each(builder, file, name, names)
+    return builder.done(source.tool, files if listed is None else [listed, *files])
 
 
 def class_names(annotations: Annotations, unlabelled: int | str) -> list[str]:
@@ -174,6 +223,8 @@ def class_names(annotations: Annotations, unlabelled: int | str) -> list[str]:
 
 def _tool_of_file(path: str) -> str:
     tool = _tool_of(path)
+    if tool is not None and TOOLS[tool].whole is None:
+        raise UserError(f"{path}: is of one image ({TOOLS[tool].title}); give the folder that holds one for each")
     if tool is None:
         raise UserError(f"{path}: is of no tool that is known; known are {_known()}")
     return tool
@@ -190,7 +241,8 @@ def _tool_of_folder(folder: str, names: Sequence[str]) -> str | None:
 
 def _tool_of(path: str) -> str | None:
     if path.lower().endswith(".json"):
-        return _tool_of_json(json_of(path))
+        found = _read_json(*_state([os.path.abspath(path)]), path)
+        return found.tool if isinstance(found, Annotations) else found
     head = text_of(path).lstrip()
     if path.lower().endswith(".xml"):
         return "cvat" if "<annotations" in head[:_HEAD] else None
