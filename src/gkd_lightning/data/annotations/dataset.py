@@ -155,7 +155,8 @@ class AnnotatedImages(LabelledFolder):
         if image in self._record_of:
             return f"has no shape in {self.labels}"
         if self.source.names:
-            return f"wants {self.labels / self._label_names(image)[0]}, there is {self.source.names[0]}"
+            wanted = self.labels / self._label_names(image)[0]
+            return f"wants {wanted}, there is {self.source.names[0]} (image_suffix and label_suffix say how names end)"
         first = f", which begins with {self._annotations.records[0]}" if self._annotations.records else ""
         return f"is not in {self.labels}{first}"
 
