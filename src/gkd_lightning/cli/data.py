@@ -84,11 +84,12 @@ def _check_options() -> Options:
     options.add_argument("name", nargs="?", help="a published data set, see `gkd data list`")
     options.add_argument("folder", nargs="?", help="where it lies (default: below $GKD_DATA)")
     options.add_argument("--images", help="instead: folder of images")
-    options.add_argument("--labels", help="folder of labels with the same names; without it only images are checked")
-    options.add_argument("--classes", help="comma-separated class names in order of their ids, or a preset")
+    options.add_argument("--labels", help="of labels, or a labelling tool's file; without it only images are checked")
+    options.add_argument("--classes", help="comma-separated names in order of their ids, or a preset")
     options.add_argument("--image-suffix", help="how image names end, such as _leftImg8bit.png")
-    options.add_argument("--label-suffix", default=".png", help="what stands in its place (default: .png)")
+    options.add_argument("--label-suffix", help="what stands in its place (default: .png)")
     options.add_argument("--ignore", type=int, default=255, help="stored id without truth (default: 255)")
+    options.add_argument("--unlabelled", default="255", help="annotations: class of pixels in no shape (255: none)")
     options.add_argument("--config", help="instead: a data fragment, such as data/camvid_source.yaml")
     options.add_argument("--split", action="append", help="only this part of a published data set; may be repeated")
     options.add_argument("--out", type=Path, default=Path("runs/data-check"), help="folder of sheets and check.json")
@@ -143,21 +144,44 @@ def _datasets(found: Namespace) -> dict[str, ImageDataset]:
 
     if found.labels is None:
         return {"images": ProxyImages(found.images)}
-    if found.classes is None:
+    classes = found.classes
+    if classes is not None and "," in classes:
+        classes = [name.strip() for name in classes.split(",") if name.strip()]
+    annotated = _annotated(found, classes)
+    if annotated is not None:
+        return {"data": annotated}
+    if classes is None:
         raise UserError("--classes: needed with --labels: class names in the order of their ids, or a preset")
-    classes = (
-        [name.strip() for name in found.classes.split(",") if name.strip()] if "," in found.classes else found.classes
-    )
     return {
         "data": FolderSegmentation(
             found.images,
             found.labels,
             classes,
             image_suffix=found.image_suffix,
-            label_suffix=found.label_suffix,
+            label_suffix=found.label_suffix or ".png",
             ignore=found.ignore,
         )
     }
+
+
+def _annotated(found: Namespace, classes: list[str] | str | None) -> ImageDataset | None:
+    """The data set of labels that a labelling tool wrote; None if they are pictures."""
+    from gkd_lightning.data import AnnotatedImages
+    from gkd_lightning.data.annotations import annotations_of, class_names
+    from gkd_lightning.recipes.start import annotations_at
+
+    source = annotations_at(found.images, found.labels, found.label_suffix)
+    if source is None:
+        return None
+    unlabelled: int | str = 255 if found.unlabelled == "255" else found.unlabelled
+    return AnnotatedImages(
+        found.images,
+        found.labels,
+        class_names(annotations_of(source), unlabelled) if classes is None else classes,
+        unlabelled,
+        image_suffix=found.image_suffix,
+        label_suffix=found.label_suffix,
+    )
 
 
 def _published(found: Namespace) -> dict[str, ImageDataset]:

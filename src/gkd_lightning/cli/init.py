@@ -25,11 +25,18 @@ def run(verb: str, arguments: list[str]) -> int:
     options = Options(verb, "Look at your folders, say what is in them, and write a recipe that runs as it is.")
     options.add_argument("folder", type=Path, metavar="DIR", help="folder of the recipe, made if it is not there")
     options.add_argument("--images", required=True, help="folder or archive of the labelled images")
-    options.add_argument("--labels", help="of their labels (default: beside the images, or among them)")
+    options.add_argument(
+        "--labels",
+        help="of their labels, or a labelling tool's file (default: found)",
+    )
     options.add_argument("--classes", help="comma-separated names in the order of their ids, or a preset")
     options.add_argument("--ignore", type=int, help="stored id without truth (default: 255)")
     options.add_argument("--ids-from-1", action="store_true", help="0 is no class and ignored; 1 is the first")
-    options.add_argument("--class-map", help="cityscapes-ids: labels hold raw Cityscapes ids")
+    options.add_argument(
+        "--class-map", metavar="MAP", help="cityscapes-ids: labels hold raw ids; NAME=CLASS,…: names in annotations"
+    )
+    options.add_argument("--unlabelled", metavar="CLASS", help="annotations: class of pixels in no shape (255: none)")
+    options.add_argument("--background-only", action="store_true", help="images without a shape are --unlabelled's")
     options.add_argument("--palette", metavar="NAME=#rrggbb,…", help="colours of the classes, for labels in colours")
     options.add_argument("--image-suffix", help="how image names end, such as _leftImg8bit.png (default: found)")
     options.add_argument("--label-suffix", help="what stands in its place in the label's name (default: found)")
@@ -58,18 +65,21 @@ def _write(found: Namespace) -> int:
     from gkd_lightning.recipes.start import FirstRecipe, split, spread, write_first_recipe
 
     images, labels = _roots(found.images, found.labels)
-    source = _labelled(images, labels, found.image_suffix, found.label_suffix)
+    source = _labelled(images, labels, found.image_suffix, found.label_suffix, found.background_only)
+    pairing = source.pairing
     print(
-        f"{images}: {source.pairing.images} images with a label in {labels}"
-        + (f", {source.pairing.without} without" if source.pairing.without else "")
-        + f"; NAME{source.pairing.image_suffix} has NAME{source.pairing.label_suffix}"
+        f"{images}: {pairing.images} images with a label in {labels}"
+        + (f", {pairing.without} without" if pairing.without else "")
+        + ("" if source.annotated is not None else f"; NAME{pairing.image_suffix} has NAME{pairing.label_suffix}")
     )
-    source, held_out = _parts(source, found.held_out) or split(source)
+    source, held_out = _parts(source, found) or split(source)
     print(f"{len(source.names)} of them train, {len(held_out.names)} judge ({_told(held_out)})")
-    files = [
-        Path(part.labels) / f"{name}{part.pairing.label_suffix}" for part in (source, held_out) for name in part.names
-    ]
-    kinds = _kinds(found, files)
+    targets = {}
+    for text in found.target:
+        name, other, theirs = _target(text)
+        targets[name] = _labelled(other, theirs, None, None, found.background_only)
+        print(f"target {name}: {len(targets[name].names)} images")
+    kinds = _kinds(found, {"--images": source, "--held-out": held_out} | targets)
     print(f"labels: {kinds.told}")
     if found.trial:
         few = [held_out.names[place] for place in spread(len(held_out.names), _TRIAL)]
@@ -77,11 +87,6 @@ def _write(found: Namespace) -> int:
         print(f"for a trial {len(few)} of them judge")
     size = _median_size(source)
     print(f"images of {size[1]}x{size[0]} pixels")
-    targets = {}
-    for text in found.target:
-        name, other, theirs = _target(text)
-        targets[name] = _labelled(other, theirs, None, None)
-        print(f"target {name}: {len(targets[name].names)} images")
     for root in found.proxy or []:
         _proxy(root)
     recipe = FirstRecipe(
@@ -125,10 +130,14 @@ def _roots(images: str, labels: str | None) -> tuple[str, str]:
     return images, images
 
 
-def _labelled(images: str, labels: str, image_suffix: str | None, label_suffix: str | None) -> Found:
+def _labelled(
+    images: str, labels: str, image_suffix: str | None, label_suffix: str | None, background_only: bool
+) -> Found:
     from gkd_lightning.data import list_images
-    from gkd_lightning.recipes.start import Found, Pairing, found_pairing
+    from gkd_lightning.recipes.start import Found, Pairing, annotations_at, found_annotated, found_pairing
 
+    if annotations_at(images, labels, label_suffix) is not None:
+        return found_annotated(images, labels, image_suffix, label_suffix, background_only)
     if image_suffix is not None and label_suffix is not None:
         masks = set(list_images(labels, label_suffix))
         names = [name.removesuffix(image_suffix) for name in list_images(images, image_suffix)]
@@ -144,11 +153,11 @@ def _labelled(images: str, labels: str, image_suffix: str | None, label_suffix: 
     return Found(images, labels, pairing, [stem for stem in stems if stem + pairing.label_suffix in masks])
 
 
-def _parts(source: Found, held_out: str | None) -> tuple[Found, Found] | None:
+def _parts(source: Found, given: Namespace) -> tuple[Found, Found] | None:
     """What trains and what judges, if somebody has parted them already."""
-    if held_out is not None:
-        _, images, labels = _target(f"held_out={held_out}")
-        return source, _labelled(images, labels, None, None)
+    if given.held_out is not None:
+        _, images, labels = _target(f"held_out={given.held_out}")
+        return source, _labelled(images, labels, None, None, given.background_only)
     first = {name.split("/")[0] for name in source.names if "/" in name}
     judges = [name for name in _HELD_OUT if name in first]
     if "train" not in first or not judges:
@@ -164,12 +173,24 @@ def _told(held_out: Found) -> str:
     return held_out.images if held_out.list_file is None else f"the part {held_out.list_file.removesuffix('.txt')}"
 
 
-def _kinds(found: Namespace, files: list[Path]) -> Labels:
-    from gkd_lightning.recipes.start import told_labels
+def _kinds(found: Namespace, parts: dict[str, Found]) -> Labels:
+    from gkd_lightning.recipes.start import told_labels, told_shapes
 
     classes: list[str] | str | None = found.classes
     if found.classes is not None and "," in found.classes:
         classes = [name.strip() for name in found.classes.split(",") if name.strip()]
+    if parts["--images"].annotated is not None:
+        return told_shapes(parts, classes, *_annotated_options(found))
+    if found.unlabelled is not None or found.background_only:
+        raise UserError("--unlabelled, --background-only: are for annotations of a labelling tool; labels are pictures")
+    annotated = [name for name, part in parts.items() if part.annotated is not None]
+    if annotated:
+        raise UserError(f"{annotated[0]}: its labels are annotations, those of --images pictures; give one kind")
+    files = [
+        Path(part.labels) / f"{name}{part.pairing.label_suffix}"
+        for part in (parts["--images"], parts["--held-out"])
+        for name in part.names
+    ]
     palette = None
     if found.palette is not None:
         pairs = [part.split("=") for part in found.palette.split(",")]
@@ -177,6 +198,23 @@ def _kinds(found: Namespace, files: list[Path]) -> Labels:
             raise UserError(f"--palette {found.palette}: give NAME=#rrggbb for every class, commas between")
         palette = {name.strip(): colour.strip() for name, colour in pairs}
     return told_labels(files, classes, found.ignore, found.class_map, palette, found.ids_from_1)
+
+
+def _annotated_options(found: Namespace) -> tuple[int | str | None, dict[str, int | str]]:
+    """What pixels in no shape are, and the classes of names in the files."""
+    given = {"--ignore": found.ignore is not None, "--ids-from-1": found.ids_from_1, "--palette": found.palette}
+    wrong = [name for name, value in given.items() if value]
+    if wrong:
+        raise UserError(f"{wrong[0]}: is for labels that are pictures; annotations name their classes")
+    pairs = [part.split("=") for part in (found.class_map or "").split(",") if part]
+    if not all(len(pair) == 2 and all(word.strip() for word in pair) for pair in pairs):
+        raise UserError(f"--class-map {found.class_map}: give NAME=CLASS, commas between, and NAME=255 to ignore")
+    mapping = {name.strip(): _class(to) for name, to in pairs}
+    return None if found.unlabelled is None else _class(found.unlabelled), mapping
+
+
+def _class(text: str) -> int | str:
+    return 255 if text.strip() == "255" else text.strip()
 
 
 def _target(text: str) -> tuple[str, str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gkd_lightning.lazily import on_demand
 
 if TYPE_CHECKING:
+    from gkd_lightning.data.annotations import AnnotatedImages
     from gkd_lightning.data.archives import file_state, is_folder
     from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
     from gkd_lightning.data.check import DataCheck, check_dataset
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "CAMVID_11", "CITYSCAPES_19", "CLASS_MAPS", "CamVid", "CocoPanoptic", "Corrupted", "DataCheck",
+    "AnnotatedImages", "CAMVID_11", "CITYSCAPES_19", "CLASS_MAPS", "CamVid", "CocoPanoptic", "Corrupted", "DataCheck",
     "DistillAugmentation", "DistillTransform", "DistillationView", "EvaluationBatch", "FolderSegmentation",
     "IMAGE_SUFFIXES", "INSTANCE", "Image", "ImageDataset", "Joined", "JoinedImages", "Label", "LabelSpace",
     "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes", "PRESETS", "Protocol", "ProxyDataModule",

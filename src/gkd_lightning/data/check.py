@@ -11,8 +11,8 @@ import numpy as np
 from gkd_lightning.data.benchmarks.published import PublishedSegmentation
 from gkd_lightning.data.benchmarks.tiles import Tiles
 from gkd_lightning.data.conversions import noted_conversions
-from gkd_lightning.data.folder import FolderSegmentation
 from gkd_lightning.data.frames import same_frame, turned_alone
+from gkd_lightning.data.labelled_folder import LabelledFolder
 from gkd_lightning.data.labels import class_counts
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
@@ -126,10 +126,10 @@ def check_dataset(dataset: ImageDataset) -> tuple[DataCheck, ImageDataset]:
     result.expected = getattr(dataset, "expected", 0)
     if isinstance(dataset, PublishedSegmentation):
         dataset = dataset.files
-    if isinstance(dataset, FolderSegmentation | Tiles):
+    if isinstance(dataset, LabelledFolder | Tiles):
         result.without_label = dataset.pairs.without_label
         result.without_image = dataset.pairs.without_image
-        if result.without_label and isinstance(dataset, FolderSegmentation):
+        if result.without_label and isinstance(dataset, LabelledFolder):
             result.looked_for = f", which {dataset.looked_for(result.without_label[0])}"
         dataset = dataset.labelled_only()
     labels = dataset if isinstance(dataset, SegmentationDataset) else None

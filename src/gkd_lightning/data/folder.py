@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import os
-from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Literal
 
-from gkd_lightning.data.images import list_images, read_image, read_list
-from gkd_lightning.data.labels import (
-    LabelMapping,
-    StoredLabel,
-    label_space,
-    named_map,
-    read_instances,
-    read_stored_label,
-)
-from gkd_lightning.data.types import Image, Instances, Label
+from gkd_lightning.data.images import list_images
+from gkd_lightning.data.labelled_folder import LabelledFolder, Pairs
+from gkd_lightning.data.labels import LabelMapping, StoredLabel, named_map, read_instances, read_stored_label
+from gkd_lightning.data.types import Instances, Label
 from gkd_lightning.errors import UserError
 
 
-class Pairs(NamedTuple):
-    """What lies in a folder of images and a folder of labels."""
-
-    labelled: list[tuple[str, str]]
-    """Image and label, relative to their folders."""
-    without_label: list[str]
-    without_image: list[str]
-
-
-class FolderSegmentation:
+class FolderSegmentation(LabelledFolder):
     """Images and labels that share their path up to the suffix, as `a/b.jpg` and `a/b.png`.
 
     Args:
@@ -73,22 +57,15 @@ class FolderSegmentation:
         instance_suffix: str = ".png",
         things: list[str] | None = None,
     ) -> None:
-        self.images, self.labels = Path(images), Path(labels)
-        self.label_space = label_space(classes, palette, things)
+        super().__init__(images, labels, classes, palette, things, image_suffix, list_file, skip_unlabelled)
         self.instances_folder, self.instance_suffix = None if instances is None else Path(instances), instance_suffix
         self._mapping = LabelMapping(self.label_space, named_map(class_map), ignore)
-        self.image_suffix, self.label_suffix = image_suffix, label_suffix
-        self.list_file, self.skip_unlabelled = list_file, skip_unlabelled
+        self.label_suffix = label_suffix
 
     @cached_property
     def pairs(self) -> Pairs:
         """What lies in the folders, paired; refuses nothing but missing and empty folders."""
-        images = list_images(self.images, self.image_suffix)
-        if not images:
-            ending = f" that ends in {self.image_suffix}" if self.image_suffix else ""
-            raise UserError(f"{self.images}: no image{ending} in this folder or below it")
-        if self.list_file is not None:
-            images = self._listed(self.list_file, images)
+        images = self._found_images()
         labels = set(list_images(self.labels, self.label_suffix))
         wanted = [(image, self._label_name(image)) for image in images]
         if self.images.resolve() == self.labels.resolve():
@@ -104,42 +81,11 @@ class FolderSegmentation:
             without_image=sorted(labels - {label for _, label in wanted}) if self.list_file is None else [],
         )
 
-    def _stem(self, image: str) -> str:
-        return str(Path(image).with_suffix("")) if self.image_suffix is None else image.removesuffix(self.image_suffix)
-
     def _label_name(self, image: str) -> str:
         return self._label_stem(self._stem(image)) + self.label_suffix
 
     def _label_stem(self, stem: str) -> str:
         return stem
-
-    def _listed(self, list_file: str, images: list[str]) -> list[str]:
-        by_name = {name: image for image in images for name in (self._stem(image), image)}
-        entries = read_list(list_file)
-        unknown = [entry for entry in entries if entry not in by_name]
-        if unknown:
-            raise UserError(
-                f"{list_file}: {len(unknown)} listed images are not below {self.images}, first {unknown[0]!r}"
-            )
-        return [by_name[entry] for entry in entries]
-
-    @cached_property
-    def _samples(self) -> list[tuple[str, str]]:
-        pairs = self.pairs
-        if pairs.without_label and not self.skip_unlabelled:
-            image, missing = pairs.without_label[0], len(pairs.without_label)
-            raise UserError(
-                f"{self.images / image}: {missing} of {missing + len(pairs.labelled)} images have no label, this one "
-                f"{self.looked_for(image)}; add it or set skip_unlabelled"
-            )
-        if not pairs.labelled:
-            image = pairs.without_label[0]
-            raise UserError(f"{self.labels}: no label matches any image; {image} {self.looked_for(image)}")
-        names = [self._stem(image) for image, _ in pairs.labelled]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise UserError(f"{self.images / twice}: two images share this name; keep one or set image_suffix")
-        return pairs.labelled
 
     def looked_for(self, image: str) -> str:
         """The label that an image without one wants, and what is there instead, for a message.
@@ -163,32 +109,9 @@ class FolderSegmentation:
             f"label_suffix ({self.label_suffix}) stands"
         )
 
-    def labelled_only(self) -> Self:
-        """The same folder without the images that have no label."""
-        other = copy(self)
-        other.skip_unlabelled = True
-        other.__dict__.pop("_samples", None)  # chosen under the other rule
-        return other
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def image_path(self, index: int) -> Path:
-        """The image's file."""
-        return self.images / self._samples[index][0]
-
-    def plain_file(self, index: int) -> Path | None:
-        """The image's file, if it is read as it is."""
-        reads_as_it_is = type(self)._stored_image is FolderSegmentation._stored_image
-        return self.image_path(index) if reads_as_it_is else None
-
     def label_path(self, index: int) -> Path:
         """The label's file."""
         return self.labels / self._samples[index][1]
-
-    def image(self, index: int) -> Image:
-        """RGB uint8 (H, W, 3)."""
-        return self._stored_image(self.image_path(index))
 
     def label(self, index: int) -> Label:
         """Train ids uint8 (H, W), 255 where there is no truth.
@@ -217,15 +140,8 @@ class FolderSegmentation:
         """
         return read_instances(self.instances_path(index))
 
-    def _stored_image(self, path: Path) -> Image:
-        return read_image(path)
-
     def _stored_label(self, path: Path) -> StoredLabel:
         return read_stored_label(path)
-
-    def name(self, index: int) -> str:
-        """Path of the image below its folder, without the suffix."""
-        return self._stem(self._samples[index][0])
 
 
 class CamVid(FolderSegmentation):

@@ -225,3 +225,20 @@ def read_list(path: str | os.PathLike[str]) -> list[str]:
     if not entries:
         raise UserError(f"{os.fspath(path)}: the list is empty; write one image path per line")
     return entries
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of the image that `read_image` gives, from the file's head.
+
+    Raises:
+        UserError: no such file, or a damaged or unknown one.
+    """
+    try:
+        with opened(path) as image:
+            width, height = image.size
+            if image.format != "PNG" or may_be_turned(archives.read_bytes(path)):  # else Pillow decodes a whole PNG
+                sideways = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+                return (width, height) if sideways else (height, width)
+            return height, width
+    except DECODING_ERRORS as error:
+        raise unreadable(path, error, "image") from error

@@ -127,6 +127,27 @@ def test_each_reading_can_be_chosen(given: list[str], values: set[int], tmp_path
     assert set(np.unique(source().label(0))) == values
 
 
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        (["--classes", "background,sky,car"], {0, 1, 2, 255}),
+        (["--classes", "sky,car", "--ids-from-1"], {0, 1, 255}),
+        (["--classes", "background,sky", "--ignore", "2"], {0, 1, 255}),
+    ],
+)
+def test_borders_of_255_beside_every_convention(given: list[str], values: set[int], tmp_path: Path) -> None:
+    """VOC's palette PNGs: indices are ids, 255 is ignored, whatever 0 means."""
+    plain(tmp_path)
+    for path in (tmp_path / "labels").iterdir():
+        pixels = np.array(Image.open(path))
+        pixels[:, :2] = 255
+        indices = Image.fromarray(pixels, mode="P")
+        indices.putpalette([value for index in range(256) for value in (index, 255 - index, 7)])
+        indices.save(path)
+    assert init("--images", "images", "--labels", "labels", *given) == 0
+    assert set(np.unique(source().label(0))) == values
+
+
 def test_a_palette_is_given_by_names(tmp_path: Path) -> None:
     coloured_unknown(tmp_path)
     palette = "a=#0a1400,b=#0a1401,c=#0a1402"
@@ -140,7 +161,7 @@ def test_a_palette_is_given_by_names(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--images", "none"], "none: no such folder"),
-        (["--images", "images", "--labels", "none"], "none: no such folder"),
+        (["--images", "images", "--labels", "none"], "none: no such file or folder of labels"),
         (["--images", "images", "--labels", "labels", "--classes", "camvid"], "--classes camvid: no preset"),
         (["--images", "images", "--labels", "labels", "--class-map", "city"], "--class-map city: no such map"),
         (["--images", "images", "--labels", "labels", "--label-suffix", ".png"], "give both or none"),

@@ -13,8 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from gkd_lightning.data.folder import Pairs
 from gkd_lightning.data.images import opened
+from gkd_lightning.data.labelled_folder import Pairs
 from gkd_lightning.data.labels import StoredLabel
 from gkd_lightning.data.types import Image, Label, LabelSpace
 from gkd_lightning.errors import UserError

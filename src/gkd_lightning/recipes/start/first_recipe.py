@@ -142,14 +142,17 @@ def _folder(recipe: FirstRecipe, found: Found, folder: Path) -> dict[str, Any]:
         "labels": str(Path(found.labels).resolve()),
         "classes": recipe.labels.classes,
         **recipe.labels.settings,
-        "image_suffix": found.pairing.image_suffix,
-        "label_suffix": found.pairing.label_suffix,
     }
+    if found.annotated is not None:
+        arguments |= found.annotated
+    else:
+        arguments |= {"image_suffix": found.pairing.image_suffix, "label_suffix": found.pairing.label_suffix}
     if found.list_file is not None:
         arguments["list_file"] = str((folder / found.list_file).resolve())
-    elif found.pairing.without:
+    elif found.pairing.without and not arguments.get("background_only"):
         arguments["skip_unlabelled"] = True
-    return {"class_path": "gkd_lightning.data.FolderSegmentation", "init_args": arguments}
+    kind = "FolderSegmentation" if found.annotated is None else "AnnotatedImages"
+    return {"class_path": f"gkd_lightning.data.{kind}", "init_args": arguments}
 
 
 def _source(recipe: FirstRecipe, folder: Path) -> dict[str, Any]:

@@ -21,14 +21,14 @@ IGNORED = 255
 
 
 class Labels(NamedTuple):
-    """What a `FolderSegmentation` is told of its labels."""
+    """What a `FolderSegmentation` or `AnnotatedImages` is told of its labels."""
 
     classes: str | list[str]
     """Names, or a preset."""
     number: int
     """Of the classes."""
     settings: dict[str, object]
-    """Further arguments: ``class_map``, ``ignore``."""
+    """Further arguments: ``class_map``, ``ignore``, ``unlabelled``."""
     told: str
     """What was found, in words."""
 
@@ -86,7 +86,8 @@ def told_labels(
 def _counted_from_1(ids: Counter[int], classes: Sequence[str] | str | None, looked: str, where: Path) -> Labels:
     shifted = Counter({found - 1: count for found, count in ids.items() if found not in (0, IGNORED)})
     found = _ids(shifted, classes, None, None, looked, where)
-    settings = {"class_map": {index + 1: index for index in range(found.number)}, "ignore": 0}
+    mapping = {index + 1: index for index in range(found.number)} | ({IGNORED: IGNORED} if IGNORED in ids else {})
+    settings = {"class_map": mapping, "ignore": 0}
     return found._replace(settings=settings, told=f"0 ignored, then ids from 1; less 1: {found.told}")
 
 
@@ -132,6 +133,8 @@ def _ids(
                 "background (add its name), or 0 is ignored and ids count from 1 (--ids-from-1)"
             )
         raise UserError(problem if ";" in problem else f"{problem}; give all names, --ignore or --class-map")
+    if ignore not in (None, IGNORED) and IGNORED in ids:  # void twice, such as borders beside a class that is left out
+        settings["class_map"] = {index: index for index in range(len(names)) if index != ignore} | {IGNORED: IGNORED}
     told = f"{shown}: {len(names)} classes ({looked})"
     return Labels(classes if isinstance(classes, str) else names, len(names), settings, told)
 

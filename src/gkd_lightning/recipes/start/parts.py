@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.recipes.start.pairing import Pairing
@@ -21,6 +22,8 @@ class Found(NamedTuple):
     """Of the images that have a label, without the suffix, in order."""
     list_file: str | None = None
     """Which of them are meant, a file beside the recipe."""
+    annotated: Mapping[str, Any] | None = None
+    """Arguments of `AnnotatedImages` if a labelling tool wrote the labels; names have their suffix then. Else None."""
 
 
 def split(found: Found) -> tuple[Found, Found]:
