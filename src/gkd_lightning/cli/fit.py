@@ -27,13 +27,12 @@ def run(verb: str, arguments: list[str]) -> int:
     if verb != "fit":
         _require_domains(stage.datamodule, verb)
     stage.run()
-    for score in getattr(stage.model, "domain_scores", {}).values():
-        if verb != "fit":
-            further = "".join(f"  {part}" for part in (score.panoptic, score.trust) if part is not None)
-            print(
-                f"{score.domain:<16} mIoU {score.miou:6.2f}  accuracy {score.accuracy:6.2f}{further}  "
-                f"{score.images} images"
-            )
+    told = getattr(stage.model, "domain_scores", {}) if verb != "fit" and stage.trainer.is_global_zero else {}
+    for score in told.values():
+        further = "".join(f"  {part}" for part in (score.panoptic, score.trust) if part is not None)
+        print(
+            f"{score.domain:<16} mIoU {score.miou:6.2f}  accuracy {score.accuracy:6.2f}{further}  {score.images} images"
+        )
     return 0
 
 
