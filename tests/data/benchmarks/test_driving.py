@@ -33,7 +33,7 @@ from gkd_lightning.data.fakes.mapillary_names import VISTAS_1_2
 from gkd_lightning.data.fakes.scenes import Streets
 from gkd_lightning.errors import UserError
 
-DRIVING = ["gtav", "synthia", "urbansyn", "cityscapes", "bdd100k", "mapillary", "acdc"]
+DRIVING = ["gtav", "synthia", "urbansyn", "cityscapes", "bdd100k", "mapillary", "acdc", "dark_zurich"]
 SIZE = (96, 64)
 
 

@@ -17,6 +17,7 @@ FAKES: dict[str, Callable[[Path, int, tuple[int, int]], None]] = {
     "bdd100k": driving.bdd100k,
     "mapillary": driving.vistas,
     "acdc": driving.acdc_conditions,
+    "dark_zurich": driving.dark_zurich,
     "potsdam": aerial.potsdam,
     "vaihingen": aerial.vaihingen,
     "rescuenet": aerial.rescuenet,

@@ -84,6 +84,16 @@ def acdc_conditions(root: Path, images: int, size: Size) -> None:
                 _save_truth(root / f"gt/{condition}/{split}/{name}_gt", scene.label, "labelColor")
 
 
+def dark_zurich(root: Path, images: int, size: Size) -> None:
+    """Validation by night, one sequence."""
+    streets = Streets("night", seed=30, size=size)
+    for number in range(images):
+        name = f"val/night/GOPR0356/GOPR0356_frame_{321 + number:06d}"
+        scene = streets.draw()
+        save(root / f"rgb_anon/{name}_rgb_anon.png", scene.image)
+        _save_truth(root / f"gt/{name}_gt", scene.label, "labelColor")
+
+
 def urbansyn(root: Path, images: int, size: Size) -> None:
     """Train ids with 19 for void; the label's name has another prefix."""
     streets = Streets("val", seed=18, size=size)
