@@ -13,7 +13,7 @@ from gkd_lightning.data import TargetDataModule
 from gkd_lightning.data.benchmarks import PublishedSegmentation
 from gkd_lightning.recipes import datasets_of, load_recipe
 
-DOMAINS = {"dark-zurich": 50}
+DOMAINS = {"dark-zurich": 50, "nighttime-driving": 50, "foggy-zurich": 40, "foggy-driving": 101}
 
 
 def test_the_students_are_those_of_f2l_trained_once_for_both(tmp_path: Path) -> None:
