@@ -59,9 +59,7 @@ def test_foggy_driving_joins_fine_and_coarse_labels(tmp_path: Path) -> None:
     found = {dataset.label_path(index).relative_to(dataset.root).parts[:2] for index in range(2)}
     assert found == {("gtFine", "test"), ("gtCoarse", "test_extra")}
     shutil.rmtree(dataset.root / "gtCoarse")
-    with pytest.raises(
-        UserError, match="1 of 2 images have no label, this one wants .*gtCoarse/test_extra/web/web_fog_1"
-    ):
+    with pytest.raises(UserError, match=r"1 of 2 images have no label, .*gtCoarse/test_extra/web/web_fog_1_gtCoarse_"):
         len(FoggyDriving(str(dataset.root)))
     shutil.rmtree(dataset.root / "gtFine")
     with pytest.raises(UserError, match=r"leftImg8bit/\*_leftImg8bit.png with gtFine/\*_gtFine_labelIds.png"):

@@ -26,7 +26,7 @@ class DarkZurich(PublishedSegmentation):
 dark_zurich/
   rgb_anon/val/night/GOPR0356/GOPR0356_frame_000321_rgb_anon.png
   gt/val/night/GOPR0356/GOPR0356_frame_000321_gt_labelTrainIds.png""",
-        other_folders=("Dark_Zurich", "DarkZurich"),
+        other_folders=("Dark_Zurich", "DarkZurich", "Dark_Zurich_val_anon"),
         notes=("Dark_Zurich_val_anon.zip is enough: neither training nor test images have public labels.",),
     )
 
