@@ -33,7 +33,10 @@ from gkd_lightning.data.fakes.mapillary_names import VISTAS_1_2
 from gkd_lightning.data.fakes.scenes import Streets
 from gkd_lightning.errors import UserError
 
-DRIVING = ["gtav", "synthia", "urbansyn", "cityscapes", "bdd100k", "mapillary", "acdc"]
+DRIVING = [
+    "gtav", "synthia", "urbansyn", "cityscapes", "bdd100k", "mapillary", "acdc", "dark_zurich", "nighttime_driving",
+    "foggy_zurich", "foggy_driving",
+]  # fmt: skip
 SIZE = (96, 64)
 
 

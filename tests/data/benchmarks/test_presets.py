@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gkd_lightning.data import Protocol, TargetDataModule
-from gkd_lightning.data.benchmarks import ACDC, BDD100K, GTAV, Cityscapes, Mapillary, Synthia, UrbanSyn
+from gkd_lightning.data.benchmarks import ACDC, BDD100K, GTAV, Cityscapes, FoggyZurich, Mapillary, Synthia, UrbanSyn
 from gkd_lightning.data.modules import preset_protocol
 from gkd_lightning.data.protocol import fitted_size
 from gkd_lightning.errors import UserError
@@ -56,8 +56,10 @@ def test_full_resolution() -> None:
 def test_what_a_preset_does_not_know() -> None:
     with pytest.raises(UserError, match="knows published data sets only, and mine is a Scribbles"):
         TargetDataModule({"mine": Scribbles(1)}, protocol="gkd-official")
-    with pytest.raises(UserError, match="has no rule for u"):
-        preset_protocol("gkd-official", "u", UrbanSyn("x"))
+    for unknown in (UrbanSyn("x"), FoggyZurich("x")):
+        with pytest.raises(UserError, match="has no rule for u"):
+            preset_protocol("gkd-official", "u", unknown)
+    assert preset_protocol("full-resolution", "u", FoggyZurich("x")).split == "testv2"
     with pytest.raises(UserError, match="no preset 'official'; give one of gkd-official, full-resolution"):
         preset_protocol("official", "c", Cityscapes("x"))
     with pytest.raises(UserError, match="protocols: 'bdd' is none of the domains cityscapes"):

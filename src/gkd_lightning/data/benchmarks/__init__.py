@@ -5,10 +5,12 @@ from gkd_lightning.data.benchmarks.driving import ACDC, BDD100K, GTAV, Cityscape
 from gkd_lightning.data.benchmarks.imagenet import ImageNet
 from gkd_lightning.data.benchmarks.isprs import Potsdam, Vaihingen
 from gkd_lightning.data.benchmarks.mapillary import Mapillary
+from gkd_lightning.data.benchmarks.night_fog import DarkZurich, FoggyDriving, FoggyZurich, NighttimeDriving
 from gkd_lightning.data.benchmarks.published import Card, PublishedSegmentation
 from gkd_lightning.data.benchmarks.rescuenet import PotsdamRescue, RescueNet
 
 __all__ = [
-    "ACDC", "BDD100K", "CATALOGUE", "Card", "Cityscapes", "GTAV", "ImageNet", "Mapillary", "Potsdam", "PotsdamRescue",
-    "PublishedSegmentation", "RescueNet", "Synthia", "UrbanSyn", "Vaihingen", "published_parts",
+    "ACDC", "BDD100K", "CATALOGUE", "Card", "Cityscapes", "DarkZurich", "FoggyDriving", "FoggyZurich", "GTAV",
+    "ImageNet", "Mapillary", "NighttimeDriving", "Potsdam", "PotsdamRescue", "PublishedSegmentation", "RescueNet",
+    "Synthia", "UrbanSyn", "Vaihingen", "published_parts",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from gkd_lightning.data.benchmarks.driving import ACDC, BDD100K, CONDITIONS, GTA
 from gkd_lightning.data.benchmarks.imagenet import ImageNet
 from gkd_lightning.data.benchmarks.isprs import BANDS, Potsdam, Vaihingen
 from gkd_lightning.data.benchmarks.mapillary import Mapillary
+from gkd_lightning.data.benchmarks.night_fog import DarkZurich, FoggyDriving, FoggyZurich, NighttimeDriving
 from gkd_lightning.data.benchmarks.published import Card
 from gkd_lightning.data.benchmarks.rescuenet import RescueNet
 from gkd_lightning.data.types import ImageDataset
@@ -28,6 +29,10 @@ CATALOGUE: dict[str, tuple[Card, Parts]] = {
         lambda root: {"train": Mapillary(root, "train", half=False), "val": Mapillary(root, "val")},
     ),
     "acdc": (ACDC.card, lambda root: {f"{c}-{s}": ACDC(root, s, c) for c in CONDITIONS for s in ("train", "val")}),
+    "dark_zurich": (DarkZurich.card, lambda root: {"val": DarkZurich(root)}),
+    "nighttime_driving": (NighttimeDriving.card, lambda root: {"test": NighttimeDriving(root)}),
+    "foggy_zurich": (FoggyZurich.card, lambda root: {"test": FoggyZurich(root)}),
+    "foggy_driving": (FoggyDriving.card, lambda root: {"test": FoggyDriving(root)}),
     "potsdam": (Potsdam.card, lambda root: {f"{b}-{s}": Potsdam(root, s, b) for b in BANDS for s in ("train", "val")}),
     "vaihingen": (Vaihingen.card, lambda root: {s: Vaihingen(root, s) for s in ("train", "val")}),
     "rescuenet": (RescueNet.card, lambda root: {s: RescueNet(root, s) for s in ("train", "val", "test")}),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from gkd_lightning.data.benchmarks.tiles import Tiles
@@ -68,6 +68,8 @@ class Layout:
         read_label: from a file to stored ids (H, W) or colours (H, W, 3).
         instance_suffix: how the names of instance maps end, which lie beside the labels; None if there are none.
         read_instances: from such a file to instances int32 (H, W).
+        list_file: text file, relative to the root, that names the images that count among others, one PNG a line and
+            from the root on (`RGB/a/b.png`); None if all do.
     """
 
     title: str
@@ -81,6 +83,7 @@ class Layout:
     read_label: Callable[[Path], StoredLabel] = read_stored_label
     instance_suffix: str | None = None
     read_instances: Callable[[Path], Instances] = read_instances
+    list_file: str | None = None
 
     def fast_copies(self) -> list[Layout]:
         """The same with images as `gkd data prepare` re-encodes PNGs."""
@@ -90,7 +93,10 @@ class Layout:
         return [replace(self, title=f"{self.title}, fast copy", image_suffix=stem + suffix) for suffix in FAST_SUFFIXES]
 
     def __str__(self) -> str:
-        return f"{self.images}/*{self.image_suffix} with {self.labels}/*{self.label_suffix}"
+        stem = "*" if self.label_stem is None else self.label_stem("*")
+        listed = "" if self.list_file is None else f" of {self.list_file}"
+        labels = PurePosixPath(self.labels, stem + self.label_suffix)
+        return f"{self.images}/*{self.image_suffix}{listed} with {labels}"
 
 
 class LaidOut(FolderSegmentation):
@@ -108,6 +114,7 @@ class LaidOut(FolderSegmentation):
             label_suffix=layout.label_suffix,
             instances=None if layout.instance_suffix is None else str(root / layout.labels),
             instance_suffix=layout.instance_suffix or "",
+            list_file=None if layout.list_file is None else str(root / layout.list_file),
         )
         self.layout = layout
 
@@ -119,6 +126,10 @@ class LaidOut(FolderSegmentation):
     def instances(self, index: int) -> Instances:
         """See `FolderSegmentation.instances`."""
         return self.layout.read_instances(self.instances_path(index))
+
+    def _listed(self, list_file: str, images: list[str]) -> list[str]:
+        listed = {f"{self.layout.images}/{self._stem(image)}.png": image for image in images}  # a fast copy is no PNG
+        return [listed[entry] for entry in super()._listed(list_file, list(listed))]
 
     def _label_stem(self, stem: str) -> str:
         return stem if self.layout.label_stem is None else self.layout.label_stem(stem)

@@ -84,6 +84,54 @@ def acdc_conditions(root: Path, images: int, size: Size) -> None:
                 _save_truth(root / f"gt/{condition}/{split}/{name}_gt", scene.label, "labelColor")
 
 
+def dark_zurich(root: Path, images: int, size: Size) -> None:
+    """Validation by night, one sequence."""
+    streets = Streets("night", seed=30, size=size)
+    for number in range(images):
+        name = f"val/night/GOPR0356/GOPR0356_frame_{321 + number:06d}"
+        scene = streets.draw()
+        save(root / f"rgb_anon/{name}_rgb_anon.png", scene.image)
+        _save_truth(root / f"gt/{name}_gt", scene.label, "labelColor")
+
+
+def nighttime_driving(root: Path, images: int, size: Size) -> None:
+    """One folder; labels in two encodings and in colours beside each other."""
+    streets = Streets("night", seed=31, size=size)
+    for number in range(images):
+        name = f"test/night/0_frame_{75 + number:04d}"
+        scene = streets.draw()
+        save(root / f"leftImg8bit/{name}_leftImg8bit.png", scene.image)
+        _save_truth(root / f"gtCoarse_daytime_trainvaltest/{name}_gtCoarse", scene.label, "color")
+
+
+def foggy_zurich(root: Path, images: int, size: Size) -> None:
+    """A folder for every encoding, and lists of the test's images, beside which lies one without a label."""
+    streets = Streets("fog", seed=32, size=size)
+    names = [f"GP010229/1508040913.0_frame_{955 + number:06d}.png" for number in range(images)]
+    for name in names:
+        scene = streets.draw()
+        save(root / "RGB" / name, scene.image)
+        save(root / "gt_labelTrainIds" / name, scene.label)
+        save(root / "gt_labelIds" / name, _label_ids(scene.label))
+    save(root / "RGB/GOPR0229/1508040000.0_frame_000001.png", streets.draw().image)
+    (root / "lists_file_names").mkdir()
+    for kind in ("RGB", "gt_labelTrainIds", "gt_labelIds"):
+        text = "".join(f"{kind}/{name}\n" for name in names)
+        (root / f"lists_file_names/{kind}_testv2_filenames.txt").write_text(text, encoding="utf-8")
+
+
+def foggy_driving(root: Path, images: int, size: Size) -> None:
+    """Fine labels for the first half, coarse ones for the rest."""
+    streets = Streets("fog", seed=33, size=size)
+    for number in range(images):
+        fine = number < images / 2
+        name = f"test/public/public_20161213_{83206 + number:06d}" if fine else f"test_extra/web/web_fog_{number}"
+        kind = "gtFine" if fine else "gtCoarse"
+        scene = streets.draw()
+        save(root / f"leftImg8bit/{name}_leftImg8bit.png", scene.image)
+        save(root / f"{kind}/{name}_{kind}_labelIds.png", _label_ids(scene.label))
+
+
 def urbansyn(root: Path, images: int, size: Size) -> None:
     """Train ids with 19 for void; the label's name has another prefix."""
     streets = Streets("val", seed=18, size=size)

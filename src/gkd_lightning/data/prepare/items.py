@@ -62,6 +62,10 @@ def fast_items(name: str, source: str, suffix: str) -> list[Item]:
             items[target] = Item(target, image, partial(_re_encode, image, suffix))
             copy = label.relative_to(dataset.root).as_posix()
             items[copy] = Item(copy, label, partial(shutil.copyfile, label))
+        if files.list_file is not None:
+            listed = Path(files.list_file)
+            copy = listed.relative_to(dataset.root).as_posix()
+            items[copy] = Item(copy, listed, partial(shutil.copyfile, listed))
     return list(items.values())
 
 
