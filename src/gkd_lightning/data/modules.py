@@ -180,10 +180,12 @@ class TargetDataModule(EvaluationModule):
         self.domain_names = list(domains)
         """In the order of `dataloader_idx`."""
         self.preset = protocol if isinstance(protocol, str) else None
-        self._protocols = {
+        own = protocols or {}
+        self._protocols = own | {
             name: preset_protocol(self.preset, name, dataset) if self.preset else self.protocol
             for name, dataset in domains.items()
-        } | (protocols or {})
+            if name not in own
+        }
 
     @property
     def judged(self) -> dict[str, SegmentationDataset]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,3 +65,13 @@ def test_what_a_preset_does_not_know() -> None:
         preset_protocol("official", "c", Cityscapes("x"))
     with pytest.raises(UserError, match="protocols: 'bdd' is none of the domains cityscapes"):
         TargetDataModule({"cityscapes": Cityscapes("x")}, protocols={"bdd": Protocol()})
+
+
+def test_a_domain_with_a_rule_of_its_own_needs_none_of_the_preset() -> None:
+    own = Protocol("fit", (960, 540))
+    domains: dict[str, Any] = {"city": Cityscapes("x"), "zurich": FoggyZurich("x")}
+    with pytest.raises(UserError, match="no rule for zurich"):
+        TargetDataModule(domains, protocol="gkd-official")
+    data = TargetDataModule(domains, protocol="gkd-official", protocols={"zurich": own})
+    assert data.protocol_of("zurich") == own
+    assert data.protocol_of("city") == preset_protocol("gkd-official", "city", domains["city"])
