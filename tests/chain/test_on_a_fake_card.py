@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gkd_lightning.chain import make_plan
+from gkd_lightning.chain.cost import _without_weights
 from gkd_lightning.chain.stage import Stage
 from gkd_lightning.recipes import interpolate, load_recipe
 from tests.fake_card import fake_card, on_card
@@ -28,12 +29,6 @@ def models(recipe: str, out: Path) -> dict[str, int]:
     return found
 
 
-def without_weights(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: None if key == "weights" else without_weights(inner) for key, inner in value.items()}
-    return [without_weights(inner) for inner in value] if isinstance(value, list) else value
-
-
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_step(name: str, tmp_path: Path) -> None:
     found = models(f"minicity/{name}", tmp_path)
@@ -41,7 +36,7 @@ def test_a_step(name: str, tmp_path: Path) -> None:
     for config, size in found.items():
         parser = jsonargparse.ArgumentParser(exit_on_error=False)
         parser.add_argument("--model", type=L.LightningModule)
-        model = parser.instantiate(parser.parse_object({"model": without_weights(json.loads(config))})).model
+        model = parser.instantiate(parser.parse_object({"model": _without_weights(json.loads(config))})).model
         with fake_card():
             on_card(model).train()
             if hasattr(model, "prepare"):

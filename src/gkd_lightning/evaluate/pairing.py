@@ -56,7 +56,7 @@ def pair(results: Results, per_image: PerImage) -> Paired:
             name, counts = _name(run), per_image.runs[run.method, run.seed][score.domain]
             _check_sums(name, run.domains[index], counts)
             first = first or (name, counts)
-            _check_images(score.domain, first, (name, counts))
+            check_same_images(score.domain, first, (name, counts))
             methods.setdefault(run.method, []).append(counts.counts)
     return Paired(paired, tuple(_name(run) for run in lacking))
 
@@ -81,7 +81,12 @@ def _check_sums(run: str, score: DomainScore, found: ImageCounts) -> None:
         raise UserError(f"{run}, {score.domain}: two images are called {twin}, so images cannot be paired; rename one")
 
 
-def _check_images(domain: str, first: tuple[str, ImageCounts], second: tuple[str, ImageCounts]) -> None:
+def check_same_images(domain: str, first: tuple[str, ImageCounts], second: tuple[str, ImageCounts]) -> None:
+    """Refuse counts of other images, or of other labels; each comes with what to call it.
+
+    Raises:
+        UserError: names the image.
+    """
     (here, ours), (there, theirs) = first, second
     if ours.names != theirs.names:
         common = set(ours.names) & set(theirs.names)

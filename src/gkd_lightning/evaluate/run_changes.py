@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.class_mistakes import image_scores
 from gkd_lightning.evaluate.collection import Collection
-from gkd_lightning.evaluate.per_image import TRUE, ImageCounts, PerImage
+from gkd_lightning.evaluate.pairing import check_same_images
+from gkd_lightning.evaluate.per_image import ImageCounts, PerImage
 from gkd_lightning.evaluate.tables import Row, check_comparable, class_means, table
 
 VISIBLE = 1.0
@@ -106,17 +107,11 @@ def _counts(row: Row, domain: str, kept: PerImage) -> list[ImageCounts]:
 def _images(domain: str, before: list[ImageCounts], after: list[ImageCounts]) -> list[Change]:
     if not before or not after:
         return []
-    first = before[0]
-    for other in (*before[1:], *after):
-        if first.names != other.names:
-            lone = min(set(first.names) ^ set(other.names), default=first.names[0])
-            raise UserError(f"--before: {domain}: image {lone} was not judged in both runs; judge both on the same")
-        differ = (first.counts[:, TRUE] != other.counts[:, TRUE]).any(1)
-        if differ.any():
-            name = first.names[int(differ.argmax())]
-            raise UserError(f"--before: {domain}: the label of {name} is not the same in both runs; judge one again")
+    named = [(when, each) for when, seeds in (("the run before", before), ("this run", after)) for each in seeds]
+    for other in named[1:]:
+        check_same_images(domain, named[0], other)
     means = [np.mean([image_scores(each) for each in seeds], axis=0) for seeds in (before, after)]
-    return _sorted(first.names, *means)
+    return _sorted(before[0].names, *means)
 
 
 def _sorted(names: Sequence[str], before: NDArray[np.float64], after: NDArray[np.float64]) -> list[Change]:
