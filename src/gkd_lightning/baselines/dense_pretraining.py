@@ -16,7 +16,7 @@ from torch import nn
 from gkd_lightning.baselines.pretraining import Pretraining
 from gkd_lightning.encoders import EncoderSpec, build_encoder
 from gkd_lightning.ranges import Classes, Natural, Positive, Weight
-from gkd_lightning.segment import DomainJudge, Predicted
+from gkd_lightning.segment import DomainJudge, Predicted, best_classes
 
 
 class DensePretraining(Pretraining, DomainJudge):
@@ -80,4 +80,4 @@ class DensePretraining(Pretraining, DomainJudge):
 
     def predicted(self, batch: dict[str, Any]) -> Predicted:
         """See `DomainJudge.predicted`."""
-        return Predicted(self.forward(batch["image"])[0].argmax(1))
+        return Predicted(best_classes(self.forward(batch["image"])[0]))

@@ -16,7 +16,7 @@ from gkd_lightning.data import Image, LabelSpace, overlay, protocol_for, read_im
 from gkd_lightning.deploy.finished import Predictor, load_finished
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import confidence as share_of_best
-from gkd_lightning.segment import finds_segments, queries_of, segments_found
+from gkd_lightning.segment import best_classes, finds_segments, queries_of, segments_found
 
 
 class Found(NamedTuple):
@@ -120,7 +120,7 @@ class SegmentationModel:
                 alone = self.segmenter.predict(pixels, (height, width)).to(torch.uint8).cpu().numpy()
                 return [Found(ids, None, None) for ids in alone]
             of_all = self.segmenter.scores(pixels, (height, width))
-            ids = of_all.argmax(1)
+            ids = best_classes(of_all)
             sure = share_of_best(of_all) if confidence else None
         on_host = ids.to(torch.uint8).cpu().numpy()
         return [

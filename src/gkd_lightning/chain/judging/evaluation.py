@@ -7,7 +7,7 @@ from typing import Any
 from gkd_lightning.deploy import gives_scores, load_finished
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import ImageCounter, ImageCounts
-from gkd_lightning.segment import DomainJudge, FoundSegments, Predicted, finds_segments, judged_segments
+from gkd_lightning.segment import DomainJudge, FoundSegments, Predicted, best_classes, finds_segments, judged_segments
 
 
 class Evaluation(DomainJudge):
@@ -43,7 +43,7 @@ class Evaluation(DomainJudge):
         if not gives_scores(self.segmenter):
             return Predicted(self.segmenter.predict(batch["image"], size))
         scores = self.segmenter.scores(batch["image"], size)
-        return Predicted(scores.argmax(1), scores)
+        return Predicted(best_classes(scores), scores)
 
     @property
     def panoptic(self) -> bool:
