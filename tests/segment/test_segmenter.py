@@ -4,7 +4,7 @@ import torch
 from gkd_lightning.encoders import EncoderSpec, Frozen, build_encoder
 from gkd_lightning.errors import UserError
 from gkd_lightning.segment.mask_scores import semantic_scores
-from gkd_lightning.segment.segmenter import Segmenter
+from gkd_lightning.segment.segmenter import Segmenter, best_classes
 from gkd_lightning.segment.sliding import sliding_scores
 from gkd_lightning.windows import plan_windows
 from tests.segment.fake import HEAD, SPEC
@@ -125,3 +125,8 @@ def test_hierarchical_encoder_gives_its_own_maps() -> None:
     model = Segmenter.for_encoder(encoder, 3, HEAD).eval()
     assert model.head.pixel_decoder.feature_channels == encoder.feature_dims
     assert model.scores(images(64, 96)).shape == (2, 3, 64, 96)
+
+
+def test_of_equal_scores_the_first_class() -> None:
+    scores = torch.randint(0, 3, (2, 19, 33, 40), generator=torch.Generator().manual_seed(0)).float()
+    assert best_classes(scores).equal(scores.argmax(1))
