@@ -48,6 +48,17 @@ def video(path: Path, frames: int = 12, rate: int = 25, size: tuple[int, int] = 
     return path
 
 
+def with_a_broken_frame(source: Path, index: int) -> bytes:
+    """The same video, of which the frame's data begins with a length that no decoder can believe."""
+    import av
+
+    with av.open(str(source)) as container:
+        place = [packet.pos for packet in container.demux(video=0) if packet.pos is not None][index]
+    data = bytearray(source.read_bytes())
+    data[place : place + 8] = b"\xff" * 8
+    return bytes(data)
+
+
 def turned(source: Path, path: Path) -> Path:
     """The same video, which says that it is to be shown a quarter turn clockwise."""
     data = source.read_bytes()

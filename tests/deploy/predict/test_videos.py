@@ -18,7 +18,7 @@ from gkd_lightning.cli import main
 from gkd_lightning.deploy.predict import videos
 from gkd_lightning.deploy.predict.inputs import Input
 from gkd_lightning.errors import UserError
-from tests.deploy.predict.made import camera, checkpoint, look, turned, video
+from tests.deploy.predict.made import camera, checkpoint, look, turned, video, with_a_broken_frame
 
 pytest.importorskip("av")
 
@@ -110,10 +110,7 @@ def test_broken_videos_are_told_and_the_others_done(
     folder = tmp_path / "clips"
     folder.mkdir()
     whole = video(folder / "whole.mp4", frames=40, movflags="faststart")
-    data = bytearray(whole.read_bytes())
-    place = len(data) * 2 // 3
-    data[place : place + 40] = bytes(40)
-    (folder / "middle.mp4").write_bytes(data)
+    (folder / "middle.mp4").write_bytes(with_a_broken_frame(whole, 26))
     (folder / "text.mp4").write_text("no video")
     (folder / "empty.mkv").touch()
     cut = video(tmp_path / "cut.mkv", frames=40).read_bytes()
