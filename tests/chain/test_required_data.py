@@ -66,8 +66,8 @@ def test_what_would_stop_a_training_stops_it_before(tmp_path: Path, kind: str) -
 def test_missing_data_are_told_and_in_a_plan_left_alone() -> None:
     missing = [NeededData(name, True, UserError(f"{name}: no such folder"), 0) for name in ("a", "b")]
     look_at_data(missing)
-    assert str(missing[0]) == "data: a: MISSING: a: no such folder"
-    with pytest.raises(UserError, match=r"^2 of 2 data sets are missing, first a: no such folder"):
+    assert str(missing[0]) == "data: a: NOT USABLE: a: no such folder"
+    with pytest.raises(UserError, match=r"^2 of 2 data sets cannot be used, first a: no such folder"):
         require_data(missing)
 
 

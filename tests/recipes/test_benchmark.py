@@ -71,11 +71,11 @@ def test_missing_data_stop_before_the_first_stage(
     out = tmp_path / "out"
     assert main(["reproduce", "f2l", "--row", "deit-s-gtav", "--out", str(out), "--dry-run"]) == 0
     printed = capsys.readouterr().out
-    assert "data: GTAV: MISSING" in printed
+    assert "data: GTAV: NOT USABLE" in printed
     assert "task_agnostic-" in printed
     assert main(["reproduce", "f2l", "--row", "deit-s-gtav", "--out", str(out)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("gkd: 5 of 5 data sets are missing, first ")
+    assert line.startswith("gkd: 5 of 5 data sets cannot be used, first ")
     assert not out.exists()
 
 

@@ -44,8 +44,8 @@ class NeededData:
 
     def __str__(self) -> str:
         """One line for the terminal."""
-        missing = isinstance(self.found, UserError)
-        return f"data: {self.title}: " + (f"MISSING: {self.found}" if missing else f"{self.images} images")
+        unusable = isinstance(self.found, UserError)
+        return f"data: {self.title}: " + (f"NOT USABLE: {self.found}" if unusable else f"{self.images} images")
 
 
 def data_needed(plans: Iterable[Plan]) -> list[NeededData]:
@@ -74,11 +74,11 @@ def require_data(needed: Iterable[NeededData]) -> None:
             `look_at_data`.
     """
     needed = list(needed)
-    missing = [data.found for data in needed if isinstance(data.found, UserError)]
-    if len(missing) > 1:
-        raise UserError(f"{len(missing)} of {len(needed)} data sets are missing, first {missing[0]}")
-    if missing:
-        raise missing[0]
+    unusable = [data.found for data in needed if isinstance(data.found, UserError)]
+    if len(unusable) > 1:
+        raise UserError(f"{len(unusable)} of {len(needed)} data sets cannot be used, first {unusable[0]}")
+    if unusable:
+        raise unusable[0]
     look_at_data(needed)
 
 
