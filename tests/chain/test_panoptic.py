@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gkd_lightning.chain.data_changes import training_data
@@ -17,6 +18,7 @@ from gkd_lightning.chain.required_data import data_needed, require_data
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import Results
 from gkd_lightning.recipes.recipe_reader import load_recipe
+from gkd_lightning.report import Gallery
 from tests.chain.studies import write_study
 
 SEGMENTS = "task:model.head.segments"
@@ -63,8 +65,16 @@ def test_judged_reported_and_kept_apart_from_semantic_rows(tmp_path: Path) -> No
     assert f"| {panoptic.domains[1].pq:.1f} |" in quality
     assert "| No distillation | – |" in summary
     assert "<h3>Segments</h3>" in page
+    assert "A white line parts two segments" in page
     record = json.loads((plan.stages[1].artefact().with_suffix(".json")).read_text())
     assert record["things"] == ["car", "person"]
+    pictures = [Gallery.load(path) for path in sorted((tmp_path / "out/evaluations").glob("*/gallery.npz"))]
+    shown = {next(iter(sample.predictions)): sample for gallery in pictures for sample in gallery.samples}
+    assert shown["none"].predictions["none"].dtype == shown["none"].truth.dtype == np.uint8
+    assert shown["panoptic"].predictions["panoptic"].dtype == shown["panoptic"].truth.dtype == np.int32
+    assert shown["panoptic"].truth.max() > 255  # a thing of its own
+    stuff = shown["panoptic"].truth < 256
+    assert np.array_equal(shown["panoptic"].truth[stuff], shown["none"].truth[stuff])
     evaluations = sorted((tmp_path / "out/evaluations").iterdir())
     report_plan(plan)  # judged already
     assert sorted((tmp_path / "out/evaluations").iterdir()) == evaluations
@@ -73,10 +83,11 @@ def test_judged_reported_and_kept_apart_from_semantic_rows(tmp_path: Path) -> No
 def test_a_report_without_segments_says_nothing_of_them(tmp_path: Path) -> None:
     from gkd_lightning.report.html_report import render_report
     from gkd_lightning.report.summary import summary
-    from tests.evaluate.builders import results
+    from tests.evaluate.builders import gallery, results
 
     assert "anoptic" not in summary(results())
     assert "anoptic" not in render_report(results())
+    assert "parts two segments" not in render_report(results(), gallery())
     assert "pq" not in results().to_csv().splitlines()[0].split(",")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gkd_lightning.data.types import LabelSpace
 from gkd_lightning.errors import UserError
-from gkd_lightning.report.gallery import IGNORED_COLOUR, Gallery, colourize, merge_galleries
+from gkd_lightning.report.gallery import IGNORED_COLOUR, Gallery, colourize, merge_galleries, with_borders
 from tests.evaluate.builders import SPACE, gallery
 
 
@@ -66,3 +66,29 @@ def test_colours() -> None:
     picture = colourize(np.array([[0, 2, 255, 7]], np.uint8), SPACE)
     assert picture.dtype == np.uint8
     assert picture.tolist() == [[[70, 130, 180], [0, 0, 142], list(IGNORED_COLOUR), list(IGNORED_COLOUR)]]
+
+
+def test_a_line_where_segments_meet() -> None:
+    codes = np.zeros((4, 4), np.int32)
+    codes[:, 2:] = 1 + 256
+    grey = np.full((4, 4, 3), 90, np.uint8)
+    drawn = with_borders(grey, codes)
+    assert (drawn[:, 2] == 255).all()
+    assert (np.delete(drawn, 2, axis=1) == 90).all()
+    assert (grey == 90).all()
+
+
+def test_segments_have_the_colours_of_their_classes() -> None:
+    codes = np.array([[0, 1, 1 + 256, 1 + 256, 255, 255]] * 2, np.int32)
+    drawn = colourize(codes, SPACE)
+    assert [tuple(pixel) for pixel in drawn[1, [0, 3, 5]]] == [SPACE.palette[0], SPACE.palette[1], IGNORED_COLOUR]
+    assert (drawn[:, [1, 2, 4]] == 255).all()
+
+
+def test_where_segments_are_known_they_are_the_truth() -> None:
+    plain, segments = gallery(["none"]), gallery(["gkd"])
+    segments = replace(
+        segments, samples=[replace(sample, truth=sample.truth.astype(np.int32)) for sample in segments.samples]
+    )
+    for order in ([plain, segments], [segments, plain]):
+        assert all(sample.truth.dtype == np.int32 for sample in merge_galleries(order).samples)

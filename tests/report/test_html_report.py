@@ -169,3 +169,8 @@ def test_durations() -> None:
         "1 h 00 min",
         "3 h 07 min",
     ]
+
+
+def test_no_difference_of_a_row_to_itself() -> None:
+    assert "minus No distillation" in render_report(results())
+    assert "minus No distillation" not in render_report(results({"none": (20.0, 1.0)}, highlight="none"))

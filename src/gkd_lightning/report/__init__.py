@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from gkd_lightning.report.change_lines import change_text
     from gkd_lightning.report.claims import headline, signed
     from gkd_lightning.report.conflict_charts import Training, parts_png, training_png
-    from gkd_lightning.report.gallery import Gallery, Sample, colourize, merge_galleries
+    from gkd_lightning.report.gallery import Gallery, Sample, colourize, merge_galleries, with_borders
     from gkd_lightning.report.html_report import write_report
     from gkd_lightning.report.markdown import grid, markdown_table
     from gkd_lightning.report.pictures import Grid, picture_grid
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AttentionRow", "COST_COLUMNS", "FORMATS", "Gallery", "Grid", "Sample", "Training", "as_record", "attention_png",
     "beside_published", "change_text", "colourize", "cost_lines", "facts", "grid", "headline", "markdown_table",
-    "merge_galleries", "parts_png", "picture_grid", "signed", "similarity_png", "training_png", "write_report",
+    "merge_galleries", "parts_png", "picture_grid", "signed", "similarity_png", "training_png", "with_borders",
+    "write_report",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

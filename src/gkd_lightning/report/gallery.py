@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gkd_lightning.data import Image, Label, LabelSpace
+from gkd_lightning.data import Image, Label, LabelSpace, Segments
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
 
 IGNORED_COLOUR = (222, 222, 218)
+BORDER_COLOUR = (255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Sample:
         domain: name of the domain.
         name: name of the image in its dataset.
         image: uint8 (H, W, 3) RGB.
-        truth: uint8 (h, w) train ids.
-        predictions: train ids (h, w) per method id.
+        truth: uint8 (h, w) train ids, or int32 codes of segments, ``class + 256 * k``.
+        predictions: the same per method id.
         features: a picture uint8 (h, w, 3) of the patch features per encoder, see `pca_pictures`.
         scores: of the whole image in percent per method id, where that is why it is shown.
     """
@@ -35,8 +36,8 @@ class Sample:
     domain: str
     name: str
     image: Image
-    truth: Label
-    predictions: dict[str, Label] = field(default_factory=dict)
+    truth: Label | Segments
+    predictions: dict[str, Label | Segments] = field(default_factory=dict)
     features: dict[str, Image] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
 
@@ -100,7 +101,9 @@ class Gallery:
 
 
 def merge_galleries(parts: Iterable[Gallery]) -> Gallery:
-    """One gallery with all predictions and features, samples matched by domain and name; the first truth stays.
+    """One gallery with all predictions and features, samples matched by domain and name.
+
+    The first truth stays, or segments if there are any.
 
     Raises:
         UserError: the galleries are empty or name different classes.
@@ -125,6 +128,7 @@ def _merged(samples: Iterable[Sample]) -> list[Sample]:
         first = merged.get((sample.domain, sample.name), sample)
         merged[sample.domain, sample.name] = replace(
             first,
+            truth=first.truth if sample.truth.dtype == np.uint8 else sample.truth,
             predictions=first.predictions | sample.predictions,
             features=first.features | sample.features,
             scores=first.scores | sample.scores,
@@ -132,9 +136,23 @@ def _merged(samples: Iterable[Sample]) -> list[Sample]:
     return list(merged.values())
 
 
-def colourize(label: Label, space: LabelSpace) -> Image:
-    """Train ids (H, W) as RGB uint8 (H, W, 3) in the colours of `space`; ignored pixels are light grey."""
+def colourize(label: Label | Segments, space: LabelSpace) -> Image:
+    """Train ids (H, W) as RGB uint8 (H, W, 3) in the colours of `space`; ignored pixels are light grey.
+
+    Codes of segments, int32, have the colours of their classes, and a line where two of them meet.
+    """
     table = np.full((256, 3), IGNORED_COLOUR, np.uint8)
     table[: len(space)] = space.palette
     table[space.ignore] = IGNORED_COLOUR
-    return np.take(table, label, axis=0)
+    drawn = np.take(table, label.astype(np.uint8), axis=0)  # of a code the lowest byte
+    return drawn if label.dtype == np.uint8 else with_borders(drawn, label.astype(np.int32))
+
+
+def with_borders(image: Image, codes: Segments) -> Image:
+    """The image with a white line, a pixel wide, where two segments meet."""
+    border = np.zeros(codes.shape, bool)
+    border[:, 1:] |= codes[:, 1:] != codes[:, :-1]
+    border[1:] |= codes[1:] != codes[:-1]
+    drawn = image.copy()
+    drawn[border] = BORDER_COLOUR
+    return drawn

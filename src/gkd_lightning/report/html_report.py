@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 from PIL import Image as PillowImage
 
@@ -169,6 +170,7 @@ def _samples(results: Results, gallery: Gallery | None) -> dict[str, Any] | None
         "accent": methods.get(results.highlight),
         "rows": rows,
         "names": 0,
+        "segments": any(sample.truth.dtype != np.uint8 for sample in gallery.samples),
     }
 
 

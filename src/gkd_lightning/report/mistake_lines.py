@@ -53,9 +53,10 @@ def worst_lines(results: Results, gallery: Gallery | None) -> Iterator[WorstImag
     """Of the highlighted method: the image, its truth, what was predicted, and where that is wrong."""
     for sample in gallery.worst if gallery else []:
         if results.highlight in sample.predictions and gallery is not None:
-            predicted, space = sample.predictions[results.highlight], gallery.label_space
-            painted = [colourize(sample.truth, space), colourize(predicted, space)]
-            wrong = wrong_pixels(predicted, sample.truth, space)
+            space = gallery.label_space
+            truth, predicted = (ids.astype(np.uint8) for ids in (sample.truth, sample.predictions[results.highlight]))
+            painted = [colourize(truth, space), colourize(predicted, space)]
+            wrong = wrong_pixels(predicted, truth, space)
             score = f"{sample.scores.get(results.highlight, float('nan')):.0f}"
             yield WorstImage(sample, score, [sample.image, *painted, wrong])
 

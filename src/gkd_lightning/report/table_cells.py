@@ -144,7 +144,7 @@ def heat_maps(results: Results) -> tuple[list[Heat], Heat | None]:
         means = np.array([[spread.mean] for spread in row.domains.values()])
         maps.append(_heat(row.title, ["mIoU", *classes], domains, np.hstack([means, values]), "{:.0f}"))
     none = next((row for row in rows if row.role == "none"), None)
-    if rows[0].method != results.highlight or none is None:
+    if rows[0].method != results.highlight or none is None or none is rows[0]:
         return maps, None
     domains, classes, values = class_means(rows[0])
     means = np.array([[rows[0].domains[name].mean - none.domains[name].mean] for name in domains])

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gkd_lightning.cli import main
 from gkd_lightning.data import CocoPanoptic, MiniCity
-from gkd_lightning.deploy.predict.panoptic import picture, segments_info, with_borders
+from gkd_lightning.deploy.predict.panoptic import picture, segments_info
 from gkd_lightning.segment import load_segmenter, queries_of, segments_found
 from tests.chain.artefacts import HEAD, segmenter
 from tests.deploy.predict.made import checkpoint, video
@@ -33,16 +33,6 @@ def test_ids_and_what_they_are() -> None:
         "id": CAR_1 + 1, "category_id": 5, "iscrowd": 0, "area": 2, "bbox": [2, 0, 1, 2], "score": 0.8
     }  # fmt: skip
     assert [each["id"] for each in segments_info(codes, {SKY: 0.9, CAR_1: 0.8}, kept=[5])] == [CAR_1 + 1]
-
-
-def test_a_line_where_segments_meet() -> None:
-    codes = np.zeros((4, 4), np.int32)
-    codes[:, 2:] = CAR_1
-    grey = np.full((4, 4, 3), 90, np.uint8)
-    drawn = with_borders(grey, codes)
-    assert (drawn[:, 2] == 255).all()
-    assert (np.delete(drawn, 2, axis=1) == 90).all()
-    assert (grey == 90).all()
 
 
 def images(folder: Path) -> Path:

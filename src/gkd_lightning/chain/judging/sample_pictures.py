@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from gkd_lightning.chain.plan import Plan
-from gkd_lightning.data import Image, evenly
+from gkd_lightning.data import Image, Label, Segments, evenly, has_instances, segments_of
 from gkd_lightning.encoders import Encoder, EncoderSpec, build_encoder
 from gkd_lightning.evaluate import ImageCounts, fitted, patch_maps, pca_pictures, worst_images
 from gkd_lightning.recipes import interpolate
 from gkd_lightning.report import Gallery, Sample
-from gkd_lightning.segment import load_segmenter, unfrozen
+from gkd_lightning.segment import finds_segments, load_segmenter, queries_of, segments_found, unfrozen
 
 TEACHER = "teacher"
 
@@ -24,7 +24,7 @@ TEACHER = "teacher"
 def sample_gallery(
     segmenter: Any, data: Any, method: str, count: int, counts: Mapping[str, ImageCounts] | None = None
 ) -> Gallery:
-    """Pictures with a `Predictor`'s predictions.
+    """Pictures with a `Predictor`'s predictions: segments where it finds them and the data set has them, else classes.
 
     Args:
         segmenter: the predictor.
@@ -36,7 +36,8 @@ def sample_gallery(
     samples: list[Sample] = []
     worst: list[Sample] = []
     for domain, dataset in data.domains.items():
-        samples += [_sample(segmenter, data, method, domain, index) for index in evenly(dataset, count)]
+        segments = finds_segments(segmenter) and has_instances(dataset)
+        samples += [_sample(segmenter, data, method, domain, index, segments) for index in evenly(dataset, count)]
         scores = worst_images(counts[domain], count) if counts and domain in counts else {}
         places = {name: index for index in range(len(dataset)) if (name := dataset.name(index)) in scores}
         for name, score in scores.items():
@@ -45,15 +46,21 @@ def sample_gallery(
     return Gallery(data.label_space, samples, worst)
 
 
-def _sample(segmenter: Any, data: Any, method: str, domain: str, index: int) -> Sample:
+def _sample(segmenter: Any, data: Any, method: str, domain: str, index: int, segments: bool = False) -> Sample:
     parameter = next(segmenter.parameters(), None)  # an export has none, and computes on the CPU
     device = "cpu" if parameter is None else parameter.device
     dataset = data.domains[domain]
     image, label = dataset.image(index), dataset.label(index)
     resized = torch.from_numpy(np.ascontiguousarray(data.protocol_of(domain).resized(image).transpose(2, 0, 1)))
-    with torch.no_grad():
-        ids = segmenter.predict(resized[None].to(device), (label.shape[0], label.shape[1]))[0]
-    return Sample(domain, dataset.name(index), image, label, {method: ids.cpu().numpy().astype(np.uint8)})
+    pixels, size = resized[None].to(device), (label.shape[0], label.shape[1])
+    truth: Label | Segments = label
+    if segments:
+        truth = segments_of(dataset, index, label)
+        found = segments_found(segmenter, queries_of(segmenter, pixels), size, data.label_space)[0].codes.cpu().numpy()
+    else:
+        with torch.no_grad():
+            found = segmenter.predict(pixels, size)[0].cpu().numpy().astype(np.uint8)
+    return Sample(domain, dataset.name(index), image, truth, {method: found})
 
 
 def add_features(gallery: Gallery, plan: Plan) -> Gallery:

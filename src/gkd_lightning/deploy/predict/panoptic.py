@@ -12,7 +12,6 @@ from gkd_lightning.data import INSTANCE, Image
 
 PANOPTIC = "panoptic"
 """Folder of the PNGs; beside it `panoptic.json`."""
-_BORDER = (255, 255, 255)
 
 
 def picture(codes: NDArray[np.int32], ignore: int = 255) -> Image:
@@ -71,13 +70,3 @@ def dataset(
         found["images"].append({"id": number, "file_name": name, "height": height, "width": width})
         found["annotations"].append({"image_id": number, "file_name": file, "segments_info": list(info)})
     return found
-
-
-def with_borders(image: Image, codes: NDArray[np.int32]) -> Image:
-    """The image with a white line, a pixel wide, where two segments meet."""
-    border = np.zeros(codes.shape, bool)
-    border[:, 1:] |= codes[:, 1:] != codes[:, :-1]
-    border[1:] |= codes[1:] != codes[:-1]
-    drawn = image.copy()
-    drawn[border] = _BORDER
-    return drawn

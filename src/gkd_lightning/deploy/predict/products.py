@@ -13,10 +13,10 @@ from PIL import Image as Pillow
 from gkd_lightning.data import INSTANCE, Image, LabelSpace, overlay
 from gkd_lightning.deploy.model import Found, SegmentationModel
 from gkd_lightning.deploy.predict.coco import segments
-from gkd_lightning.deploy.predict.panoptic import PANOPTIC, picture, segments_info, with_borders
+from gkd_lightning.deploy.predict.panoptic import PANOPTIC, picture, segments_info
 from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.files import atomic_write
-from gkd_lightning.report import colourize
+from gkd_lightning.report import colourize, with_borders
 
 IDS, COLOUR, OVERLAY, SCORES, CONFIDENCE = "ids", "colour", "overlay", "scores", "confidence"
 _ENDINGS = {SCORES: ".npy"}
