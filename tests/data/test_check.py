@@ -60,6 +60,59 @@ def test_another_resolution_is_worth_a_note(tmp_path: Path) -> None:
     assert check.notes == ["1 labels have another resolution, first b (image 24x16, label 12x8)"]
 
 
+def folder_with_instances(root: Path) -> FolderSegmentation:
+    """Two images; in each two cars, and cars in none below them."""
+    images, labels = write_folder(root, ["a", "b"])
+    for name in ("a", "b"):
+        save(labels / f"{name}.png", np.repeat(np.array([[0, 1]], np.uint8), 12, axis=1).repeat(16, axis=0))
+        numbers = np.zeros((16, 24), np.uint8)
+        numbers[:8, 12:18], numbers[:8, 18:] = 1, 2
+        save(root / "instances" / f"{name}.png", numbers)
+    return FolderSegmentation(
+        str(images), str(labels), ["road", "car"], instances=str(root / "instances"), things=["car"]
+    )
+
+
+def test_instances_are_counted_and_drawn(tmp_path: Path) -> None:
+    data = folder_with_instances(tmp_path)
+    check, usable = check_dataset(data)
+    assert (check.instances, check.problems) == ({"car": 4}, [])
+    assert ("instances", "car 4; 50.0% of these classes' pixels in none") in check.summary_rows()
+    assert check.as_dict()["instances"] == {"car": 4}
+    contact_sheet(usable, tmp_path / "apart.png", "set")
+    contact_sheet(FolderSegmentation(data.images, data.labels, ["road", "car"]), tmp_path / "plain.png", "set")
+    assert (tmp_path / "apart.png").read_bytes() != (tmp_path / "plain.png").read_bytes()
+    plain, _ = check_dataset(FolderSegmentation(data.images, data.labels, ["road", "car"]))
+    assert not any(what == "instances" for what, _ in plain.summary_rows())
+
+
+def test_damaged_instances_are_a_problem_and_none_a_note(tmp_path: Path) -> None:
+    data = folder_with_instances(tmp_path)
+    save(tmp_path / "instances/b.png", np.zeros((4, 4), np.uint8))
+    check, usable = check_dataset(data)
+    assert check.images == 2
+    assert check.problems == [f"1 maps of instances cannot be used, first {check.without_instances[0]}"]
+    assert "b: the label is 24x16 but its instances 4x4" in check.problems[0]
+    contact_sheet(usable, tmp_path / "sheet.png", "set")  # the classes alone
+    (tmp_path / "instances/a.png").unlink()
+    check, _ = check_dataset(data)
+    assert check.problems == []
+    assert any(line.startswith("no instances, which segments: panoptic needs, first ") for line in check.notes)
+
+
+def test_segments_are_drawn_with_the_lines_between_them() -> None:
+    image = np.full((8, 8, 3), 128, np.uint8)
+    space = LabelSpace(("road", "car"), ((0, 0, 0), (0, 0, 142)), things=("car",))
+    label = np.ones((8, 8), np.uint8)
+    codes = label.astype(np.int32) + 256
+    assert np.array_equal(overlay(image, label, space), overlay(image, codes, space))
+    codes[:, 4:] += 256
+    differs = (overlay(image, label, space) != overlay(image, codes, space)).any(-1)
+    assert differs[:, 4].all()
+    assert differs.sum() == 8
+    assert overlay(np.full((16, 16, 3), 128, np.uint8), codes, space).shape == (16, 16, 3)  # brought to its size
+
+
 def test_images_without_labels(tmp_path: Path) -> None:
     write_folder(tmp_path, ["a", "b"])
     check, _ = check_dataset(ProxyImages(str(tmp_path / "images")))

@@ -14,6 +14,7 @@ from gkd_lightning.data.conversions import noted_conversions
 from gkd_lightning.data.frames import same_frame, turned_alone
 from gkd_lightning.data.labelled_folder import LabelledFolder
 from gkd_lightning.data.labels import class_counts
+from gkd_lightning.data.segments import SegmentCounts, has_instances, segments_of
 from gkd_lightning.data.types import ImageDataset, LabelSpace, SegmentationDataset
 from gkd_lightning.errors import UserError
 
@@ -49,6 +50,12 @@ class DataCheck:
     """Pixels without truth."""
     images_with: list[int] = field(default_factory=list)
     """Images in which each class occurs."""
+    instances: dict[str, int] = field(default_factory=dict)
+    """Instances of each class that is counted; empty for a data set that tells none apart."""
+    crowd_share: float = 0.0
+    """Of the pixels of things those in no instance."""
+    without_instances: list[str] = field(default_factory=list)
+    """Messages about instances that could not be used."""
 
     @property
     def problems(self) -> list[str]:
@@ -57,9 +64,15 @@ class DataCheck:
             (self.unreadable, "files cannot be used, first"),
             ([f"{name}{self.looked_for}" for name in self.without_label], "images have no label, first"),
             (self.odd_sized, "labels have another shape than their image, first"),
+            (self.without_instances if self.has_instances else [], "maps of instances cannot be used, first"),
         ]
         lines = [f"{len(found)} {text} {found[0]}" for found, text in kinds if found]
         return lines if self.images else [*lines, "no usable image is left"]
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether those of any image could be read."""
+        return any(self.instances.values()) or len(self.without_instances) < self.images
 
     @property
     def notes(self) -> list[str]:
@@ -75,6 +88,8 @@ class DataCheck:
             lines.append(f"the published data set has {self.expected} images, here are {self.images}")
         if self.without_truth:
             lines.append(f"{len(self.without_truth)} labels are ignored altogether, first {self.without_truth[0]}")
+        if self.without_instances and not self.has_instances:
+            lines.append(f"no instances, which segments: panoptic needs, first {self.without_instances[0]}")
         if self.converted:
             lines.append(self.converted)
         return lines
@@ -97,13 +112,16 @@ class DataCheck:
         rows = [("images", str(self.images)), ("sizes", sizes + more)]
         if self.label_space is not None:
             rows += [("classes", str(len(self.label_space))), ("pixels without truth", f"{self.ignored_share:.1%}")]
+        if self.instances and self.has_instances:
+            counts = ", ".join(f"{name} {count:,}" for name, count in self.instances.items())
+            rows.append(("instances", f"{counts}; {self.crowd_share:.1%} of these classes' pixels in none"))
         return rows
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
         plain = (
             "images", "sizes", "problems", "notes", "unreadable", "odd_sized", "stretched", "without_label",
-            "without_image", "without_truth", "ignored_share",
+            "without_image", "without_truth", "ignored_share", "instances", "crowd_share", "without_instances",
         )  # fmt: skip
         return {name: getattr(self, name) for name in plain} | {
             "classes": [
@@ -137,6 +155,7 @@ def check_dataset(dataset: ImageDataset) -> tuple[DataCheck, ImageDataset]:
         result.label_space = labels.label_space
     counts = np.zeros(256, dtype=np.int64)
     occurrences = np.zeros(256, dtype=np.int64)
+    segments = SegmentCounts(labels.label_space) if labels is not None and has_instances(labels) else None
     sizes: Counter[str] = Counter()
     with noted_conversions() as converted:
         for index in range(len(dataset)):
@@ -161,10 +180,17 @@ def check_dataset(dataset: ImageDataset) -> tuple[DataCheck, ImageDataset]:
             occurrences += found > 0
             if found[255] == label.size:
                 result.without_truth.append(dataset.name(index))
+            if segments is not None:
+                try:
+                    segments.add(label, segments_of(labels, index, label))
+                except UserError as error:
+                    result.without_instances.append(str(error))
     result.converted = str(converted)
     result.sizes = dict(sizes.most_common())
     if result.label_space is not None:
         classes = len(result.label_space)
         result.pixels, result.images_with = counts[:classes].tolist(), occurrences[:classes].tolist()
         result.ignored = int(counts[255])
+    if segments is not None:
+        result.instances, result.crowd_share = segments.instances, segments.crowd_share
     return result, dataset

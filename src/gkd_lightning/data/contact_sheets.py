@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
+from gkd_lightning.data.segments import Segments, has_instances, segments_of
 from gkd_lightning.data.types import Image, ImageDataset, Label, LabelSpace, SegmentationDataset, evenly
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
@@ -22,14 +23,17 @@ STRENGTH = 0.62
 """Of the label's colour over the image."""
 
 
-def overlay(image: Image, label: Label, space: LabelSpace) -> Image:
+def overlay(image: Image, label: Label | Segments, space: LabelSpace) -> Image:
     """The image (H, W, 3) under its label's colours, with dark lines between classes; ignored pixels are hatched.
 
-    A label of another size is brought to the image's by nearest neighbour.
+    A label of another size is brought to the image's by nearest neighbour. Codes of segments have the colours of their
+    classes, with lines between segments.
     """
     height, width = image.shape[:2]
+    parts: np.ndarray = label
     if label.shape != (height, width):
-        label = np.asarray(cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+        parts = np.asarray(cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST), dtype=label.dtype)
+    label = parts.astype(np.uint8)  # of a code the lowest byte
     table = np.zeros((256, 3), dtype=np.uint8)
     table[: len(space)] = space.palette
     # grey, so that only the label brings colour
@@ -41,8 +45,8 @@ def overlay(image: Image, label: Label, space: LabelSpace) -> Image:
         stripes = (rows + columns) // max(4, height // 40) % 2
         mixed[ignored] = 0.35 * grey[ignored] + 28 * stripes[:, None]
     edge = np.zeros((height, width), dtype=bool)
-    edge[1:] |= label[1:] != label[:-1]
-    edge[:, 1:] |= label[:, 1:] != label[:, :-1]
+    edge[1:] |= parts[1:] != parts[:-1]
+    edge[:, 1:] |= parts[:, 1:] != parts[:, :-1]
     mixed[edge] = 0.55 * mixed[edge]
     return np.asarray(mixed, dtype=np.uint8)
 
@@ -106,7 +110,7 @@ def _cells(dataset: ImageDataset, labels: SegmentationDataset | None, count: int
             image = dataset.image(index)
             pictures = [_cell(image)]
             if labels is not None:
-                below = overlay(np.array(pictures[0]), labels.label(index), labels.label_space)
+                below = overlay(np.array(pictures[0]), _parts(labels, index), labels.label_space)
                 pictures.append(Pillow.fromarray(below))
         except UserError:
             continue
@@ -116,6 +120,17 @@ def _cells(dataset: ImageDataset, labels: SegmentationDataset | None, count: int
             column.paste(pictures[1], (0, pictures[0].height + 4))
         cells.append((column, dataset.name(index)))
     return cells
+
+
+def _parts(labels: SegmentationDataset, index: int) -> Label | Segments:
+    """Segments where the image has them, else classes."""
+    label = labels.label(index)
+    if not has_instances(labels):
+        return label
+    try:
+        return segments_of(labels, index, label)
+    except UserError:
+        return label
 
 
 def _cell(image: Image) -> Pillow.Image:

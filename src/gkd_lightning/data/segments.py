@@ -62,6 +62,28 @@ def segments_of(dataset: Any, index: int, label: Label) -> Segments:
     return segment_map(label, dataset.instances(index), dataset.label_space, dataset.name(index))
 
 
+class SegmentCounts:
+    """How many instances of each thing there are in the images that are added, and how much of things is in none."""
+
+    def __init__(self, space: LabelSpace) -> None:
+        self.space = space
+        self.instances = dict.fromkeys(space.things, 0)
+        self._of_things = self._in_none = 0
+
+    def add(self, label: Label, segments: Segments) -> None:
+        """One image's label map and codes, both (H, W)."""
+        for code in np.unique(segments[segments >= INSTANCE]):
+            self.instances[self.space.names[int(code) % INSTANCE]] += 1
+        things = np.isin(label, self.space.thing_ids)
+        self._of_things += int(things.sum())
+        self._in_none += int((things & (segments < INSTANCE)).sum())
+
+    @property
+    def crowd_share(self) -> float:
+        """Of the pixels of things those without an instance."""
+        return self._in_none / max(1, self._of_things)
+
+
 def require_instances(name: str, dataset: Any) -> None:
     """Refuse a data set of which no segments can be made.
 
