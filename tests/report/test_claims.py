@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gkd_lightning.evaluate import Results
+from gkd_lightning.evaluate.results import Cost
 from gkd_lightning.report import headline
 from tests.evaluate.builders import results, run
 
@@ -29,3 +31,13 @@ def test_headlines_of_odd_collections() -> None:
     assert "No student" in headline(results({"teacher": (40, 1)}))
     seen_only = [run("gkd", domains=[run("gkd").domains[0]])]
     assert "No student was judged on an unseen domain" in headline(results({}, runs=seen_only))
+
+
+def test_a_trial_claims_nothing() -> None:
+    def trained(*steps: int | None) -> Results:
+        runs = [run(method, cost=Cost(steps=count)) for method, count in zip(("none", "gkd"), steps, strict=True)]
+        return results({}, runs=[*runs, run("teacher", cost=Cost(steps=4000))])
+
+    assert headline(trained(8, 20)) == "A trial of 20 steps: everything ran, and the numbers say nothing yet."
+    for steps in ((8, 800), (99, 100), (None, 8), (None, None)):
+        assert "GKD reaches" in headline(trained(*steps))

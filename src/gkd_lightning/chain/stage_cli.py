@@ -42,12 +42,14 @@ from gkd_lightning.chain.provenance import git_commit, input_files, versions
 from gkd_lightning.chain.quiet import quiet
 from gkd_lightning.chain.resume import checkpoint_problem
 from gkd_lightning.chain.stage import Layout, Stage
+from gkd_lightning.chain.stage_options import config_files, nulls
 from gkd_lightning.chain.strategy import SyncBatchNorm, check_strategy, strategy
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import canonical_hash, write_json
 from gkd_lightning.ranges import check_numbers
 from gkd_lightning.recipes import (
     arguments,
+    changed,
     compose,
     dump_yaml,
     explain,
@@ -153,17 +155,19 @@ class StageCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; every mistake becomes one line with the dotted key."""
-        files, options = _config_files(args)
+        files, options = config_files(args)
         for path in files:
             if arguments(read_yaml(path), "data").get("seed") is not None:
                 raise UserError(f"{path}: data.seed: follows seed_everything, set that instead")
         if any(item.split("=")[0] in ("--data.seed", "--data.init_args.seed") for item in args):
             raise UserError("--data.seed: follows seed_everything, set --seed_everything instead")
         with tempfile.TemporaryDirectory() as folder:
-            if len(files) > 1:  # merged by our rules: the order of stage and data does not matter
+            cleared, others = nulls(options)
+            if files and (cleared or len(files) > 1):  # by our rules: stage and data come in any order
                 merged = Path(folder) / "merged.yaml"
-                merged.write_text(dump_yaml(compose(files)), encoding="utf-8")
-                args = ["--config", str(merged), *options]
+                config = changed(compose(files), dict.fromkeys(cleared))
+                merged.write_text(dump_yaml(config), encoding="utf-8")
+                args = ["--config", str(merged), *others]
             args = [item.removesuffix("None") + "null" if item.endswith("=None") else item for item in args]  # W&B's
             try:
                 self.config = parser.parse_args(args)
@@ -278,20 +282,6 @@ class StageCLI(LightningCLI):
             raise UserError(f"ckpt_path: {checkpoint}: {problem}") from error
         finally:
             finish_wandb(self.trainer.loggers)
-
-
-def _config_files(args: list[str]) -> tuple[list[str], list[str]]:
-    """The configuration files among the arguments, and the other arguments."""
-    files, options = [], []
-    rest = iter(args)
-    for item in rest:
-        if item in ("-c", "--config"):
-            files += [path for path in [next(rest, None)] if path is not None]
-        elif item.startswith("--config="):
-            files.append(item.removeprefix("--config="))
-        else:
-            options.append(item)
-    return files, options
 
 
 def _as_list(value: Any) -> list[Any]:

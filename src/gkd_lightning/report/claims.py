@@ -7,9 +7,16 @@ from typing import get_args
 
 from gkd_lightning.evaluate import STUDENTS, Comparison, Results, Verdict, comparisons, table, unseen_domains
 
+TRIAL_STEPS = 100
+"""In fewer, all stages together, no student has learned anything that could be compared."""
+
 
 def headline(results: Results) -> str:
     """One or two sentences for the top of a report, from the numbers alone, whoever wins."""
+    steps = [run.cost.steps for run in results.runs if run.role in STUDENTS]
+    known = [count for count in steps if count is not None]
+    if known and len(known) == len(steps) and max(known) < TRIAL_STEPS:
+        return f"A trial of {max(known)} steps: everything ran, and the numbers say nothing yet."
     rows = table(results)
     students = [row for row in rows if row.role in STUDENTS and not math.isnan(row.unseen.mean)]
     targets = unseen_domains(results)
