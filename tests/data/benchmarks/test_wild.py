@@ -232,6 +232,7 @@ def test_damage_is_found_and_named(
         (lambda plain: plain.pop("categories"), "categories: lacks 'categories'"),
         (lambda plain: plain["categories"][0].update(name="elephant"), "categories: category 'elephant' is not in"),
         (lambda plain: plain["annotations"][1]["segments_info"][0].update(category_id=99), "annotation 1 of the list"),
+        (lambda plain: plain["annotations"][1]["segments_info"][0].update(id=1 << 24), "is no colour of a picture"),
         (lambda plain: plain["annotations"].pop(), "has no annotation of it"),
         (lambda plain: plain["annotations"][0]["segments_info"].pop(), "has segment"),
     ],
