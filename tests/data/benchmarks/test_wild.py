@@ -230,19 +230,40 @@ def test_damage_is_found_and_named(
     ("change", "words"),
     [
         (lambda plain: plain.pop("categories"), "categories: lacks 'categories'"),
+        (lambda plain: plain.pop("annotations"), "has no annotation"),
         (lambda plain: plain["categories"][0].update(name="elephant"), "categories: category 'elephant' is not in"),
         (lambda plain: plain["annotations"][1]["segments_info"][0].update(category_id=99), "annotation 1 of the list"),
         (lambda plain: plain["annotations"][1]["segments_info"][0].update(id=1 << 24), "is no colour of a picture"),
-        (lambda plain: plain["annotations"].pop(), "has no annotation of it"),
-        (lambda plain: plain["annotations"][0]["segments_info"].pop(), "has segment"),
     ],
 )
 def test_wilddashs_file_of_segments_is_checked(
     change: Callable[[dict[str, Any]], object], words: str, copied: Callable[[str], Path]
 ) -> None:
-    path = copied("wilddash2") / "panoptic.json"
+    root = copied("wilddash2")
+    changed(root, change)
+    with pytest.raises(UserError, match=f"panoptic.json: .*{words}"):
+        len(WildDash2(str(root)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda plain: plain["annotations"].pop(), "has no annotation of it"),
+        (lambda plain: plain["annotations"][1]["segments_info"].pop(), "has segment"),
+    ],
+)
+def test_wilddashs_pictures_fit_its_file(
+    change: Callable[[dict[str, Any]], object], words: str, copied: Callable[[str], Path]
+) -> None:
+    root = copied("wilddash2")
+    changed(root, change)
+    check, _ = check_dataset(WildDash2(str(root)))
+    assert check.images == 1
+    assert words in check.unreadable[0]
+
+
+def changed(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = root / "panoptic.json"
     plain = json.loads(path.read_text())
     change(plain)
     path.write_text(json.dumps(plain))
-    check, _ = check_dataset(WildDash2(str(path.parent)))
-    assert words in check.unreadable[0]

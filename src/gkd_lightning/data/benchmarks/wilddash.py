@@ -109,7 +109,7 @@ wilddash2/
     def layouts(self) -> Sequence[Layout]:
         """Segments as published, else the older package's label maps."""
         return (
-            Layout("published", "images", "panoptic", ".jpg", ".png", read_label=self._segments),
+            Layout("published", "images", "panoptic", ".jpg", ".png", self._class_map, read_label=self._segments),
             Layout("older", "images", "labels", ".jpg", ".png", _OLDER_IDS),
         )
 
@@ -121,6 +121,12 @@ wilddash2/
     @property
     def _annotations(self) -> Path:
         return self.root / "panoptic.json"
+
+    def _class_map(self) -> dict[int, int]:
+        """Train ids stay; asked for at the first use, so that a damaged file is told once and not for every image."""
+        if not self._train_ids:
+            raise UserError(f"{self._annotations}: has no annotation")
+        return {train_id: train_id for train_id in range(len(CITYSCAPES_19))}
 
     @cached_property
     def _train_ids(self) -> dict[str, dict[int, int]]:
