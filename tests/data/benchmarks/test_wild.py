@@ -114,6 +114,8 @@ def test_the_parts_of_idd(trees: Path) -> None:
     assert inside.root == trees / "idd"
     assert inside.name(0) == "31/frame0000"
     assert (inside.split_title, inside.expected) == ("part 2 val", 1055)
+    with pytest.raises(UserError, match=r"no IDD20K \(part 2 train\) here; looked for idd20kII/leftImg8bit/train"):
+        len(IDD(str(trees / "muad"), "train", 2))
     with pytest.raises(UserError, match="no part 3; give 1 or 2"):
         IDD("x", "val", 3)  # type: ignore[arg-type]
 

@@ -214,7 +214,7 @@ class PublishedSegmentation:
     def _missing(self, more: Sequence[str]) -> UserError:
         looked = ", or ".join(dict.fromkeys([*(str(layout) for layout in self.layouts()), *more]))
         return UserError(
-            f"{self.root}: no {self.card.title} ({self.split}) here; looked for {looked}; get it from "
+            f"{self.root}: no {self.card.title} ({self.split_title}) here; looked for {looked}; get it from "
             f"{self.card.homepage} ({self.card.licence}), or `gkd data fake {self.card.name}` makes a small imitation"
         )
 
