@@ -80,7 +80,7 @@ idd/
         notes=(
             "Counts are those of part 1; part 2 has 7034 and 1055.",
             "They are what users report whose sums agree (14027 and 2036 together), not the authors' own.",
-            "Some images are 1280 x 720.",
+            "Some images have another size.",
         ),
     )
 
