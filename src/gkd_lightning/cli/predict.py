@@ -47,6 +47,12 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument(
         "--batch", type=int, default=1, metavar="N", help="images of one size at once, for GPUs (default: 1)"
     )
+    options.add_argument(
+        "--archive",
+        metavar="BENCHMARK",
+        help="acdc or cityscapes, of all its test images: BENCHMARK.zip as its server takes it; names, number, sizes "
+        "and ids are checked",
+    )
     found = options.read(arguments)
     from gkd_lightning.deploy import FilePrediction
 
@@ -63,6 +69,7 @@ def run(verb: str, arguments: list[str]) -> int:
         json=found.json,
         panoptic=found.panoptic,
         batch=found.batch,
+        archive=found.archive,
     )
     try:
         for path in prediction:

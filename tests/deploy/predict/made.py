@@ -7,15 +7,23 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
+from PIL import Image
 
-from gkd_lightning.segment import LinearHead
-from tests.chain.artefacts import segmenter
+from gkd_lightning.data import CITYSCAPES_19
+from gkd_lightning.deploy.predict.archive import SERVERS
+from gkd_lightning.encoders import build_encoder
+from gkd_lightning.segment import LinearHead, Segmenter, save_segmenter
+from tests.chain.artefacts import segmenter, spec
 
+CONDITIONS = ("fog", "night", "rain", "snow")
 TURNED = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 """The matrix that a telephone writes which was held upright."""
 
@@ -23,6 +31,30 @@ TURNED = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 def checkpoint(folder: Path, width: int = 32) -> Path:
     """With the plainest head, for speed."""
     return segmenter(folder, width, head=LinearHead()) / "segmenter.safetensors"
+
+
+def of_cityscapes(folder: Path) -> Path:
+    """A segmenter of Cityscapes' classes."""
+    torch.manual_seed(0)
+    model = Segmenter.for_encoder(build_encoder(spec(32)), 19, LinearHead(), window=32, stride=32)
+    save_segmenter(model, folder, label_space=CITYSCAPES_19, protocol={}, provenance={})
+    return folder / "segmenter.safetensors"
+
+
+def small_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Benchmarks of few and small images."""
+    for name, counts in (("acdc", dict.fromkeys(CONDITIONS, 1)), ("cityscapes", {"leftImg8bit": 2})):
+        monkeypatch.setitem(SERVERS, name, replace(SERVERS[name], counts=counts, size=(64, 48)))
+
+
+def acdc(root: Path) -> str:
+    """Test images, and references beside them; the glob that finds the former."""
+    for number, condition in enumerate(CONDITIONS):
+        for split, ending in (("test", "rgb_anon"), ("test_ref", "rgb_ref_anon")):
+            folder = root / f"rgb_anon/{condition}/{split}/GOPR047{number}"
+            folder.mkdir(parents=True)
+            Image.fromarray(picture(number)).save(folder / f"GOPR047{number}_frame_000247_{ending}.png")
+    return str(root / SERVERS["acdc"].images)
 
 
 def picture(index: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gkd_lightning.cli import main
 from gkd_lightning.deploy.predict.inputs import find_inputs
-from tests.deploy.predict.made import checkpoint, picture, video
+from tests.deploy.predict.made import acdc, checkpoint, of_cityscapes, picture, small_servers, video
 
 pytest.importorskip("av")
 PAGE = (Path(__file__).parents[3] / "docs/predict.md").read_text(encoding="utf-8")
@@ -47,8 +47,13 @@ def test_every_line_runs(line: str, folder: Path, monkeypatch: pytest.MonkeyPatc
     if any("://" in word for word in words):
         assert [each.kind for each in find_inputs([words[words.index("--images") + 1]], "masks")] == ["stream"]
         return
+    if "--archive" in words:
+        small_servers(monkeypatch)
+        of_cityscapes(folder)
+        assert words[words.index("--images") + 1] == str(Path(acdc(folder / "data/acdc")).relative_to(folder))
     assert main(words[1:]) == 0
     out = folder / words[words.index("--out") + 1]
+    assert (out / "acdc.zip").exists() == ("--archive" in words)
     assert list(out.rglob("overlay/*"))
     assert (out / "coco.json").exists() == ("--json" in words)
 

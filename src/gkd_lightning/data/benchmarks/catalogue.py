@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gkd_lightning.data.benchmarks.adverse import MUAD, MUAD_SPLITS, DeLiVER
 from gkd_lightning.data.benchmarks.driving import ACDC, BDD100K, CONDITIONS, GTAV, Cityscapes, Synthia, UrbanSyn
+from gkd_lightning.data.benchmarks.idd import IDD, PARTS
 from gkd_lightning.data.benchmarks.imagenet import ImageNet
 from gkd_lightning.data.benchmarks.isprs import BANDS, Potsdam, Vaihingen
 from gkd_lightning.data.benchmarks.mapillary import Mapillary
 from gkd_lightning.data.benchmarks.night_fog import DarkZurich, FoggyDriving, FoggyZurich, NighttimeDriving
 from gkd_lightning.data.benchmarks.published import Card
 from gkd_lightning.data.benchmarks.rescuenet import RescueNet
+from gkd_lightning.data.benchmarks.wilddash import WildDash2
 from gkd_lightning.data.types import ImageDataset
 from gkd_lightning.errors import UserError
 
@@ -33,6 +36,13 @@ CATALOGUE: dict[str, tuple[Card, Parts]] = {
     "nighttime_driving": (NighttimeDriving.card, lambda root: {"test": NighttimeDriving(root)}),
     "foggy_zurich": (FoggyZurich.card, lambda root: {"test": FoggyZurich(root)}),
     "foggy_driving": (FoggyDriving.card, lambda root: {"test": FoggyDriving(root)}),
+    "idd": (
+        IDD.card,
+        lambda root: {f"part{p}-{s}": IDD(root, s, p) for p in PARTS for s in ("train", "val")},
+    ),
+    "wilddash2": (WildDash2.card, lambda root: {"public": WildDash2(root)}),
+    "muad": (MUAD.card, lambda root: {s: MUAD(root, s) for s in MUAD_SPLITS}),
+    "deliver": (DeLiVER.card, lambda root: {s: DeLiVER(root, s) for s in ("train", "val", "test")}),
     "potsdam": (Potsdam.card, lambda root: {f"{b}-{s}": Potsdam(root, s, b) for b in BANDS for s in ("train", "val")}),
     "vaihingen": (Vaihingen.card, lambda root: {s: Vaihingen(root, s) for s in ("train", "val")}),
     "rescuenet": (RescueNet.card, lambda root: {s: RescueNet(root, s) for s in ("train", "val", "test")}),

@@ -12,6 +12,7 @@ from typing import ClassVar
 from gkd_lightning.data.benchmarks.tiles import Tiles
 from gkd_lightning.data.folder import FolderSegmentation
 from gkd_lightning.data.images import list_images, read_image
+from gkd_lightning.data.labelled_folder import Pairs
 from gkd_lightning.data.labels import StoredLabel, read_instances, read_stored_label
 from gkd_lightning.data.segments import has_instances
 from gkd_lightning.data.types import CITYSCAPES_19, Image, Instances, Label, LabelSpace
@@ -70,6 +71,7 @@ class Layout:
         read_instances: from such a file to instances int32 (H, W).
         list_file: text file, relative to the root, that names the images that count among others, one PNG a line and
             from the root on (`RGB/a/b.png`); None if all do.
+        part: name of a folder somewhere below `images` and `labels`; what does not lie in one is not of this layout.
     """
 
     title: str
@@ -84,6 +86,7 @@ class Layout:
     instance_suffix: str | None = None
     read_instances: Callable[[Path], Instances] = read_instances
     list_file: str | None = None
+    part: str | None = None
 
     def fast_copies(self) -> list[Layout]:
         """The same with images as `gkd data prepare` re-encodes PNGs."""
@@ -95,8 +98,13 @@ class Layout:
     def __str__(self) -> str:
         stem = "*" if self.label_stem is None else self.label_stem("*")
         listed = "" if self.list_file is None else f" of {self.list_file}"
-        labels = PurePosixPath(self.labels, stem + self.label_suffix)
-        return f"{self.images}/*{self.image_suffix}{listed} with {labels}"
+        part = "" if self.part is None else f"*/{self.part}/"
+        labels = PurePosixPath(self.labels, part + stem + self.label_suffix)
+        return f"{self.images}/{part}*{self.image_suffix}{listed} with {labels}"
+
+    def holds(self, name: str) -> bool:
+        """Whether a file, by its path below `images` or `labels`, is of this layout."""
+        return self.part is None or f"/{self.part}/" in f"/{name}"
 
 
 class LaidOut(FolderSegmentation):
@@ -126,6 +134,15 @@ class LaidOut(FolderSegmentation):
     def instances(self, index: int) -> Instances:
         """See `FolderSegmentation.instances`."""
         return self.layout.read_instances(self.instances_path(index))
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """See `FolderSegmentation.pairs`."""
+        found = super().pairs
+        return found._replace(without_image=[label for label in found.without_image if self.layout.holds(label)])
+
+    def _found_images(self) -> list[str]:
+        return [image for image in super()._found_images() if self.layout.holds(image)]
 
     def _listed(self, list_file: str, images: list[str]) -> list[str]:
         listed = {f"{self.layout.images}/{self._stem(image)}.png": image for image in images}  # a fast copy is no PNG
@@ -197,7 +214,7 @@ class PublishedSegmentation:
     def _missing(self, more: Sequence[str]) -> UserError:
         looked = ", or ".join(dict.fromkeys([*(str(layout) for layout in self.layouts()), *more]))
         return UserError(
-            f"{self.root}: no {self.card.title} ({self.split}) here; looked for {looked}; get it from "
+            f"{self.root}: no {self.card.title} ({self.split_title}) here; looked for {looked}; get it from "
             f"{self.card.homepage} ({self.card.licence}), or `gkd data fake {self.card.name}` makes a small imitation"
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gkd_lightning.data.fakes import aerial, driving
+from gkd_lightning.data.fakes import aerial, driving, wild
 from gkd_lightning.errors import UserError
 
 FAKES: dict[str, Callable[[Path, int, tuple[int, int]], None]] = {
@@ -21,6 +21,10 @@ FAKES: dict[str, Callable[[Path, int, tuple[int, int]], None]] = {
     "nighttime_driving": driving.nighttime_driving,
     "foggy_zurich": driving.foggy_zurich,
     "foggy_driving": driving.foggy_driving,
+    "idd": wild.idd,
+    "wilddash2": wild.wilddash2,
+    "muad": wild.muad,
+    "deliver": wild.deliver,
     "potsdam": aerial.potsdam,
     "vaihingen": aerial.vaihingen,
     "rescuenet": aerial.rescuenet,

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from gkd_lightning.data import protocol_for
 from gkd_lightning.deploy.model import load
 from gkd_lightning.deploy.predict import films, images
+from gkd_lightning.deploy.predict.archive import server_of, write_archive
 from gkd_lightning.deploy.predict.coco import Segment, dataset
 from gkd_lightning.deploy.predict.inputs import Input, find_inputs
 from gkd_lightning.deploy.predict.job import Job, frame_name
@@ -48,6 +49,7 @@ class FilePrediction:
         panoptic: ``panoptic/NAME.png`` and ``panoptic.json``, in COCO's panoptic format, of images; overlays show the
             segments.
         batch: images of one size that go through the segmenter together.
+        archive: name of a benchmark whose test images these are: ``NAME.zip``, as its server takes it.
 
     Attributes:
         totals: how fast it went.
@@ -73,6 +75,7 @@ class FilePrediction:
         json: bool = False,
         panoptic: bool = False,
         batch: int = 1,
+        archive: str | None = None,
     ) -> None:
         if batch < 1:
             raise UserError(f"--batch {batch}: give 1 or more")
@@ -92,6 +95,8 @@ class FilePrediction:
             )
         protocol_for(model.record, domain)
         kept = kept_classes(model, classes)
+        self.archive = archive
+        self._server = None if archive is None else server_of(archive, model.classes, len(kept), self.inputs)
         if ids or scores or confidence or json:
             _require_room_for_frames(self.inputs)
         asked = [name for name, wanted in ((SCORES, scores), (CONFIDENCE, confidence)) if wanted]
@@ -116,7 +121,7 @@ class FilePrediction:
         return self.job.totals
 
     def __iter__(self) -> Iterator[Path]:
-        """The path of each id map or overlay video, once all of its image or video is written."""
+        """The path of each id map or overlay video, once all of its image or video is written; the archive at last."""
         job = self.job
         with job.totals.whole():
             if self.stream is not None:
@@ -134,6 +139,10 @@ class FilePrediction:
             told = "; ".join(job.problems[:_TOLD])
             more = f"; and {len(job.problems) - _TOLD} more" if len(job.problems) > _TOLD else ""
             raise UserError(f"{len(job.problems)} of {len(self.inputs)} not (wholly) segmented: {told}{more}")
+        if self._server is not None:
+            path = job.out / f"{self.archive}.zip"
+            write_archive(self._server, path, self.inputs)
+            yield path
 
     def _files(self) -> Iterator[Path]:
         job = self.job
