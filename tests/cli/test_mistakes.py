@@ -319,6 +319,14 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "mistyped option": (nothing, [*PREDICT, "--image", "images", "--images", "i", "--ckpt", "c"],
                         ["--image:", "'--images'"]),
     "labels without classes": (nothing, [*CHECK, *DATA], ["--classes"]),
+    "instances of a published data set": (nothing, [*CHECK, "gtav", "--instances", "x"], ["--instances", "--labels"]),
+    "things of images without labels": (nothing, [*CHECK, "--images", "images", "--things", "a"], ["--things"]),
+    "instances of no thing": (
+        nothing, [*CHECK, *DATA, "--classes", "a,b", "--instances", "x"], ["--things", "--instances"],
+    ),
+    "a thing that is no class": (
+        nothing, [*CHECK, *DATA, "--classes", "a,b", "--instances", "x", "--things", "c"], ["things", "'c'"],
+    ),
     "report of nothing": (nothing, ["report", "nowhere", "--out", "out"], ["nowhere"]),
     "report of something else": (write("results.json", "[]"), ["report", "results.json", "--out", "out"],
                                  ["results.json"]),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from gkd_lightning.cli import main
 from gkd_lightning.data import FolderSegmentation, LabelSpace, ProxyImages, check_dataset, contact_sheet
 from gkd_lightning.data.contact_sheets import overlay
 from gkd_lightning.errors import UserError
@@ -84,6 +85,14 @@ def test_instances_are_counted_and_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "apart.png").read_bytes() != (tmp_path / "plain.png").read_bytes()
     plain, _ = check_dataset(FolderSegmentation(data.images, data.labels, ["road", "car"]))
     assert not any(what == "instances" for what, _ in plain.summary_rows())
+
+
+def test_the_command_takes_instances(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = folder_with_instances(tmp_path)
+    words = ["data", "check", "--images", str(data.images), "--labels", str(data.labels), "--classes", "road,car"]
+    words += ["--instances", str(tmp_path / "instances"), "--things", "car", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert "data: instances: car 4; 50.0% of these classes' pixels in none" in capsys.readouterr().out
 
 
 def test_damaged_instances_are_a_problem_and_none_a_note(tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def _check_options() -> Options:
     options.add_argument("--image-suffix", help="how image names end, such as _leftImg8bit.png")
     options.add_argument("--label-suffix", help="what stands in its place (default: .png)")
     options.add_argument("--ignore", type=int, default=255, help="stored id without truth (default: 255)")
+    options.add_argument("--instances", help="folder of maps of instances, named as the labels are")
+    options.add_argument("--things", metavar="NAME,NAME", help="classes that have instances (default: a preset's own)")
     options.add_argument("--unlabelled", default="255", help="annotations: class of pixels in no shape (255: none)")
     options.add_argument("--config", help="instead: a data fragment, such as data/camvid_source.yaml")
     options.add_argument("--split", action="append", help="only this part of a published data set; may be repeated")
@@ -104,8 +106,16 @@ def _check(arguments: list[str]) -> int:
     found = _check_options().read(arguments)
     problems: list[str] = []
     record = {}
-    for name, dataset in _datasets(found).items():
-        result, usable = check_dataset(dataset)
+    datasets = _datasets(found)
+    for name, dataset in datasets.items():
+        try:
+            result, usable = check_dataset(dataset)
+        except UserError as error:
+            if len(datasets) == 1:
+                raise
+            print(f"{name}: PROBLEM: {error}")
+            problems.append(f"{name}: {error}")
+            continue
         for what, value in result.summary_rows():
             print(f"{name}: {what}: {value}")
         for number, label, share, images in result.class_rows():
@@ -134,6 +144,9 @@ def _check(arguments: list[str]) -> int:
 def _datasets(found: Namespace) -> dict[str, ImageDataset]:
     if sum(value is not None for value in (found.name, found.config, found.images)) != 1:
         raise UserError("gkd data check needs a data set's name, or --images DIR, or --config FRAGMENT")
+    things = None if found.things is None else [name.strip() for name in found.things.split(",") if name.strip()]
+    if (found.instances or things) and (found.images is None or found.labels is None):
+        raise UserError("--instances, --things: are for --images with --labels")
     if found.name is not None:
         return _published(found)
     if found.config is not None:
@@ -147,24 +160,27 @@ def _datasets(found: Namespace) -> dict[str, ImageDataset]:
     classes = found.classes
     if classes is not None and "," in classes:
         classes = [name.strip() for name in classes.split(",") if name.strip()]
-    annotated = _annotated(found, classes)
+    annotated = _annotated(found, classes, things)
     if annotated is not None:
         return {"data": annotated}
     if classes is None:
         raise UserError("--classes: needed with --labels: class names in the order of their ids, or a preset")
-    return {
-        "data": FolderSegmentation(
-            found.images,
-            found.labels,
-            classes,
-            image_suffix=found.image_suffix,
-            label_suffix=found.label_suffix or ".png",
-            ignore=found.ignore,
-        )
-    }
+    dataset = FolderSegmentation(
+        found.images,
+        found.labels,
+        classes,
+        image_suffix=found.image_suffix,
+        label_suffix=found.label_suffix or ".png",
+        ignore=found.ignore,
+        instances=found.instances,
+        things=things,
+    )
+    if found.instances is not None and not dataset.label_space.things:
+        raise UserError("--things: needed with --instances: the classes that have them")
+    return {"data": dataset}
 
 
-def _annotated(found: Namespace, classes: list[str] | str | None) -> ImageDataset | None:
+def _annotated(found: Namespace, classes: list[str] | str | None, things: list[str] | None) -> ImageDataset | None:
     """The data set of labels that a labelling tool wrote; None if they are pictures."""
     from gkd_lightning.data import AnnotatedImages
     from gkd_lightning.data.annotations import annotations_of, class_names
@@ -173,6 +189,8 @@ def _annotated(found: Namespace, classes: list[str] | str | None) -> ImageDatase
     source = annotations_at(found.images, found.labels, found.label_suffix)
     if source is None:
         return None
+    if found.instances is not None:
+        raise UserError("--instances: the labels are annotations, whose shapes are the instances")
     unlabelled: int | str = 255 if found.unlabelled == "255" else found.unlabelled
     return AnnotatedImages(
         found.images,
@@ -181,6 +199,7 @@ def _annotated(found: Namespace, classes: list[str] | str | None) -> ImageDatase
         unlabelled,
         image_suffix=found.image_suffix,
         label_suffix=found.label_suffix,
+        things=things,
     )
 
 

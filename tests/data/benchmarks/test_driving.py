@@ -338,5 +338,12 @@ def test_the_command_writes_what_check_accepts(tmp_path: Path, capsys: pytest.Ca
     out = capsys.readouterr().out
     assert "the truth as prediction scores 100.0" in out
     assert "bdd100k-train" not in out
+    shutil.rmtree(tmp_path / "bdd/labels/sem_seg/masks/train")
+    assert (
+        main(["data", "check", "bdd100k", folder, "--out", str(tmp_path / "out")]) == 2
+    )  # and looks at the other part
+    found = capsys.readouterr()
+    assert found.err.startswith("gkd: 1 problem, first: bdd100k-train: ")
+    assert "bdd100k-val: the truth as prediction scores 100.0" in found.out
     assert main(["data", "check", "bdd100k", folder, "--split", "vla"]) == 2
     assert "--split vla: bdd100k has train, val" in capsys.readouterr().err
