@@ -143,6 +143,17 @@ def test_coco_in_classes_of_ones_own(tmp_path: Path) -> None:
             {"annotations": [{"image_id": 1, "file_name": "1.png", "segments_info": [{"id": 5, "category_id": 99}]}]},
             r"1\.png: segment 5 is of category 99, which it lacks",
         ),
+        *(
+            (
+                {
+                    "annotations": [
+                        {"image_id": 1, "file_name": "1.png", "segments_info": [{"id": number, "category_id": 3}]}
+                    ]
+                },
+                rf"1\.png: segment {number} is no colour of a picture",
+            )
+            for number in (-1, 0, 2**24)
+        ),
         ({"categories": [{"id": 3, "name": "car"}]}, "categories: need id, name and isthing"),
     ],
 )

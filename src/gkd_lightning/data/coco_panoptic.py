@@ -16,6 +16,7 @@ from gkd_lightning.data.types import Image, Instances, Label, LabelSpace
 from gkd_lightning.errors import UserError
 
 _VOID = 0
+_COLOURS = 2**24
 
 
 class _Segment(NamedTuple):
@@ -125,30 +126,33 @@ class CocoPanoptic:
         if entry.size is not None and stored.shape[:2] != entry.size:
             sizes = f"{stored.shape[1]}x{stored.shape[0]}, in {self.annotations} {entry.size[1]}x{entry.size[0]}"
             raise UserError(f"{path}: is {sizes}")
-        wide = stored.astype(np.int64)
-        ids, places = np.unique(wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2], return_inverse=True)
-        found = ids[ids != _VOID].tolist()
-        for number in found:
-            if number not in entry.by_id:
-                raise UserError(f"{path}: has segment {number}, which {self.annotations} lacks")
-        for number in entry.by_id:
-            if number not in found:
+        wide = stored.astype(np.int32)
+        pixels = wide[..., 0] + 256 * wide[..., 1] + 65536 * wide[..., 2]
+        ids = [_VOID, *sorted(entry.by_id)]
+        table = np.zeros(_COLOURS, np.uint16)  # sorting two million pixels takes twenty times as long
+        table[ids] = range(1, len(ids) + 1)
+        places = table[pixels]
+        there = np.bincount(places.ravel(), minlength=len(ids) + 1) > 0
+        if there[0]:
+            number = pixels[places == 0].min()
+            raise UserError(f"{path}: has segment {number}, which {self.annotations} lacks")
+        for number, found in zip(ids[1:], there[2:], strict=True):
+            if not found:
                 raise UserError(f"{path}: lacks segment {number}, which {self.annotations} has")
         trains, numbers = self._tables(entry, ids)
-        shape = stored.shape[:2]
-        return trains[places].reshape(shape), numbers[places].reshape(shape)
+        return trains[places - 1], numbers[places - 1]
 
-    def _tables(self, entry: _Entry, ids: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    def _tables(self, entry: _Entry, ids: list[int]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         """Train id and instance number of each id."""
         space = self.label_space
         train_ids = {name: index for index, name in enumerate(space.names)}
         trains, numbers = np.full(len(ids), space.ignore, np.uint8), np.zeros(len(ids), np.int32)
-        for place, number in enumerate(ids.tolist()):
+        for place, number in enumerate(ids):
             if number != _VOID:
                 segment = entry.by_id[number]
                 name, _ = self._categories[segment.category]
                 trains[place] = train_ids.get(name, space.ignore)
-                numbers[place] = place + 1 if name in space.things and not segment.crowd else 0
+                numbers[place] = place if name in space.things and not segment.crowd else 0
         return trains, numbers
 
     @cached_property
@@ -191,6 +195,10 @@ class CocoPanoptic:
                 raise UserError(
                     f"{self.annotations}: {annotation['file_name']}: segment {each['id']} is of category "
                     f"{each['category_id']}, which it lacks"
+                )
+            if not _VOID < int(each["id"]) < _COLOURS:
+                raise UserError(
+                    f"{self.annotations}: {annotation['file_name']}: segment {each['id']} is no colour of a picture"
                 )
             by_id[int(each["id"])] = _Segment(int(each["category_id"]), bool(each.get("iscrowd", 0)))
         size = (int(image["height"]), int(image["width"])) if {"height", "width"} <= image.keys() else None
