@@ -19,11 +19,14 @@ from PIL import ImageDraw
 from gkd_lightning.data import SegmentationDataset, overlay, text_font
 from gkd_lightning.data.benchmarks import Card
 from gkd_lightning.data.fakes import write_fake
-from gkd_lightning.recipes import Basis, Recipe, datasets_of, load_recipe
+from gkd_lightning.recipes import Basis, Recipe, arguments, compose, datasets_of, load_recipe
 from gkd_lightning.report import grid
 
 FOLDER = Path(__file__).parent / "benchmarks"
-BENCHMARKS = ("gtav", "gtav_synthia", "gtav_synthia_urbansyn", "gtav_acdc", "cityscapes", "potsdam", "rescuenet")
+BENCHMARKS = (
+    "gtav", "gtav_synthia", "gtav_synthia_urbansyn", "gtav_acdc", "cityscapes", "potsdam", "rescuenet",
+    "loveda_urban", "loveda_rural",
+)  # fmt: skip
 FAMILIES = ("f2l", "f2f")
 DRIVING, AERIAL = (512, 256), (288, 288)
 CELL = 260
@@ -39,7 +42,7 @@ def main() -> None:
             for card in cards(domains):
                 root = Path(folder) / card.name
                 if not root.exists():
-                    aerial = card.name in ("potsdam", "vaihingen", "rescuenet")
+                    aerial = card.name in ("potsdam", "vaihingen", "rescuenet", "loveda")
                     write_fake(card.name, root, 2, AERIAL if aerial else DRIVING)
             picture(domains, FOLDER / f"{name}.png")
             (FOLDER / f"{name}.md").write_text(page(name), encoding="utf-8")
@@ -100,7 +103,7 @@ def page(name: str) -> str:
         "## Run it",
         "```bash\n" + "\n".join(_commands(name, recipes, cards(domains))) + "\n```",
         "## Protocol",
-        _protocol(domains),
+        _protocol(recipes["f2l"], domains),
         "## Published numbers",
         *(_published(family, recipe) for family, recipe in recipes.items()),
         "[All benchmarks](../benchmarks.md)",
@@ -124,7 +127,12 @@ def _commands(name: str, recipes: dict[str, Recipe], found: list[Card]) -> list[
     return [*checks, *runs, *(f"gkd run {family}/{name}" for family in recipes)]
 
 
-def _protocol(domains: dict[str, SegmentationDataset]) -> str:
+def _protocol(recipe: Recipe, domains: dict[str, SegmentationDataset]) -> str:
+    if arguments(compose(recipe.evaluate), "data")["protocol"] == "full-resolution":
+        return (
+            "`full-resolution`: images are segmented as they are, in windows of 512 pixels with a stride of 341 whose "
+            "scores are averaged."
+        )
     rows = {}
     for each in domains.values():
         card: Card = each.card  # type: ignore[attr-defined]

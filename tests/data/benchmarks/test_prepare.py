@@ -40,7 +40,9 @@ def write_many(folder: Path) -> None:
             shutil.copyfile(folder / kind / f"{(number - 1) % 4 + 1:05d}.png", folder / kind / f"{number:05d}.png")
 
 
-@pytest.mark.parametrize("name", ["gtav", "synthia", "urbansyn", "cityscapes", "acdc", "foggy_zurich", "foggy_driving"])
+@pytest.mark.parametrize(
+    "name", ["gtav", "synthia", "urbansyn", "cityscapes", "acdc", "loveda", "foggy_zurich", "foggy_driving"]
+)
 def test_a_fast_copy_has_the_same_pixels_and_labels(name: str, tmp_path: Path) -> None:
     source, copy = tmp_path / name, tmp_path / "copy"
     write_fake(name, source, images=2, size=(96, 64))

@@ -4,6 +4,7 @@ from gkd_lightning.data.benchmarks.catalogue import CATALOGUE, published_parts
 from gkd_lightning.data.benchmarks.driving import ACDC, BDD100K, GTAV, Cityscapes, Synthia, UrbanSyn
 from gkd_lightning.data.benchmarks.imagenet import ImageNet
 from gkd_lightning.data.benchmarks.isprs import Potsdam, Vaihingen
+from gkd_lightning.data.benchmarks.loveda import LoveDA
 from gkd_lightning.data.benchmarks.mapillary import Mapillary
 from gkd_lightning.data.benchmarks.night_fog import DarkZurich, FoggyDriving, FoggyZurich, NighttimeDriving
 from gkd_lightning.data.benchmarks.published import Card, PublishedSegmentation
@@ -11,6 +12,6 @@ from gkd_lightning.data.benchmarks.rescuenet import PotsdamRescue, RescueNet
 
 __all__ = [
     "ACDC", "BDD100K", "CATALOGUE", "Card", "Cityscapes", "DarkZurich", "FoggyDriving", "FoggyZurich", "GTAV",
-    "ImageNet", "Mapillary", "NighttimeDriving", "Potsdam", "PotsdamRescue", "PublishedSegmentation", "RescueNet",
-    "Synthia", "UrbanSyn", "Vaihingen", "published_parts",
+    "ImageNet", "LoveDA", "Mapillary", "NighttimeDriving", "Potsdam", "PotsdamRescue", "PublishedSegmentation",
+    "RescueNet", "Synthia", "UrbanSyn", "Vaihingen", "published_parts",
 ]  # fmt: skip

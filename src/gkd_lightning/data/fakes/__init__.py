@@ -24,6 +24,7 @@ FAKES: dict[str, Callable[[Path, int, tuple[int, int]], None]] = {
     "potsdam": aerial.potsdam,
     "vaihingen": aerial.vaihingen,
     "rescuenet": aerial.rescuenet,
+    "loveda": aerial.loveda,
 }
 
 
