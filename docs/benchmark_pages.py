@@ -25,7 +25,7 @@ from gkd_lightning.report import grid
 FOLDER = Path(__file__).parent / "benchmarks"
 BENCHMARKS = (
     "gtav", "gtav_synthia", "gtav_synthia_urbansyn", "gtav_acdc", "cityscapes", "potsdam", "rescuenet",
-    "loveda_urban", "loveda_rural",
+    "loveda_urban", "loveda_rural", "cityscapes_bdd_mapillary", "gtav_synthia_urbansyn_cityscapes",
 )  # fmt: skip
 FAMILIES = ("f2l", "f2f")
 DRIVING, AERIAL = (512, 256), (288, 288)

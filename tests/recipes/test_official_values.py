@@ -136,10 +136,11 @@ SIZES = {
 WHOLE = ("loveda_urban", "loveda_rural")
 """Judged on images as they are: the official repository knows no size for them."""
 SEEN = {
+    "cityscapes_bdd_mapillary": ["cityscapes"], "gtav_synthia_urbansyn_cityscapes": ["cityscapes"],
     "cityscapes": ["cityscapes"], "potsdam": ["potsdam-rgb"],
     "loveda_urban": ["loveda-urban"], "loveda_rural": ["loveda-rural"],
 }  # fmt: skip
-"""Domains beside the unseen ones: clean Cityscapes, which the mean over ACDC excludes, and the scene of the source."""
+"""Domains beside the unseen ones: clean Cityscapes, which the means exclude, and the scene of the source."""
 
 PARTS = [(family, part) for family in ("f2l", "f2f") for part in load_benchmark(family)]
 

@@ -70,6 +70,7 @@ class Layout:
         read_instances: from such a file to instances int32 (H, W).
         list_file: text file, relative to the root, that names the images that count among others, one PNG a line and
             from the root on (`RGB/a/b.png`); None if all do.
+        every: of the images in the order of their names this many-th counts, from the first on.
     """
 
     title: str
@@ -84,6 +85,7 @@ class Layout:
     instance_suffix: str | None = None
     read_instances: Callable[[Path], Instances] = read_instances
     list_file: str | None = None
+    every: int = 1
 
     def fast_copies(self) -> list[Layout]:
         """The same with images as `gkd data prepare` re-encodes PNGs."""
@@ -130,6 +132,9 @@ class LaidOut(FolderSegmentation):
     def _listed(self, list_file: str, images: list[str]) -> list[str]:
         listed = {f"{self.layout.images}/{self._stem(image)}.png": image for image in images}  # a fast copy is no PNG
         return [listed[entry] for entry in super()._listed(list_file, list(listed))]
+
+    def _found_images(self) -> list[str]:
+        return super()._found_images()[:: self.layout.every]
 
     def _label_stem(self, stem: str) -> str:
         return stem if self.layout.label_stem is None else self.layout.label_stem(stem)
