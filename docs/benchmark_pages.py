@@ -20,7 +20,7 @@ from gkd_lightning.data import SegmentationDataset, overlay, text_font
 from gkd_lightning.data.benchmarks import Card
 from gkd_lightning.data.fakes import write_fake
 from gkd_lightning.recipes import Basis, Recipe, arguments, compose, datasets_of, load_recipe
-from gkd_lightning.report import grid
+from gkd_lightning.report import grid, rivals_table
 
 FOLDER = Path(__file__).parent / "benchmarks"
 BENCHMARKS = (
@@ -106,6 +106,7 @@ def page(name: str) -> str:
         _protocol(recipes["f2l"], domains),
         "## Published numbers",
         *(_published(family, recipe) for family, recipe in recipes.items()),
+        *_rivals(recipes["f2l"], domains),
         "[All benchmarks](../benchmarks.md)",
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
@@ -156,6 +157,18 @@ def _published(family: str, recipe: Recipe) -> str:
         for method in rows
     ]
     return f"{said} mIoU in percent, {recipe.published_in}:\n\n{grid([family.upper(), *columns], lines)}"
+
+
+def _rivals(recipe: Recipe, domains: dict[str, SegmentationDataset]) -> list[str]:
+    """What other methods' papers say of the same setting; nothing where no number is known from two sources."""
+    if not recipe.rivals:
+        return []
+    seen = arguments(compose(recipe.evaluate), "data").get("seen") or []
+    unseen = [name for name in domains if not name.startswith("source: ") and name not in seen]
+    return [
+        "Other methods, each with its own training; a number stands here if two sources agree on it:",
+        rivals_table(recipe.rivals, unseen),
+    ]
 
 
 def _basis(recipe: Recipe) -> str:
