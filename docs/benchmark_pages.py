@@ -19,11 +19,14 @@ from PIL import ImageDraw
 from gkd_lightning.data import SegmentationDataset, overlay, text_font
 from gkd_lightning.data.benchmarks import Card
 from gkd_lightning.data.fakes import write_fake
-from gkd_lightning.recipes import Basis, Recipe, datasets_of, load_recipe
-from gkd_lightning.report import grid
+from gkd_lightning.recipes import Basis, Recipe, arguments, compose, datasets_of, load_recipe
+from gkd_lightning.report import grid, rivals_table
 
 FOLDER = Path(__file__).parent / "benchmarks"
-BENCHMARKS = ("gtav", "gtav_synthia", "gtav_synthia_urbansyn", "gtav_acdc", "cityscapes", "potsdam", "rescuenet")
+BENCHMARKS = (
+    "gtav", "gtav_synthia", "gtav_synthia_urbansyn", "gtav_acdc", "cityscapes", "potsdam", "rescuenet",
+    "loveda_urban", "loveda_rural", "cityscapes_bdd_mapillary", "gtav_synthia_urbansyn_cityscapes",
+)  # fmt: skip
 FAMILIES = ("f2l", "f2f")
 DRIVING, AERIAL = (512, 256), (288, 288)
 CELL = 260
@@ -39,7 +42,7 @@ def main() -> None:
             for card in cards(domains):
                 root = Path(folder) / card.name
                 if not root.exists():
-                    aerial = card.name in ("potsdam", "vaihingen", "rescuenet")
+                    aerial = card.name in ("potsdam", "vaihingen", "rescuenet", "loveda")
                     write_fake(card.name, root, 2, AERIAL if aerial else DRIVING)
             picture(domains, FOLDER / f"{name}.png")
             (FOLDER / f"{name}.md").write_text(page(name), encoding="utf-8")
@@ -100,9 +103,10 @@ def page(name: str) -> str:
         "## Run it",
         "```bash\n" + "\n".join(_commands(name, recipes, cards(domains))) + "\n```",
         "## Protocol",
-        _protocol(domains),
+        _protocol(recipes["f2l"], domains),
         "## Published numbers",
         *(_published(family, recipe) for family, recipe in recipes.items()),
+        *_rivals(recipes["f2l"], domains),
         "[All benchmarks](../benchmarks.md)",
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
@@ -124,7 +128,12 @@ def _commands(name: str, recipes: dict[str, Recipe], found: list[Card]) -> list[
     return [*checks, *runs, *(f"gkd run {family}/{name}" for family in recipes)]
 
 
-def _protocol(domains: dict[str, SegmentationDataset]) -> str:
+def _protocol(recipe: Recipe, domains: dict[str, SegmentationDataset]) -> str:
+    if arguments(compose(recipe.evaluate), "data")["protocol"] == "full-resolution":
+        return (
+            "`full-resolution`: images are segmented as they are, in windows of 512 pixels with a stride of 341 whose "
+            "scores are averaged."
+        )
     rows = {}
     for each in domains.values():
         card: Card = each.card  # type: ignore[attr-defined]
@@ -148,6 +157,18 @@ def _published(family: str, recipe: Recipe) -> str:
         for method in rows
     ]
     return f"{said} mIoU in percent, {recipe.published_in}:\n\n{grid([family.upper(), *columns], lines)}"
+
+
+def _rivals(recipe: Recipe, domains: dict[str, SegmentationDataset]) -> list[str]:
+    """What other methods' papers say of the same setting; nothing where no number is known from two sources."""
+    if not recipe.rivals:
+        return []
+    seen = arguments(compose(recipe.evaluate), "data").get("seen") or []
+    unseen = [name for name in domains if not name.startswith("source: ") and name not in seen]
+    return [
+        "Other methods, each with its own training; a number stands here if two sources agree on it:",
+        rivals_table(recipe.rivals, unseen),
+    ]
 
 
 def _basis(recipe: Recipe) -> str:

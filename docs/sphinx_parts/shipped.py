@@ -18,6 +18,7 @@ FOLDERS = {
     "data": "Data", "stage": "Stages", "geometry": "Sizes of images and windows", "trainer": "Trainers",
     "profile": "Profiles of `gkd reproduce`",
     "diagnostics": "Diagnostics", "probe": "Probes", "sweep": "W&B sweeps",
+    "rivals": "Published numbers of other methods",
 }  # fmt: skip
 
 

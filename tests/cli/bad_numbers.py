@@ -37,11 +37,13 @@ def built(name: str, **arguments: Any) -> dict[str, Any]:
 
 GAME = built("data.MiniCity", style="game", size=8)
 FOG = built("data.Corrupted", dataset=built("data.MiniCity", style="val", size=2), corruption="fog")
+JPEG = built("data.CommonCorrupted", dataset=built("data.MiniCity", style="val", size=2), corruption="jpeg")
+TWICE = built("data.Joined", datasets=[built("data.MiniCity", style="game", size=8)], repeats=[2])
 PROBE = built("chain.callbacks.ProbeStudent", train=GAME, val={"val": GAME})
 PROXY = built("data.ProxyDataModule", dataset=built("data.MiniCityShapes", size=8), image_size=32, batch_size=4)
 SOURCE = built(
     "data.SourceDataModule",
-    dataset=GAME, view="segmentation", image_size=32, batch_size=4, val={"fog": FOG},
+    dataset=GAME, view="segmentation", image_size=32, batch_size=4, val={"fog": FOG, "jpeg": JPEG, "twice": TWICE},
 )  # fmt: skip
 SINGLE = {"teacher": SMALL, "encoder": SMALL, "num_classes": 8, "head": HEAD, "window": 32, "stride": 32}
 
@@ -248,6 +250,7 @@ ACCEPTED: dict[str, set[str]] = {
         f"{name}: 0"
         for name in (
             "MiniCityShapes.offset", "MiniCityShapes.seed", "MiniCity.offset", "MiniCity.seed", "Corrupted.seed",
+            "CommonCorrupted.seed",
             "TaskLearning.blocks", "LowRank.first_block",
         )
     },

@@ -67,6 +67,7 @@ def test_every_fragment_belongs_to_a_tested_folder() -> None:
         "profile",
         "probe",
         "diagnostics",
+        "rivals",  # tests/recipes/test_rival_numbers.py
     }
     assert {path.parent.name for path in CONFIGS.rglob("*.yaml")} == tested
 

@@ -18,6 +18,20 @@ def test_one_after_the_other() -> None:
         joined.image(5)
 
 
+def test_a_small_set_repeated() -> None:
+    first, second = MiniCity("game", 2), MiniCity("day", 3)
+    joined = Joined([first, second], repeats=[3, 1])
+    assert len(joined) == 9
+    names = [joined.name(index) for index in range(9)]
+    assert names[:6] == [f"0/{first.name(index % 2)}" for index in range(6)]
+    assert names[6:] == [f"1/{second.name(index)}" for index in range(3)]
+    assert np.array_equal(joined.label(5), first.label(1))
+    with pytest.raises(UserError, match="repeats: 1 numbers for 2 datasets; give one for each"):
+        Joined([first, second], repeats=[2])
+    with pytest.raises(UserError, match=r"repeats\S*: 0; give a number at least 1"):
+        Joined([first, second], repeats=[1, 0])
+
+
 def test_nothing_to_join_and_other_classes() -> None:
     class Other(MiniCity):
         label_space = type(MiniCity.label_space)(("one",), ((0, 0, 0),))

@@ -97,7 +97,9 @@ def test_one_row_of_each_family_in_the_smoke_profile(
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "| ours / published (difference) | cityscapes | bdd100k | mapillary | mean |" in printed
+    assert "| published, not run here | backbone | crop | cityscapes | bdd100k | mapillary | mean | source |" in printed
     record = json.loads((tmp_path / "out/tables.json").read_text())
+    assert {rival["title"] for rival in record["gtav"]["rivals"]} >= {"Rein", "MFuser"}
     assert [row["method"] for row in record["gtav"]["rows"]] == [gkd, other]
     scores = record["gtav"]["rows"][1]["scores"]
     assert scores["cityscapes"]["published"] == 63.3

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gkd_lightning.evaluate import Results
-from gkd_lightning.report.published import as_record, beside_published
+from gkd_lightning.recipes import Rival
+from gkd_lightning.report.published import as_record, beside_published, rivals_table
 from tests.evaluate.builders import domain_score, run
 
 SCORES = {"potsdam-rgb": 90.0, "potsdam-irrg": 70.0, "vaihingen-irrg": 50.0}
@@ -34,3 +35,14 @@ def test_the_record_has_no_nan_and_names_the_seeds() -> None:
     assert ours["seeds"] == [0, 1, 2]
     assert ours["scores"]["mean"] == {"ours": 60.0, "std": 1.0, "published": 65.1}
     assert alone["scores"]["mean"] == {"ours": 60.0, "std": None, "published": None}
+
+
+def test_rivals_with_and_without_all_of_their_numbers() -> None:
+    rivals = [
+        Rival("Rein", "DINOv2-L", "paper", {"night": 50.0, "fog": 60.04, "mean": 55.02}, crop=512),
+        Rival("Other", "CLIP-L", "table", {"mean": 41.5}),
+    ]
+    header, _, whole, bare = rivals_table(rivals, ["night", "fog"]).strip().splitlines()
+    assert header == "| published, not run here | backbone | crop | night | fog | mean | source |"
+    assert whole == "| Rein | DINOv2-L | 512 | 50.0 | 60.0 | 55.0 | paper |"
+    assert bare == "| Other | CLIP-L | – | – | – | 41.5 | table |"

@@ -254,6 +254,8 @@ def _length(dataset: Any) -> int | None:
     except UserError:
         inner = [_length(each) for each in getattr(dataset, "datasets", ())]
         if inner:
-            return None if None in inner else sum(length or 0 for length in inner)
+            repeats = getattr(dataset, "repeats", [1] * len(inner))
+            lengths = [(length or 0) * times for length, times in zip(inner, repeats, strict=True)]
+            return None if None in inner else sum(lengths)
         expected: int | None = getattr(dataset, "expected", None)
         return expected

@@ -14,7 +14,9 @@ def run(verb: str, arguments: list[str]) -> int:
     options = Options(
         verb, "Run all recipes of a benchmark; what exists is skipped. Ends with a table beside the paper's."
     )
-    options.add_argument("family", help="a folder of shipped recipes: f2l, f2f, ablation, night_fog or wild")
+    options.add_argument(
+        "family", help="a folder of shipped recipes: f2l, f2f, ablation, night_fog, wild, cityscapes_c"
+    )
     options.add_argument(
         "--row", action="append", default=[], help="only this row, such as deit-s-gtav; may be repeated"
     )

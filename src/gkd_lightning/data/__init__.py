@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.augment import DistillAugmentation, DistillTransform, SegmentAugmentation, SegmentTransform
     from gkd_lightning.data.check import DataCheck, check_dataset
     from gkd_lightning.data.coco_panoptic import CocoPanoptic
+    from gkd_lightning.data.common_corruptions import COMMON_CORRUPTIONS, CommonCorrupted
     from gkd_lightning.data.contact_sheets import contact_sheet, overlay, text_font
     from gkd_lightning.data.conversions import noted_conversions
     from gkd_lightning.data.corruptions import Corrupted
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "AnnotatedImages", "CAMVID_11", "CITYSCAPES_19", "CLASS_MAPS", "CamVid", "CocoPanoptic", "Corrupted", "DataCheck",
+    "AnnotatedImages", "CAMVID_11", "CITYSCAPES_19", "CLASS_MAPS", "COMMON_CORRUPTIONS", "CamVid", "CocoPanoptic",
+    "CommonCorrupted", "Corrupted", "DataCheck",
     "DistillAugmentation", "DistillTransform", "DistillationView", "EvaluationBatch", "FolderSegmentation",
     "IMAGE_SUFFIXES", "INSTANCE", "Image", "ImageDataset", "Joined", "JoinedImages", "Label", "LabelSpace",
     "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes", "PRESETS", "Protocol", "ProxyDataModule",

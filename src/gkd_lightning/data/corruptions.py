@@ -216,7 +216,40 @@ def check_corruption(corruption: str, severity: int) -> None:
         raise UserError(f"corruption {corruption!r}: severity {severity!r}; valid are 1, 2, 3, 4, 5")
 
 
-class Corrupted(Ranged):
+class ChangedImages(Ranged):
+    """A labelled data set whose images are others: the same labels, instances and names."""
+
+    def __init__(self, dataset: SegmentationDataset) -> None:
+        self._dataset = dataset
+        self.label_space = dataset.label_space
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def image(self, index: int) -> Image:
+        """The clean data set's image, for those who change it."""
+        return self._dataset.image(index)
+
+    def label(self, index: int) -> Label:
+        """The clean data set's label."""
+        return self._dataset.label(index)
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether the clean data set has them."""
+        return has_instances(self._dataset)
+
+    def instances(self, index: int) -> Instances:
+        """The clean data set's instances."""
+        found: Instances = self._dataset.instances(index)  # type: ignore[attr-defined]
+        return found
+
+    def name(self, index: int) -> str:
+        """The clean data set's name."""
+        return self._dataset.name(index)
+
+
+class Corrupted(ChangedImages):
     """A labelled dataset seen through a corruption: other images, the same labels and names.
 
     Args:
@@ -230,31 +263,10 @@ class Corrupted(Ranged):
         self, dataset: SegmentationDataset, corruption: str, severity: Annotated[int, Range(1, 5)] = 3, seed: Seed = 0
     ) -> None:
         check_corruption(corruption, severity)
-        self._dataset, self._corruption, self._severity, self._seed = dataset, corruption, severity, seed
-        self.label_space = dataset.label_space
-
-    def __len__(self) -> int:
-        return len(self._dataset)
+        super().__init__(dataset)
+        self._corruption, self._severity, self._seed = corruption, severity, seed
 
     def image(self, index: int) -> Image:
         """Corrupted RGB uint8 (H, W, 3)."""
         position = index % len(self)
-        return corrupt(self._dataset.image(index), self._corruption, self._severity, key=(self._seed, position))
-
-    def label(self, index: int) -> Label:
-        """The clean dataset's label."""
-        return self._dataset.label(index)
-
-    @property
-    def has_instances(self) -> bool:
-        """Whether the clean dataset has them."""
-        return has_instances(self._dataset)
-
-    def instances(self, index: int) -> Instances:
-        """The clean dataset's instances."""
-        found: Instances = self._dataset.instances(index)  # type: ignore[attr-defined]
-        return found
-
-    def name(self, index: int) -> str:
-        """The clean dataset's name."""
-        return self._dataset.name(index)
+        return corrupt(super().image(index), self._corruption, self._severity, key=(self._seed, position))

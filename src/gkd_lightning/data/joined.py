@@ -1,4 +1,4 @@
-"""Several sets as one: images are drawn in proportion to the sets' sizes (mmengine's ConcatDataset)."""
+"""Several sets as one: images are drawn in proportion to the sets' sizes (mmengine's ConcatDataset), or repeated."""
 
 from __future__ import annotations
 
@@ -10,18 +10,27 @@ from typing import Generic, TypeVar
 from gkd_lightning.data.segments import has_instances
 from gkd_lightning.data.types import Image, ImageDataset, Instances, Label, SegmentationDataset
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Count, Ranged
 
 D = TypeVar("D", bound=ImageDataset)
 
 
-class _InARow(Generic[D]):
-    def __init__(self, datasets: Sequence[D]) -> None:
+class _InARow(Ranged, Generic[D]):
+    repeats: list[int]
+    """How often each set is gone through."""
+
+    def __init__(self, datasets: Sequence[D], repeats: list[int] | None = None) -> None:
         if not datasets:
             raise UserError("datasets: none given; name at least one")
-        self.datasets = list(datasets)
+        if repeats is not None and len(repeats) != len(datasets):
+            raise UserError(f"repeats: {len(repeats)} numbers for {len(datasets)} datasets; give one for each")
+        self.datasets, self.repeats = list(datasets), repeats or [1] * len(datasets)
 
     def __len__(self) -> int:
-        return sum(len(dataset) for dataset in self.datasets)
+        return sum(self._lengths())
+
+    def _lengths(self) -> list[int]:
+        return [len(dataset) * times for dataset, times in zip(self.datasets, self.repeats, strict=True)]
 
     def image(self, index: int) -> Image:
         """RGB uint8 (H, W, 3)."""
@@ -36,9 +45,9 @@ class _InARow(Generic[D]):
     def _find(self, index: int) -> tuple[int, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
-        ends = list(accumulate(len(dataset) for dataset in self.datasets))
+        ends = list(accumulate(self._lengths()))
         which = bisect_right(ends, index)
-        return which, index - (ends[which - 1] if which else 0)
+        return which, (index - (ends[which - 1] if which else 0)) % len(self.datasets[which])
 
 
 class JoinedImages(_InARow[ImageDataset]):
@@ -60,13 +69,14 @@ class Joined(_InARow[SegmentationDataset]):
 
     Args:
         datasets: labelled sets with the same classes.
+        repeats: how often each is gone through, so that a small one is drawn as often as a larger one; once if missing.
 
     Raises:
-        UserError: none given, or their classes differ.
+        UserError: none given, their classes differ, or `repeats` is not one number for each.
     """
 
-    def __init__(self, datasets: list[SegmentationDataset]) -> None:
-        super().__init__(datasets)
+    def __init__(self, datasets: list[SegmentationDataset], repeats: list[Count] | None = None) -> None:
+        super().__init__(datasets, repeats)
         self.label_space = datasets[0].label_space
         for position, dataset in enumerate(datasets):
             if dataset.label_space.names != self.label_space.names:

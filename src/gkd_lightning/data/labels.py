@@ -18,6 +18,7 @@ from gkd_lightning.data.types import (
     CAMVID_11,
     CITYSCAPES_19,
     ISPRS_6,
+    LOVEDA_7,
     MINICITY_8,
     RESCUE_5,
     Instances,
@@ -35,6 +36,7 @@ PRESETS = {
     "minicity-8": MINICITY_8,
     "isprs-6": ISPRS_6,
     "rescue-5": RESCUE_5,
+    "loveda-7": LOVEDA_7,
 }
 """Label spaces that a configuration can call by name."""
 

@@ -125,3 +125,10 @@ RESCUE_5 = LabelSpace(
     names=("impervious surface", "building", "vegetation", "car", "clutter"),
     palette=((255, 255, 255), (0, 0, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0)),
 )  # fmt: skip
+
+LOVEDA_7 = LabelSpace(
+    names=("background", "building", "road", "water", "barren", "forest", "agriculture"),
+    palette=(
+        (255, 255, 255), (255, 0, 0), (255, 255, 0), (0, 0, 255), (159, 129, 183), (0, 255, 0), (255, 195, 128),
+    ),
+)  # fmt: skip

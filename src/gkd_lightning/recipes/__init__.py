@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         split_scope,
     )
     from gkd_lightning.recipes.recipe_reader import load_recipe, shipped_recipes
+    from gkd_lightning.recipes.rivals import Rival
     from gkd_lightning.recipes.swapped_fragments import FRAGMENT, Swap, require_used, swapped
     from gkd_lightning.recipes.yaml_text import dump_yaml, interpolate, parse_dumped, parse_yaml, read_yaml
 
@@ -41,6 +42,7 @@ __all__ = [
     "MethodRecipe",
     "Part",
     "Recipe",
+    "Rival",
     "StageRecipe",
     "Swap",
     "arguments",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.recipes.fragments import Fragment
+from gkd_lightning.recipes.rivals import Rival
 from gkd_lightning.recipes.yaml_text import parse_yaml
 
 Role = Literal["method", "none", "teacher", "oracle"]
@@ -92,6 +93,7 @@ class Recipe:
         highlight: id of the method that the report is about.
         overrides: values on top of everything, ``key`` for every stage or ``STAGE:key`` for one.
         path: the file it was read from.
+        rivals: published numbers of other methods in the same setting, which are run here by no row.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Recipe:
     highlight: str
     overrides: Mapping[str, Any]
     path: Path
+    rivals: tuple[Rival, ...] = ()
 
     @property
     def stage_names(self) -> list[str]:

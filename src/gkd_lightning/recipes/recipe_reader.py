@@ -8,7 +8,7 @@ from typing import Any, Literal, cast, get_args
 
 from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.files import shipped_root
-from gkd_lightning.recipes.fragments import Fragment, merge
+from gkd_lightning.recipes.fragments import Fragment, find_fragment, merge
 from gkd_lightning.recipes.inherited_rows import alike, forget_lost_stages, kept
 from gkd_lightning.recipes.recipe import (
     EVALUATE,
@@ -20,6 +20,7 @@ from gkd_lightning.recipes.recipe import (
     StageRecipe,
     split_scope,
 )
+from gkd_lightning.recipes.rivals import Rival, read_rivals
 from gkd_lightning.recipes.yaml_text import read_yaml
 
 
@@ -70,7 +71,7 @@ def _extended(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:
     beside = path.parent / base
     base_path = beside if beside.is_file() else find_recipe(base)
     inherited = _extended(base_path, (*visited, path.resolve()))
-    for key in ("basis", "published", "published_in"):  # true of the base's own sources and targets alone
+    for key in ("basis", "published", "published_in", "rivals"):  # true of the base's own sources and targets alone
         inherited.pop(key, None)
     known = inherited.get("methods") or {}
     methods = merge({"methods": kept(known, keep, path)}, {"methods": value.pop("methods", None) or {}})["methods"]
@@ -93,7 +94,7 @@ class _Reader:
     def recipe(self, value: dict[str, Any]) -> Recipe:
         self.keys(
             value, "", "name", "title", "description", "seeds", "common", "methods", "evaluate", "set", "teacher",
-            "highlight", "basis", "published", "published_in",
+            "highlight", "basis", "published", "published_in", "rivals",
         )  # fmt: skip
         name = self.text(value, "", "name", self.path.stem)
         self.plain("name", name)
@@ -130,6 +131,7 @@ class _Reader:
             highlight=highlight,
             overrides=self.mapping(value.get("set"), "set"),
             path=self.path,
+            rivals=self.rivals(value),
         )
         for key in recipe.overrides:
             split_scope(key, recipe.stage_names)
@@ -156,6 +158,11 @@ class _Reader:
                     raise self.wrong(f"{where}.{domain}", f"expected a number, found {score!r}")
                 found.setdefault(method, {})[domain] = float(score)
         return found
+
+    def rivals(self, value: dict[str, Any]) -> tuple[Rival, ...]:
+        if "rivals" not in value:
+            return ()
+        return read_rivals(find_fragment(self.text(value, "", "rivals", None), self.path.parent))
 
     def basis(self, value: Any, where: str) -> Basis | None:
         if value is None:

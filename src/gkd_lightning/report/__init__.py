@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gkd_lightning.report.html_report import write_report
     from gkd_lightning.report.markdown import grid, markdown_table
     from gkd_lightning.report.pictures import Grid, picture_grid
-    from gkd_lightning.report.published import as_record, beside_published
+    from gkd_lightning.report.published import as_record, beside_published, rivals_table
     from gkd_lightning.report.similarity_chart import similarity_png
     from gkd_lightning.report.table_cells import COST_COLUMNS, cost_lines, facts
     from gkd_lightning.report.table_formats import FORMATS
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AttentionRow", "COST_COLUMNS", "FORMATS", "Gallery", "Grid", "Sample", "Training", "as_record", "attention_png",
     "beside_published", "change_text", "colourize", "cost_lines", "facts", "grid", "headline", "markdown_table",
-    "merge_galleries", "parts_png", "picture_grid", "signed", "similarity_png", "training_png", "with_borders",
+    "merge_galleries", "parts_png", "picture_grid", "rivals_table", "signed", "similarity_png", "training_png",
+    "with_borders",
     "write_report",
 ]  # fmt: skip
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gkd_lightning.evaluate import Results, Row, table, unseen_domains
+from gkd_lightning.recipes import Rival
 from gkd_lightning.report.markdown import grid
 
 MEAN = "mean"
@@ -82,6 +83,24 @@ def as_record(results: Results, published: Mapping[str, Mapping[str, float]]) ->
         }
         for row in table(results)
     ]
+
+
+def rivals_table(rivals: Sequence[Rival], domains: Sequence[str]) -> str:
+    """Markdown: published rows of other methods x (backbone, crop, domains, mean, source); `–` where nothing is known.
+
+    Args:
+        rivals: the rows.
+        domains: the unseen ones, in the order of the table above it.
+    """
+    columns = [*domains, MEAN]
+    lines = [
+        [
+            rival.title, rival.backbone, "–" if rival.crop is None else str(rival.crop),
+            *(f"{rival.scores[name]:.1f}" if name in rival.scores else "–" for name in columns), rival.source,
+        ]
+        for rival in rivals
+    ]  # fmt: skip
+    return grid(["published, not run here", "backbone", "crop", *columns, "source"], lines)
 
 
 def _plain(value: float) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from PIL import Image as Pillow
 
 from gkd_lightning.cli import main
 from gkd_lightning.data import check_dataset
-from gkd_lightning.data.benchmarks import Potsdam, PotsdamRescue, RescueNet, Vaihingen
+from gkd_lightning.data.benchmarks import LoveDA, Potsdam, PotsdamRescue, RescueNet, Vaihingen
 from gkd_lightning.data.benchmarks.catalogue import published_parts
 from gkd_lightning.data.benchmarks.isprs import AREAS, ids_of_colours
 from gkd_lightning.data.benchmarks.tiles import tiff_shape, tiff_window, tile_boxes
 from gkd_lightning.data.fakes import write_fake
 from gkd_lightning.data.fakes.aerial import town
+from gkd_lightning.data.modules import preset_protocol
 from gkd_lightning.errors import UserError
 
 SIZE = (640, 560)
@@ -180,13 +182,31 @@ def test_rescuenet(tmp_path: Path) -> None:
     assert flat.label(0)[0].tolist() == [255, 0, 4]
 
 
-def remove_label(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:
+def test_loveda_is_two_domains_in_one_folder(tmp_path: Path) -> None:
+    write_fake("loveda", tmp_path / "LoveDA", images=1, size=(96, 64))
+    root = str(tmp_path / "LoveDA")
+    parts: dict[str, Any] = published_parts("loveda", root)
+    assert {name: (len(part), part.name(0)) for name, part in parts.items()} == {
+        "urban-train": (1, "1366"), "urban-val": (1, "3514"), "rural-train": (1, "0"), "rural-val": (1, "2522"),
+    }  # fmt: skip
+    counts = {name: part.expected for name, part in parts.items()}
+    for split, total in LoveDA.card.counts.items():
+        assert counts[f"urban-{split}"] + counts[f"rural-{split}"] == total
+    data = LoveDA(root, "val", "rural")
+    assert (data.split_title, preset_protocol("full-resolution", "x", data).resize) == ("rural val", "none")
+    Pillow.fromarray(np.arange(8, dtype=np.uint8)[None].repeat(64, axis=0)).save(data.label_path(0))
+    assert data.label(0)[0].tolist() == [255, 0, 1, 2, 3, 4, 5, 6]
+    with pytest.raises(UserError, match="LoveDA: no scene 'both'; give one of urban, rural"):
+        LoveDA(root, scene="both")  # type: ignore[arg-type]
+
+
+def remove_label(dataset: Potsdam | Vaihingen | RescueNet | LoveDA) -> tuple[str, str]:
     path = dataset.label_path(0)
     path.unlink()
     return "1 images have no label", path.name.removesuffix("_lab.png")
 
 
-def unknown(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:
+def unknown(dataset: Potsdam | Vaihingen | RescueNet | LoveDA) -> tuple[str, str]:
     path = dataset.label_path(0)
     if path.suffix == ".png":
         Pillow.fromarray(np.full((64, 96), 99, dtype=np.uint8)).save(path)
@@ -195,18 +215,18 @@ def unknown(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:
     return "colour (77, 77, 77) (100.0%) belongs to no class", path.name
 
 
-def wrong_size(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:
+def wrong_size(dataset: Potsdam | Vaihingen | RescueNet | LoveDA) -> tuple[str, str]:
     path = dataset.label_path(0)
     if path.suffix == ".png":
         Pillow.fromarray(np.zeros((10, 96), dtype=np.uint8)).save(path)
-        return "another shape than their image", path.name.removesuffix("_lab.png")
+        return "another shape than their image", path.stem.removesuffix("_lab")
     tifffile.imwrite(path, np.zeros((10, 20, 3), dtype=np.uint8), photometric="rgb")
     return "is 20x10, its image is", path.name
 
 
-def wrong_bands(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:
+def wrong_bands(dataset: Potsdam | Vaihingen | RescueNet | LoveDA) -> tuple[str, str]:
     path = dataset.image_path(0)
-    if path.suffix == ".jpg":
+    if path.suffix != ".tif":
         path.write_bytes(b"no image")
         return "cannot be read as image", path.name
     height, width, _ = tiff_shape(path)
@@ -215,7 +235,7 @@ def wrong_bands(dataset: Potsdam | Vaihingen | RescueNet) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("damage", [remove_label, unknown, wrong_size, wrong_bands])
-@pytest.mark.parametrize("name", ["potsdam", "vaihingen", "rescuenet"])
+@pytest.mark.parametrize("name", ["potsdam", "vaihingen", "rescuenet", "loveda"])
 def test_damage_is_found_and_named(
     name: str, damage: Callable[..., tuple[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,6 +267,7 @@ def test_what_is_missing(tmp_path: Path) -> None:
         Potsdam(str(tmp_path)),
         Vaihingen(str(tmp_path)),
         RescueNet(str(tmp_path)),
+        LoveDA(str(tmp_path)),
         PotsdamRescue(str(tmp_path)),
     ):
         with pytest.raises(UserError, match=r"here; looked for .* get it from https://"):

@@ -62,6 +62,20 @@ def test_imitations_have_nothing_wrong_and_every_class(name: str, tmp_path: Path
         assert check.notes == [f"the published data set has {dataset.expected} images, here are 2"], part  # type: ignore[attr-defined]
 
 
+def test_one_in_sixteen_of_cityscapes_training_images(tmp_path: Path) -> None:
+    root = tmp_path / "cityscapes"
+    write_fake("cityscapes", root, images=5, size=(64, 32))
+    whole, few = Cityscapes(str(root)), Cityscapes(str(root), every=2)
+    assert [few.name(index) for index in range(len(few))] == [whole.name(index) for index in (0, 2, 4)]
+    assert np.array_equal(few.label(1), whole.label(2))
+    assert (few.expected, few.split_title) == (1488, "train, one image of 2")
+    assert Cityscapes("x", every=16).expected == 186
+    check, _ = check_dataset(few)
+    assert (check.images, check.problems) == (3, [])
+    with pytest.raises(UserError, match="every: 0; give a number at least 1"):
+        Cityscapes("x", every=0)
+
+
 def test_stored_ids_become_the_train_ids_that_were_drawn(tmp_path: Path) -> None:
     scene = Streets("game", seed=11, size=SIZE).draw()
     label = GTAV(str(fake("gtav", tmp_path))).label(0)

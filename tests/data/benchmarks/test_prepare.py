@@ -41,7 +41,7 @@ def write_many(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gtav", "synthia", "urbansyn", "cityscapes", "acdc", "foggy_zurich", "foggy_driving", "deliver"]
+    "name", ["gtav", "synthia", "urbansyn", "cityscapes", "acdc", "loveda", "foggy_zurich", "foggy_driving", "deliver"]
 )
 def test_a_fast_copy_has_the_same_pixels_and_labels(name: str, tmp_path: Path) -> None:
     source, copy = tmp_path / name, tmp_path / "copy"

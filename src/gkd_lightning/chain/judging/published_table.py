@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from gkd_lightning.evaluate import Results
+from gkd_lightning.evaluate import Results, unseen_domains
 from gkd_lightning.files import write_json, write_text
 from gkd_lightning.recipes import Basis, Part
-from gkd_lightning.report import as_record, beside_published
+from gkd_lightning.report import as_record, beside_published, rivals_table
 
 
 def write_tables(parts: Sequence[Part], out: Path) -> str:
@@ -21,6 +22,9 @@ def write_tables(parts: Sequence[Part], out: Path) -> str:
         source = f"Published: {recipe.published_in}." if recipe.published_in else "Nothing is published for these rows."
         texts.append(f"## {recipe.title}\n\n{source} {_settings(part)}\n\n{beside_published(results, published)}")
         record[part.name] = {"title": recipe.title, "rows": as_record(results, published)}
+        if recipe.rivals:
+            texts.append(rivals_table(recipe.rivals, unseen_domains(results)))
+            record[part.name]["rivals"] = [asdict(rival) for rival in recipe.rivals]
     text = "\n".join(texts)
     write_text(out / "tables.md", text)
     write_json(out / "tables.json", record)

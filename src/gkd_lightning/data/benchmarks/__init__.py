@@ -6,6 +6,7 @@ from gkd_lightning.data.benchmarks.driving import ACDC, BDD100K, GTAV, Cityscape
 from gkd_lightning.data.benchmarks.idd import IDD
 from gkd_lightning.data.benchmarks.imagenet import ImageNet
 from gkd_lightning.data.benchmarks.isprs import Potsdam, Vaihingen
+from gkd_lightning.data.benchmarks.loveda import LoveDA
 from gkd_lightning.data.benchmarks.mapillary import Mapillary
 from gkd_lightning.data.benchmarks.night_fog import DarkZurich, FoggyDriving, FoggyZurich, NighttimeDriving
 from gkd_lightning.data.benchmarks.published import Card, PublishedSegmentation
@@ -14,6 +15,6 @@ from gkd_lightning.data.benchmarks.wilddash import WildDash2
 
 __all__ = [
     "ACDC", "BDD100K", "CATALOGUE", "Card", "Cityscapes", "DarkZurich", "DeLiVER", "FoggyDriving", "FoggyZurich",
-    "GTAV", "IDD", "ImageNet", "MUAD", "Mapillary", "NighttimeDriving", "Potsdam", "PotsdamRescue",
+    "GTAV", "IDD", "ImageNet", "LoveDA", "MUAD", "Mapillary", "NighttimeDriving", "Potsdam", "PotsdamRescue",
     "PublishedSegmentation", "RescueNet", "Synthia", "UrbanSyn", "Vaihingen", "WildDash2", "published_parts",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from gkd_lightning.data.benchmarks.driving import ACDC, BDD100K, CONDITIONS, GTA
 from gkd_lightning.data.benchmarks.idd import IDD, PARTS
 from gkd_lightning.data.benchmarks.imagenet import ImageNet
 from gkd_lightning.data.benchmarks.isprs import BANDS, Potsdam, Vaihingen
+from gkd_lightning.data.benchmarks.loveda import SCENES, LoveDA
 from gkd_lightning.data.benchmarks.mapillary import Mapillary
 from gkd_lightning.data.benchmarks.night_fog import DarkZurich, FoggyDriving, FoggyZurich, NighttimeDriving
 from gkd_lightning.data.benchmarks.published import Card
@@ -46,6 +47,7 @@ CATALOGUE: dict[str, tuple[Card, Parts]] = {
     "potsdam": (Potsdam.card, lambda root: {f"{b}-{s}": Potsdam(root, s, b) for b in BANDS for s in ("train", "val")}),
     "vaihingen": (Vaihingen.card, lambda root: {s: Vaihingen(root, s) for s in ("train", "val")}),
     "rescuenet": (RescueNet.card, lambda root: {s: RescueNet(root, s) for s in ("train", "val", "test")}),
+    "loveda": (LoveDA.card, lambda root: {f"{x}-{s}": LoveDA(root, s, x) for x in SCENES for s in ("train", "val")}),
 }
 
 

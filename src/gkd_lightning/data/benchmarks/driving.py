@@ -13,6 +13,7 @@ from gkd_lightning.data.benchmarks.published import Card, Layout, PublishedSegme
 from gkd_lightning.data.labels import CLASS_MAP, StoredLabel, read_instances
 from gkd_lightning.data.types import Instances
 from gkd_lightning.errors import UserError
+from gkd_lightning.ranges import Count, Ranged
 
 Condition = Literal["night", "snow", "fog", "rain"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
@@ -28,7 +29,7 @@ _SYNTHIA_CLASS_MAP = {class_id: SYNTHIA_TRAIN_IDS.get(class_id, 255) for class_i
 _URBANSYN_CLASS_MAP = {**{train_id: train_id for train_id in range(19)}, 19: 255}
 
 
-class Cityscapes(PublishedSegmentation):
+class Cityscapes(Ranged, PublishedSegmentation):
     """Fine annotations (Cordts et al., CVPR 2016): published label ids, else prepared `labelTrainIds` files.
 
     Instances come from `instanceIds` files where they lie beside the labels.
@@ -36,6 +37,8 @@ class Cityscapes(PublishedSegmentation):
     Args:
         root: folder that holds `leftImg8bit/` and `gtFine/`; default `$GKD_DATA/cityscapes`.
         split: `train` or `val`; the labels of `test` are not public.
+        every: of the images in the order of their names this many-th counts, from the first on: 16 leaves 186 of
+            `train`.
     """
 
     card = Card(
@@ -53,8 +56,11 @@ cityscapes/
         official_size=(1024, 512),
     )
 
-    def __init__(self, root: str | None = None, split: Literal["train", "val"] = "train") -> None:
+    def __init__(self, root: str | None = None, split: Literal["train", "val"] = "train", every: Count = 1) -> None:
         super().__init__(root, split)
+        self.every, self.expected = every, -(-self.expected // every)
+        if every > 1:
+            self.split_title = f"{split}, one image of {every}"
 
     def layouts(self) -> Sequence[Layout]:
         """Label ids as published, else train ids."""
@@ -62,11 +68,11 @@ cityscapes/
         return (
             Layout(
                 "published", images, labels, "_leftImg8bit.png", "_gtFine_labelIds.png", CLASS_MAP,
-                instance_suffix=_INSTANCE_IDS, read_instances=read_instance_ids,
+                instance_suffix=_INSTANCE_IDS, read_instances=read_instance_ids, every=self.every,
             ),
             Layout(
                 "train ids", images, labels, "_leftImg8bit.png", "_gtFine_labelTrainIds.png",
-                instance_suffix=_INSTANCE_IDS, read_instances=read_instance_ids,
+                instance_suffix=_INSTANCE_IDS, read_instances=read_instance_ids, every=self.every,
             ),
         )  # fmt: skip
 

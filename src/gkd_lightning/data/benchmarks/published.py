@@ -72,6 +72,7 @@ class Layout:
         list_file: text file, relative to the root, that names the images that count among others, one PNG a line and
             from the root on (`RGB/a/b.png`); None if all do.
         part: name of a folder somewhere below `images` and `labels`; what does not lie in one is not of this layout.
+        every: of the images in the order of their names this many-th counts, from the first on.
     """
 
     title: str
@@ -87,6 +88,7 @@ class Layout:
     read_instances: Callable[[Path], Instances] = read_instances
     list_file: str | None = None
     part: str | None = None
+    every: int = 1
 
     def fast_copies(self) -> list[Layout]:
         """The same with images as `gkd data prepare` re-encodes PNGs."""
@@ -139,10 +141,11 @@ class LaidOut(FolderSegmentation):
     def pairs(self) -> Pairs:
         """See `FolderSegmentation.pairs`."""
         found = super().pairs
-        return found._replace(without_image=[label for label in found.without_image if self.layout.holds(label)])
+        alone = [label for label in found.without_image if self.layout.holds(label) and self.layout.every == 1]
+        return found._replace(without_image=alone)
 
     def _found_images(self) -> list[str]:
-        return [image for image in super()._found_images() if self.layout.holds(image)]
+        return [image for image in super()._found_images() if self.layout.holds(image)][:: self.layout.every]
 
     def _listed(self, list_file: str, images: list[str]) -> list[str]:
         listed = {f"{self.layout.images}/{self._stem(image)}.png": image for image in images}  # a fast copy is no PNG

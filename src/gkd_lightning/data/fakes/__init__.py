@@ -28,6 +28,7 @@ FAKES: dict[str, Callable[[Path, int, tuple[int, int]], None]] = {
     "potsdam": aerial.potsdam,
     "vaihingen": aerial.vaihingen,
     "rescuenet": aerial.rescuenet,
+    "loveda": aerial.loveda,
 }
 
 

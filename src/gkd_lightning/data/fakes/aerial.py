@@ -16,6 +16,10 @@ Size = tuple[int, int]
 _IMPERVIOUS, _BUILDING, _LOW, _TREE, _CAR, _CLUTTER = range(6)
 _TO_RESCUENET = np.array([7, 2, 9, 9, 6, 1], dtype=np.uint8)
 """One of RescueNet's ids for each of the six classes."""
+_TO_LOVEDA = np.array([3, 2, 7, 6, 1, 5], dtype=np.uint8)
+"""One of LoveDA's ids for each of the six classes; water is drawn on top."""
+_LOVEDA_FIRST = {"Train/Rural": 0, "Train/Urban": 1366, "Val/Rural": 2522, "Val/Urban": 3514}
+"""The first image's number: they are counted through all folders."""
 
 
 def town(size: Size, seed: int) -> tuple[NDArray[np.uint8], Label]:
@@ -104,3 +108,19 @@ def rescuenet(root: Path, images: int, size: Size) -> None:
             ids[:, : max(1, size[0] // 32)] = 0
             save(root / f"{split}/{split}-org-img/{10778 + number}.jpg", pixels[..., :3])
             save(root / f"{split}/{split}-label-img/{10778 + number}_lab.png", ids)
+
+
+def loveda(root: Path, images: int, size: Size) -> None:
+    """PNG images and PNGs of ids, a pond in a corner and a strip without data; the country is brighter and drier."""
+    width, height = size
+    rows, columns = np.indices((height, width))
+    pond = (rows - height) ** 2 + (columns - width) ** 2 <= (min(size) // 4) ** 2
+    for folder, first in _LOVEDA_FIRST.items():
+        tint = (1.25, 1.1, 0.9) if folder.endswith("Rural") else (1.0, 1.0, 1.0)
+        for number in range(first, first + images):
+            pixels, label = town(size, seed=2000 + number)
+            ids, colour = _TO_LOVEDA[label], np.clip(pixels[..., :3] * tint, 0, 255).astype(np.uint8)
+            ids[pond], colour[pond] = 4, (38, 62, 84)
+            ids[:, : max(1, width // 32)], colour[:, : max(1, width // 32)] = 0, 255
+            save(root / f"{folder}/images_png/{number}.png", colour)
+            save(root / f"{folder}/masks_png/{number}.png", ids)
