@@ -12,6 +12,8 @@ from torchmetrics.utilities import dim_zero_cat
 from gkd_lightning.evaluate.confidence_levels import BINS, LEVELS, bin_sums, brier_sum, confidence, level_counts
 from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.per_image import ImageCounts
+from gkd_lightning.evaluate.temperature_grid import TEMPERATURES, sampled, temperature_counts
+from gkd_lightning.evaluate.tempering import TemperatureCounts
 from gkd_lightning.evaluate.trust import trust_of
 
 _END = "\0"  # the one character that no file's name holds
@@ -21,7 +23,7 @@ class ImageCounter(ConfusionMatrix):
     """A `ConfusionMatrix` whose ranks also gather every image's counts, and add up how often each confidence is right.
 
     After `compute()`, `image_counts` are those of all ranks together; they sum to the matrix's margins and to the bins
-    of `trust`, which is None if no scores were given.
+    of `trust`, which is None if no scores were given, as are the counts `at_temperatures`.
     """
 
     margins: list[Tensor] | Tensor
@@ -29,6 +31,8 @@ class ImageCounter(ConfusionMatrix):
     bins: list[Tensor] | Tensor
     levels: Tensor
     brier: Tensor
+    heated: Tensor
+    losses: Tensor
 
     def __init__(self, num_classes: int, ignore: int = 255) -> None:
         super().__init__(num_classes, ignore)
@@ -37,6 +41,9 @@ class ImageCounter(ConfusionMatrix):
         self.add_state("bins", default=[], dist_reduce_fx="cat")
         self.add_state("levels", default=torch.zeros(2, LEVELS, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("brier", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        heated = torch.zeros(len(TEMPERATURES), BINS, 3, dtype=torch.int64)
+        self.add_state("heated", default=heated, dist_reduce_fx="sum")
+        self.add_state("losses", default=torch.zeros(len(TEMPERATURES), dtype=torch.int64), dist_reduce_fx="sum")
         self.image_counts = self._none()
 
     def update(
@@ -76,14 +83,19 @@ class ImageCounter(ConfusionMatrix):
             counts, bins = (dim_zero_cat(part).cpu().numpy() for part in (self.margins, self.bins))
             self.image_counts = ImageCounts.of(letters.split(_END)[:-1], counts, bins if len(bins) else None)
         self.trust = trust_of(self.levels, int(self.brier))
+        counts = TemperatureCounts(*(part.cpu().numpy().copy() for part in (self.heated, self.losses)))
+        self.at_temperatures = None if self.trust is None else counts
         return super().compute()
 
     def _sure(self, scores: Tensor, prediction: Tensor, label: Tensor) -> Tensor:
         """Add one image's confidence; returns its bins."""
-        counted = label != self.ignore
-        levels = level_counts(confidence(scores[None])[0], prediction == label, counted)
+        counted, right = label != self.ignore, prediction == label
+        levels = level_counts(confidence(scores[None])[0], right, counted)
         self.levels += levels
         self.brier += brier_sum(scores, label, counted)
+        heated, losses = temperature_counts(*(sampled(part) for part in (scores, label, right, counted)))
+        self.heated += heated
+        self.losses += losses
         return bin_sums(levels)
 
     def _none(self) -> ImageCounts:

@@ -15,6 +15,7 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.latency import Latency
 from gkd_lightning.evaluate.panoptic import PANOPTIC_COLUMNS
 from gkd_lightning.evaluate.scores import DomainScore
+from gkd_lightning.evaluate.tempering import TEMPERED_COLUMNS
 from gkd_lightning.evaluate.trust import TRUST_COLUMNS
 from gkd_lightning.files import csv_text, write_json, write_text
 
@@ -33,6 +34,8 @@ REFERENCES = ("teacher", "oracle")
 _OF_A_RUN = ("method", "title", "seed", "role", "selection", "protocol")
 _OF_ALL = ("recipe", "title", "created", "highlight", "teacher")
 """What `results.json` holds as it is."""
+_FURTHER = {"panoptic": PANOPTIC_COLUMNS, "trust": TRUST_COLUMNS, "tempered": TEMPERED_COLUMNS}
+"""Parts of a `DomainScore` that not every one has, and their columns."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class RunResult:
     def same_as(self, other: RunResult) -> bool:
         """Whether the other is this method and seed too, with the same scores of the same weights."""
         mine, theirs = (
-            (run.method, run.seed, run.artefact, [replace(score, trust=None) for score in run.domains])
+            (run.method, run.seed, run.artefact, [replace(score, trust=None, tempered=None) for score in run.domains])
             for run in (self, other)  # an older evaluation did not look at confidence
         )
         return mine == theirs
@@ -178,21 +181,24 @@ class Results:
     def to_csv(self) -> str:
         """One line per run and domain; a column ``iou/<class>`` per class of any domain, empty where NaN.
 
-        Where segments or confidence were judged, there are columns of `PanopticScore` or `Trust` too.
+        Where segments or confidence were judged, there are columns of `PanopticScore`, `Trust` or `Tempered` too.
         """
         classes = list(dict.fromkeys(name for run in self.runs for score in run.domains for name in score.classes))
         head = ["recipe", "method", "title", "role", "seed", "selection", "protocol", "domain", "seen", "images"]
-        segments = PANOPTIC_COLUMNS if any(score.panoptic for run in self.runs for score in run.domains) else ()
-        sure = TRUST_COLUMNS if any(score.trust for run in self.runs for score in run.domains) else ()
-        names = ("miou", "miou_present", "accuracy", *segments, *sure)
+        further = [
+            (part, name)
+            for part, names in _FURTHER.items()
+            if any(getattr(score, part) for run in self.runs for score in run.domains)
+            for name in names
+        ]
+        names = ("miou", "miou_present", "accuracy", *(name for _, name in further))
         rows: list[list[Any]] = [[*head, *names, *(f"iou/{name}" for name in classes)]]
         for run in self.runs:
             protocol = json.dumps(run.protocol, sort_keys=True)
             for score in run.domains:
                 iou = dict(zip(score.classes, score.iou, strict=True))
                 line = [self.recipe, run.method, run.title, run.role, run.seed, run.selection, protocol]
-                own = [getattr(score.panoptic, name, None) for name in segments]
-                own += [getattr(score.trust, name, None) for name in sure]
+                own = [getattr(getattr(score, part), name, None) for part, name in further]
                 scores = [score.miou, score.miou_present, score.accuracy, *own, *(iou.get(name) for name in classes)]
                 rows.append([*line, score.domain, score.seen, score.images, *map(csv_cell, scores)])
         return csv_text(rows)
