@@ -54,9 +54,8 @@ def test_confidence_and_loss_are_those_of_logits_divided_by_the_temperature() ->
     logits, label = image(1.7)
     scores = 7 * logits.softmax(0)
     parts = (scores, label, scores.argmax(0) == label, label != 255)
-    bins, losses = temperature_counts(*map(sampled, parts))
-    start = STRIDE // 2
-    logits, label = (part[..., start::STRIDE, start::STRIDE].flatten(-2).double() for part in (logits, label))
+    bins, losses = temperature_counts(*sampled("a", *parts))
+    logits, label = (part.double() for part in sampled("a", logits, label))
     kept = label != 255
     truth = label[kept].long()
     for place, temperature in enumerate(TEMPERATURES):
@@ -71,10 +70,19 @@ def test_confidence_and_loss_are_those_of_logits_divided_by_the_temperature() ->
         assert bins[place, :, PIXELS].tolist() == expected.tolist()
 
 
+def test_the_pixels_follow_from_the_images_name() -> None:
+    place = torch.arange(SIZE * SIZE).reshape(1, SIZE, SIZE)
+    begin = {int(sampled(str(name), place)[0][0, 0]) for name in range(400)}
+    assert {divmod(pixel, SIZE) for pixel in begin} == {(y, x) for y in range(STRIDE) for x in range(STRIDE)}
+    one, again = (sampled("a/b ä.png", place)[0] for _ in range(2))
+    assert one.equal(again)
+    assert one.shape == (1, 64)
+
+
 def test_large_images_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, label = image(1.7)
     scores = logits.softmax(0)
-    parts = [sampled(part) for part in (scores, label, scores.argmax(0) == label, label != 255)]
+    parts = sampled("a", scores, label, scores.argmax(0) == label, label != 255)
     whole = temperature_counts(*parts)
     monkeypatch.setattr("gkd_lightning.evaluate.temperature_grid._AT_ONCE", 10 * len(TEMPERATURES))
     for one, other in zip(whole, temperature_counts(*parts), strict=True):
@@ -95,9 +103,9 @@ def test_finds_by_how_much_it_is_too_sure(sharpness: float) -> None:
 def test_the_error_is_torchmetrics() -> None:
     """Of the pixels that are looked at, as they are and at the temperature."""
     found = tempered({"home": at_temperatures(counted(2.0))}, ["home"])["home"]
-    images = [image(2.0, seed) for seed in range(4)]
-    logits = torch.cat([sampled(logits).T for logits, _ in images]).double()
-    label = torch.cat([sampled(label) for _, label in images]).long()
+    images = [sampled(str(seed), *image(2.0, seed)) for seed in range(4)]
+    logits = torch.cat([logits.T for logits, _ in images]).double()
+    label = torch.cat([label for _, label in images]).long()
     for temperature, error in ((1.0, found.ece_before), (found.temperature, found.ece_after)):
         share = (logits / temperature).softmax(1)
         expected = multiclass_calibration_error(share, label, CLASSES, BINS, "l1", ignore_index=255)

@@ -65,7 +65,7 @@ class ImageCounter(ConfusionMatrix):
             super().update(predicted, truth, [name])
             margins.append(margins_of(self.matrix - before)[None])
             if scores is not None:
-                bins.append(self._sure(scores[index], predicted, truth)[None])
+                bins.append(self._sure(scores[index], predicted, truth, name)[None])
         assert isinstance(self.margins, list)
         assert isinstance(self.letters, list)
         assert isinstance(self.bins, list)
@@ -83,17 +83,17 @@ class ImageCounter(ConfusionMatrix):
             counts, bins = (dim_zero_cat(part).cpu().numpy() for part in (self.margins, self.bins))
             self.image_counts = ImageCounts.of(letters.split(_END)[:-1], counts, bins if len(bins) else None)
         self.trust = trust_of(self.levels, int(self.brier))
-        counts = TemperatureCounts(*(part.cpu().numpy().copy() for part in (self.heated, self.losses)))
-        self.at_temperatures = None if self.trust is None else counts
+        heated = TemperatureCounts(*(part.cpu().numpy().copy() for part in (self.heated, self.losses)))
+        self.at_temperatures = None if self.trust is None else heated
         return super().compute()
 
-    def _sure(self, scores: Tensor, prediction: Tensor, label: Tensor) -> Tensor:
+    def _sure(self, scores: Tensor, prediction: Tensor, label: Tensor, name: str) -> Tensor:
         """Add one image's confidence; returns its bins."""
         counted, right = label != self.ignore, prediction == label
         levels = level_counts(confidence(scores[None])[0], right, counted)
         self.levels += levels
         self.brier += brier_sum(scores, label, counted)
-        heated, losses = temperature_counts(*(sampled(part) for part in (scores, label, right, counted)))
+        heated, losses = temperature_counts(*sampled(name, scores, label, right, counted))
         self.heated += heated
         self.losses += losses
         return bin_sums(levels)

@@ -55,6 +55,10 @@ class Tempered:
     ece_own: float
     bins: tuple[tuple[int, int, int], ...]
 
+    def __str__(self) -> str:
+        """For a terminal."""
+        return f"at T {self.temperature:g} {self.ece_after:6.2f}"
+
     def asdict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {**{name: getattr(self, name) for name in TEMPERED_COLUMNS}, "bins": [list(part) for part in self.bins]}
