@@ -69,6 +69,8 @@ class ConfusionMatrix(Metric):
     """What is known of the confidence after `compute()`; here nothing."""
     at_temperatures: TemperatureCounts | None = None
     """And of what it would be."""
+    shape_counts: tuple[Tensor, Tensor] | None = None
+    """What `Shapes.of` takes, where it was counted."""
 
     def __init__(self, num_classes: int, ignore: int = 255) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ from torchmetrics.utilities import dim_zero_cat
 from gkd_lightning.evaluate.confidence_levels import BINS, LEVELS, bin_sums, brier_sum, confidence, level_counts
 from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.per_image import ImageCounts
+from gkd_lightning.evaluate.shape_counts import SIZES, boundary_counts, size_counts
 from gkd_lightning.evaluate.temperature_grid import TEMPERATURES, sampled, temperature_counts
 from gkd_lightning.evaluate.tempering import TemperatureCounts
 from gkd_lightning.evaluate.trust import trust_of
@@ -24,6 +25,11 @@ class ImageCounter(ConfusionMatrix):
 
     After `compute()`, `image_counts` are those of all ranks together; they sum to the matrix's margins and to the bins
     of `trust`, which is None if no scores were given, as are the counts `at_temperatures`.
+
+    Args:
+        num_classes: their number, C.
+        ignore: label id of pixels without truth.
+        shapes: whether contours and parts of each size are counted too.
     """
 
     margins: list[Tensor] | Tensor
@@ -33,9 +39,12 @@ class ImageCounter(ConfusionMatrix):
     brier: Tensor
     heated: Tensor
     losses: Tensor
+    contours: Tensor
+    parts: Tensor
 
-    def __init__(self, num_classes: int, ignore: int = 255) -> None:
+    def __init__(self, num_classes: int, ignore: int = 255, shapes: bool = False) -> None:
         super().__init__(num_classes, ignore)
+        self.shapes = shapes
         self.add_state("margins", default=[], dist_reduce_fx="cat")
         self.add_state("letters", default=[], dist_reduce_fx="cat")  # names as bytes: ranks exchange tensors only
         self.add_state("bins", default=[], dist_reduce_fx="cat")
@@ -44,6 +53,10 @@ class ImageCounter(ConfusionMatrix):
         heated = torch.zeros(len(TEMPERATURES), BINS, 3, dtype=torch.int64)
         self.add_state("heated", default=heated, dist_reduce_fx="sum")
         self.add_state("losses", default=torch.zeros(len(TEMPERATURES), dtype=torch.int64), dist_reduce_fx="sum")
+        contours = torch.zeros(3, num_classes, dtype=torch.int64)
+        self.add_state("contours", default=contours, dist_reduce_fx="sum")
+        parts = torch.zeros(3, len(SIZES), num_classes, dtype=torch.int64)
+        self.add_state("parts", default=parts, dist_reduce_fx="sum")
         self.image_counts = self._none()
 
     def update(
@@ -64,6 +77,9 @@ class ImageCounter(ConfusionMatrix):
             before = self.matrix.clone()
             super().update(predicted, truth, [name])
             margins.append(margins_of(self.matrix - before)[None])
+            if self.shapes:
+                self.contours += boundary_counts(predicted, truth, self.num_classes, self.ignore)
+                self.parts += size_counts(predicted, truth, self.num_classes, self.ignore)
             if scores is not None:
                 bins.append(self._sure(scores[index], predicted, truth, name)[None])
         assert isinstance(self.margins, list)
@@ -85,6 +101,7 @@ class ImageCounter(ConfusionMatrix):
         self.trust = trust_of(self.levels, int(self.brier))
         heated = TemperatureCounts(*(part.cpu().numpy().copy() for part in (self.heated, self.losses)))
         self.at_temperatures = None if self.trust is None else heated
+        self.shape_counts = (self.contours.cpu(), self.parts.cpu()) if self.shapes else None
         return super().compute()
 
     def _sure(self, scores: Tensor, prediction: Tensor, label: Tensor, name: str) -> Tensor:

@@ -15,6 +15,7 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.latency import Latency
 from gkd_lightning.evaluate.panoptic import PANOPTIC_COLUMNS
 from gkd_lightning.evaluate.scores import DomainScore
+from gkd_lightning.evaluate.shapes import SHAPE_COLUMNS
 from gkd_lightning.evaluate.tempering import TEMPERED_COLUMNS
 from gkd_lightning.evaluate.trust import TRUST_COLUMNS
 from gkd_lightning.files import csv_text, write_json, write_text
@@ -34,7 +35,7 @@ REFERENCES = ("teacher", "oracle")
 _OF_A_RUN = ("method", "title", "seed", "role", "selection", "protocol")
 _OF_ALL = ("recipe", "title", "created", "highlight", "teacher")
 """What `results.json` holds as it is."""
-_FURTHER = {"panoptic": PANOPTIC_COLUMNS, "trust": TRUST_COLUMNS, "tempered": TEMPERED_COLUMNS}
+_FURTHER = {"panoptic": PANOPTIC_COLUMNS, "trust": TRUST_COLUMNS, "tempered": TEMPERED_COLUMNS, "shapes": SHAPE_COLUMNS}
 """Parts of a `DomainScore` that not every one has, and their columns."""
 
 
@@ -95,8 +96,7 @@ class RunResult:
     def same_as(self, other: RunResult) -> bool:
         """Whether the other is this method and seed too, with the same scores of the same weights."""
         mine, theirs = (
-            (run.method, run.seed, run.artefact, [replace(score, trust=None, tempered=None) for score in run.domains])
-            for run in (self, other)  # an older evaluation did not look at confidence
+            (run.method, run.seed, run.artefact, [_plain(score) for score in run.domains]) for run in (self, other)
         )
         return mine == theirs
 
@@ -181,7 +181,8 @@ class Results:
     def to_csv(self) -> str:
         """One line per run and domain; a column ``iou/<class>`` per class of any domain, empty where NaN.
 
-        Where segments or confidence were judged, there are columns of `PanopticScore`, `Trust` or `Tempered` too.
+        Where segments, confidence or shapes were judged, there are columns of `PanopticScore`, `Trust`, `Tempered` or
+        `Shapes` too.
         """
         classes = list(dict.fromkeys(name for run in self.runs for score in run.domains for name in score.classes))
         head = ["recipe", "method", "title", "role", "seed", "selection", "protocol", "domain", "seen", "images"]
@@ -224,6 +225,11 @@ def merge(parts: Iterable[Results], title: str | None = None) -> Results:
         seen.add((run.method, run.seed))
     recipe = " + ".join(dict.fromkeys(part.recipe for part in results))
     return Results(recipe, title or first.title, runs, teacher=first.teacher, highlight=first.highlight)
+
+
+def _plain(score: DomainScore) -> DomainScore:
+    """What every version judges."""
+    return replace(score, trust=None, tempered=None, shapes=None)
 
 
 def csv_cell(value: float | None) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.confusion import accuracy, iou_per_class, mean_iou, mean_iou_present, number_or_none
 from gkd_lightning.evaluate.panoptic import PanopticScore
+from gkd_lightning.evaluate.shapes import Shapes
 from gkd_lightning.evaluate.tempering import Tempered
 from gkd_lightning.evaluate.trust import Trust
 
@@ -31,6 +32,7 @@ class DomainScore:
         panoptic: what was found of its segments; None where they were not judged.
         trust: whether its confidence can be trusted; None where it was not judged.
         tempered: and what a temperature that is fitted on the source does to it; None without a source, too.
+        shapes: how contours and things of each size are met; None where it was not asked for.
     """
 
     domain: str
@@ -41,6 +43,7 @@ class DomainScore:
     panoptic: PanopticScore | None = None
     trust: Trust | None = None
     tempered: Tempered | None = None
+    shapes: Shapes | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(self.confusion), *(len(row) for row in self.confusion)}
@@ -84,7 +87,7 @@ class DomainScore:
         """Plain JSON values, the derived scores included for readers of the file."""
         further = {
             name: part.asdict()
-            for name in ("panoptic", "trust", "tempered")
+            for name in ("panoptic", "trust", "tempered", "shapes")
             if (part := getattr(self, name)) is not None
         }
         return {
@@ -109,7 +112,8 @@ class DomainScore:
         panoptic = None if segments is None else PanopticScore.from_dict(segments, classes)
         trust = Trust.from_dict(value["trust"]) if "trust" in value else None
         tempered = Tempered.from_dict(value["tempered"]) if "tempered" in value else None
-        return cls(value["domain"], value["seen"], classes, rows, value["images"], panoptic, trust, tempered)
+        shapes = Shapes.from_dict(value["shapes"]) if "shapes" in value else None
+        return cls(value["domain"], value["seen"], classes, rows, value["images"], panoptic, trust, tempered, shapes)
 
 
 def from_confusion(
@@ -121,10 +125,11 @@ def from_confusion(
     panoptic: PanopticScore | None = None,
     trust: Trust | None = None,
     tempered: Tempered | None = None,
+    shapes: Shapes | None = None,
 ) -> DomainScore:
     """Score of `domain` from an int64 (C, C) matrix [truth, prediction]."""
     rows = tuple(tuple(row) for row in torch.atleast_2d(matrix).cpu().tolist())
-    return DomainScore(domain, seen, tuple(classes), rows, images, panoptic, trust, tempered)
+    return DomainScore(domain, seen, tuple(classes), rows, images, panoptic, trust, tempered, shapes)
 
 
 Measure = Callable[[DomainScore], float]

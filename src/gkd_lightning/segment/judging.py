@@ -13,6 +13,7 @@ from gkd_lightning.evaluate import (
     ConfusionMatrix,
     DomainScore,
     SegmentScores,
+    Shapes,
     ap_is_measured,
     from_confusion,
     tempered,
@@ -38,7 +39,6 @@ class DomainJudge(L.LightningModule):
     """
 
     num_classes: int
-    counter: type[ConfusionMatrix] = ConfusionMatrix
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,6 +49,10 @@ class DomainJudge(L.LightningModule):
     def predicted(self, batch: dict[str, Any]) -> Predicted:
         """What is seen in a batch's images, at the size of its labels."""
         raise NotImplementedError
+
+    def counter(self, num_classes: int, ignore: int) -> ConfusionMatrix:
+        """What counts the pixels of one domain."""
+        return ConfusionMatrix(num_classes, ignore)
 
     @property
     def panoptic(self) -> bool:
@@ -139,6 +143,7 @@ class DomainJudge(L.LightningModule):
                 panoptic,
                 metric.trust,
                 at_temperature.get(domain),
+                None if metric.shape_counts is None else Shapes.of(*metric.shape_counts),
             )
             metric.reset()
             self.domain_scores[domain] = score
