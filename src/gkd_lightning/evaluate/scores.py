@@ -151,6 +151,11 @@ def ece_of(score: DomainScore) -> float:
     return math.nan if score.trust is None else score.trust.ece
 
 
+def boundary_of(score: DomainScore) -> float:
+    """Mean boundary IoU in percent; NaN where shapes were not judged."""
+    return math.nan if score.shapes is None else score.shapes.boundary_miou
+
+
 def unseen_mean(domains: Iterable[DomainScore], measure: Measure = miou_of) -> float:
     """Mean score in percent over the target domains; NaN if there is none."""
     return _mean(measure(score) for score in domains if not score.seen)

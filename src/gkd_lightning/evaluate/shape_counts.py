@@ -48,8 +48,8 @@ def boundary_width(height: int, width: int) -> int:
 def _uniform(maps: Tensor, reach: int) -> Tensor:
     """Where a square of `reach` pixels to each side holds one id alone, none outside the image: bool (N, H, W)."""
     padded = torch.nn.functional.pad(maps, (reach,) * 4, value=_NOTHING)
-    highest, lowest = _highest(torch.stack([padded, _NOTHING - padded]), 2 * reach + 1)
-    return highest.eq(_NOTHING - lowest)
+    both = _highest(torch.stack([padded, _NOTHING - padded]), 2 * reach + 1)
+    return both[0].eq(_NOTHING - both[1])
 
 
 def _highest(maps: Tensor, width: int) -> Tensor:

@@ -5,11 +5,22 @@ from __future__ import annotations
 import math
 from itertools import combinations
 
-from gkd_lightning.evaluate import STUDENTS, Comparison, Difference, Results, pq_of, table, trust_table, unseen_domains
+from gkd_lightning.evaluate import (
+    SIZES,
+    STUDENTS,
+    Comparison,
+    Difference,
+    Results,
+    pq_of,
+    table,
+    trust_table,
+    unseen_domains,
+)
 from gkd_lightning.report.claims import headline, signed
 from gkd_lightning.report.latency_table import as_grid, latency_tables
 from gkd_lightning.report.markdown import grid, markdown_table
 from gkd_lightning.report.panoptic_table import PANOPTIC_HEADINGS, panoptic_lines
+from gkd_lightning.report.shape_section import shape_lines
 from gkd_lightning.report.table_cells import COST_COLUMNS, cost_lines
 from gkd_lightning.report.tempered_section import tempered_lines
 from gkd_lightning.report.trust_section import trust_lines
@@ -46,6 +57,12 @@ def summary(results: Results) -> str:
             _differences(results),
             "Every seed:",
             _seeds(results),
+        ]
+    shapes = shape_lines(results)
+    if shapes:
+        parts += [
+            "Contours and recall by size in percent, mean over unseen domains:",
+            grid(["method", "boundary IoU", *SIZES], shapes),
         ]
     for name, text in TRUST_TABLES.items():
         lines = trust_lines(results, name)
