@@ -56,8 +56,9 @@ def test_every_method_and_the_one_of_the_report_domain_by_domain() -> None:
     assert section.contours.domains == list(DOMAINS)
     assert section.contours.columns == ["mean", *SPACE.names]
     assert section.sizes.domains == list(SIZES)
+    assert section.sizes.columns == section.contours.columns
     abroad = [score.shapes.recall("medium")[0] for domains in ours for score in domains[1:] if score.shapes]
-    assert section.sizes.cells[1][0][1] == pytest.approx(sum(value or 0 for value in abroad) / len(abroad))
+    assert section.sizes.cells[1][1][1] == pytest.approx(sum(value or 0 for value in abroad) / len(abroad))
 
 
 def test_the_page_and_the_summary_have_it_and_are_as_before_where_there_is_nothing() -> None:

@@ -39,6 +39,10 @@ class Shapes:
         """From the sums over images of `boundary_counts` and `size_counts`."""
         return cls(_table(boundary.tolist()), *(_table(part) for part in sizes.tolist()))
 
+    def __str__(self) -> str:
+        """For a terminal."""
+        return f"boundary IoU {self.boundary_miou:6.2f}  small {self.recall_small:6.2f}"
+
     @property
     def boundary_iou(self) -> list[float | None]:
         """Per class in percent; None for a class without a contour in truth and prediction."""

@@ -33,7 +33,7 @@ class ShapeSection:
         title: of the method that the rest is about.
         details: a line a domain.
         contours: boundary IoU by domain and class.
-        sizes: recall by size and class, mean over the unseen domains, or over all where none is unseen.
+        sizes: recall by size and class, their mean first: over the unseen domains, or over all where none is unseen.
         headings: of the columns of `details`; the last ones are recall.
     """
 
@@ -62,7 +62,7 @@ def shape_section(results: Results) -> ShapeSection | None:
         title=first.title,
         details=[_detail(first, place) for place in range(len(domains))],
         contours=heat_map(first.title, ["mean", *classes], domains, np.hstack([means, contours]), "{:.0f}"),
-        sizes=heat_map(first.title, classes, list(SIZES), _recall(first), "{:.0f}"),
+        sizes=heat_map(first.title, ["mean", *classes], list(SIZES), _recall(first), "{:.0f}"),
     )
 
 
@@ -80,9 +80,7 @@ def _judged(results: Results) -> list[Row]:
 
 
 def _unseen(domains: list[DomainScore], name: str) -> float:
-    values = [getattr(score.shapes, name) for score in domains if not score.seen]
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
+    return _mean(np.array([getattr(score.shapes, name) for score in domains if not score.seen]))
 
 
 def _detail(row: Row, place: int) -> Line:
@@ -94,15 +92,20 @@ def _detail(row: Row, place: int) -> Line:
 
 
 def _recall(row: Row) -> np.ndarray:
-    """(SIZES, C), mean over unseen domains and seeds."""
+    """(SIZES, 1 + C), mean over unseen domains and seeds: of the classes' mean, and of each."""
     seen = [score.seen for score in row.runs[0].domains]
     kept = [place for place, home in enumerate(seen) if not home or all(seen)]
     lines = []
     for size in SIZES:
         values = class_means(row, partial(_recall_of, size))[2][kept]
-        counts = (~np.isnan(values)).sum(0)
-        lines.append(np.where(counts > 0, np.nansum(values, 0) / np.maximum(counts, 1), np.nan))
+        lines.append([_mean(np.array([_mean(each) for each in values])), *(_mean(each) for each in values.T)])
     return np.array(lines)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Of those that are known; NaN where none is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _contours_of(score: DomainScore) -> list[float | None]:
