@@ -138,11 +138,11 @@ def test_without_a_source_or_pixels() -> None:
 
 def test_scores_of_nothing_and_of_one_class_alone() -> None:
     """A class without any score has a finite loss, a pixel without any score all classes alike."""
-    scores = torch.tensor([[0.0, 5.0, 5.0], [0.0, 0.0, 0.0]])
-    label, right = torch.tensor([0, 0, 1]), torch.tensor([True, True, False])
-    bins, losses = temperature_counts(scores, label, right, torch.ones(3, dtype=torch.bool))
-    assert bins[AS_IT_IS, :, PIXELS].sum() == 3
-    expected = -np.log([0.5, 1, 1e-12]).sum()
+    scores = torch.tensor([[0.0, 5.0, 5.0, torch.nan], [0.0, 0.0, 0.0, torch.nan]])
+    label, right = torch.tensor([0, 0, 1, 0]), torch.tensor([True, True, False, True])
+    bins, losses = temperature_counts(scores, label, right, torch.ones(4, dtype=torch.bool))
+    assert bins[AS_IT_IS, :, PIXELS].sum() == 4
+    expected = -np.log([0.5, 1, 1e-12, 0.5]).sum()
     assert losses[AS_IT_IS] / LOSS_UNITS == pytest.approx(expected, rel=1e-5)
 
 

@@ -53,7 +53,7 @@ def temperature_counts(scores: Tensor, label: Tensor, right: Tensor, counted: Te
         int64 (T,): the sum of the negative log likelihood in `LOSS_UNITS`.
     """
     inverse, offset = _grid(str(scores.device))
-    logs = scores.float()
+    logs = scores.float().nan_to_num(0, 0, 0)  # of a segmenter that has diverged: no score at all
     logs = torch.maximum(logs, logs.sum(0).mul_(_LEAST).clamp_min_(_LEAST)).log_()
     logs -= logs.amax(0)
     true = logs.gather(0, label.long().masked_fill(~counted, 0)[None])[0]
