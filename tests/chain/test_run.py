@@ -159,5 +159,11 @@ def test_gkd_test_gives_the_numbers_of_the_report(study: Path, capsys: pytest.Ca
     lines = capsys.readouterr().out.splitlines()
     expected = json.loads((config.parent / "results.json").read_text())["runs"][0]["domains"]
     assert [float(line.split()[2]) for line in lines] == [pytest.approx(score["miou"], abs=0.006) for score in expected]
+    home, abroad = (score["tempered"] for score in expected)
+    assert abroad["temperature"] == home["temperature"] == home["temperature_own"]  # of game alone
+    assert all("at T" in line for line in lines)
+    assert not any("boundary" in line for line in lines)
     errors = [float(line.split("ECE")[1].split()[0]) for line in lines]
     assert errors == [pytest.approx(score["trust"]["ece"], abs=0.006) for score in expected]
+    assert main(["test", "--config", str(config), "--data.init_args.shapes", "true"]) == 0
+    assert all("boundary IoU" in line for line in capsys.readouterr().out.splitlines())

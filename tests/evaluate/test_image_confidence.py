@@ -12,25 +12,33 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import ImageCounter, PerImage, Results, confidence, from_confusion
+from gkd_lightning.evaluate import (
+    DomainScore,
+    ImageCounter,
+    PerImage,
+    Results,
+    confidence,
+    from_confusion,
+    tempered,
+)
 from gkd_lightning.evaluate.bootstrap import drawn
 from gkd_lightning.evaluate.confidence_levels import BINS, BRIER_UNITS, LEVELS, UNITS, brier_sum
 from gkd_lightning.evaluate.trust import CONFIDENCE, PIXELS, RIGHT, TRUST_COLUMNS, calibration_error
 from gkd_lightning.evaluate.trust_rows import trust_table, weighted_error
 from tests.evaluate.builders import SPACE, run
 
-CLASSES, IMAGES = 3, 5
+CLASSES, IMAGES, SIZE = 3, 5, (14, 15)
 NAMES = ["c", "a", "ä/b c", "d", "b"]
 
 
 def scored() -> tuple[Tensor, Tensor]:
-    """Class scores (5, 3, 6, 7) of any sum, and labels; a fifth of the pixels has no truth, the fourth image none."""
+    """Class scores (5, 3, 14, 15) of any sum, and labels; a fifth of the pixels has no truth, the fourth image none."""
     generator = torch.Generator().manual_seed(3)
-    scores = torch.rand(IMAGES, CLASSES, 6, 7, generator=generator) ** 3 * 40
+    scores = torch.rand(IMAGES, CLASSES, *SIZE, generator=generator) ** 3 * 40
     label = torch.where(
-        torch.rand(IMAGES, 6, 7, generator=generator) < 0.6,
+        torch.rand(IMAGES, *SIZE, generator=generator) < 0.6,
         scores.argmax(1),
-        torch.randint(0, CLASSES, (IMAGES, 6, 7), generator=generator),
+        torch.randint(0, CLASSES, (IMAGES, *SIZE), generator=generator),
     ).to(torch.uint8)
     label[torch.rand(label.shape, generator=generator) < 0.2] = 255
     label[3] = 255
@@ -58,7 +66,7 @@ def test_pixel_by_pixel() -> None:
     brier, pixels = 0.0, 0
     for place, name in enumerate(metric.image_counts.names):
         index, expected = NAMES.index(name), np.zeros((BINS, 3), np.int64)
-        for y, x in torch.cartesian_prod(torch.arange(6), torch.arange(7)).tolist():
+        for y, x in torch.cartesian_prod(*map(torch.arange, SIZE)).tolist():
             truth, probability = int(label[index, y, x]), share[index, :, y, x]
             if truth != 255:
                 level = int(np.ceil(float(probability.max()) * LEVELS))
@@ -73,8 +81,15 @@ def test_pixel_by_pixel() -> None:
 def test_order_and_batches_change_nothing() -> None:
     first = counted([0, 1, 2, 3, 4])
     for other in (counted([4, 2, 0, 3, 1], (2, 0, 3)), counted([3, 1, 4, 0, 2], (5,))):
-        assert other.trust == first.trust
+        assert everything(other, other.matrix) == everything(first, first.matrix)
         np.testing.assert_array_equal(other.image_counts.bins, first.image_counts.bins)
+
+
+def everything(metric: ImageCounter, matrix: Tensor) -> DomainScore:
+    """All that a file holds of a domain, after `compute()`."""
+    assert metric.at_temperatures is not None
+    at_home = tempered({"day": metric.at_temperatures}, ["day"])["day"]
+    return from_confusion("day", matrix, SPACE.names, metric.num_images, trust=metric.trust, tempered=at_home)
 
 
 def _rank(rank: int, world: int, folder: str) -> None:
@@ -89,8 +104,8 @@ def _rank(rank: int, world: int, folder: str) -> None:
         if rank >= total:
             metric.update(label[:0].long(), label[:0], [], [])
         matrix = metric.compute()
-        score = from_confusion("day", matrix, SPACE.names, metric.num_images, trust=metric.trust)
-        Results("r", "r", [run("gkd", domains=[score])], created="").save(f"{folder}/rank{rank}-{total}.json")
+        results = Results("r", "r", [run("gkd", domains=[everything(metric, matrix)])], created="")
+        results.save(f"{folder}/rank{rank}-{total}.json")
         PerImage({("gkd", 0): {"day": metric.image_counts}}).save(f"{folder}/rank{rank}-{total}.npz")
     dist.destroy_process_group()
 
@@ -99,7 +114,8 @@ def test_two_processes_write_the_files_of_one(tmp_path: Path) -> None:
     mp.start_processes(_rank, args=(2, str(tmp_path)), nprocs=2, start_method="fork")  # imports nothing again
     for total in (5, 1):
         single = counted(list(range(total)), (total,))
-        score = from_confusion("day", single.matrix, SPACE.names, total, trust=single.trust)
+        score = everything(single, single.matrix)
+        assert score.tempered is not None
         Results("r", "r", [run("gkd", domains=[score])], created="").save(tmp_path / "one.json")
         PerImage({("gkd", 0): {"day": single.image_counts}}).save(tmp_path / "one.npz")
         for rank in range(2):

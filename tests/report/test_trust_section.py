@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from gkd_lightning.evaluate import ImageCounter, PerImage, Results, from_confusion, trust_table
+from gkd_lightning.evaluate import ImageCounter, PerImage, Results, from_confusion, tempered, trust_table
 from gkd_lightning.report.charts import result_looks
 from gkd_lightning.report.html_report import render_report
 from gkd_lightning.report.style import style
 from gkd_lightning.report.summary import summary
+from gkd_lightning.report.tempered_section import TEMPERED_HEADINGS
 from gkd_lightning.report.trust_chart import reliability, trust_figure
 from gkd_lightning.report.trust_section import TRUST_HEADINGS, trust_section
 from tests.evaluate.builders import DOMAINS, SPACE, TITLES, results, run
@@ -29,11 +30,11 @@ def judged(methods: Sequence[str] = tuple(SURE), seeds: int = 2, images: int = 4
     runs, kept = [], {}
     for number, method in enumerate(methods):
         for seed in range(seeds):
-            scores, counts = [], {}
+            scores, counts, heated = [], {}, {}
             for place, domain in enumerate(DOMAINS):
                 generator = torch.Generator().manual_seed(100 * number + 10 * seed + place)
-                label = torch.randint(0, 3, (images, 12, 16), generator=generator)
-                noise = torch.randn(images, 3, 12, 16, generator=generator) * (0.3 + 0.3 * place)
+                label = torch.randint(0, 3, (images, 42, 44), generator=generator)
+                noise = torch.randn(images, 3, 42, 44, generator=generator) * (0.3 + 0.3 * place)
                 logits = torch.nn.functional.one_hot(label, 3).permute(0, 3, 1, 2) + noise
                 metric = ImageCounter(3)
                 found = (logits * SURE.get(method, 2.0)).softmax(1)
@@ -41,6 +42,10 @@ def judged(methods: Sequence[str] = tuple(SURE), seeds: int = 2, images: int = 4
                 matrix = metric.compute()
                 scores.append(from_confusion(domain, matrix, SPACE.names, images, place == 0, trust=metric.trust))
                 counts[domain] = metric.image_counts
+                assert metric.at_temperatures is not None
+                heated[domain] = metric.at_temperatures
+            at_home = tempered(heated, DOMAINS[:1])
+            scores = [replace(score, tempered=at_home[score.domain]) for score in scores]
             runs.append(run(method, seed, domains=scores))
             kept[method, seed] = counts
     return results({}, runs=runs), PerImage(kept)
@@ -77,6 +82,45 @@ def test_the_page_shows_it_and_is_as_before_where_there_is_nothing() -> None:
     assert trust_section(results()) is None
 
 
+def test_a_temperature_of_every_method_and_what_it_does_to_the_one_of_the_report() -> None:
+    found, counts = judged()
+    section = trust_section(found, counts)
+    assert section is not None
+    shown = section.tempered
+    assert shown is not None
+    assert shown.title == TITLES["gkd"]
+    assert [line.title for line in shown.methods] == [TITLES[name] for name in ("gkd", "none", "teacher")]
+    (rows,) = ([domains for row, domains in trust_table(found) if row.method == "gkd"],)
+    for line, each in zip(shown.details, rows[0], strict=True):
+        assert each.tempered is not None
+        assert len(line.cells) == len(TEMPERED_HEADINGS)
+        assert [cell.text for cell in line.cells[:2]] == [
+            f"{each.tempered[name].mean:.1f}" for name in ("ece_before", "ece_after")
+        ]
+    abroad = [each.tempered["ece_after"].mean for each in rows[0][1:] if each.tempered]
+    assert f"T = {rows[0][0].tempered['temperature'].mean:.3g}" in shown.said
+    assert f"{np.mean(abroad):.1f} at this T" in shown.said
+    page = " ".join(read(render_report(found, per_image=counts)).text)
+    for words in ("Does a temperature fitted at home help?", shown.said, *TEMPERED_HEADINGS):
+        assert words in page
+
+
+def test_without_a_source_or_by_an_older_version_there_is_no_temperature() -> None:
+    found, counts = judged(seeds=1)
+    runs = [replace(run, domains=[replace(score, tempered=None) for score in run.domains]) for run in found.runs]
+    section = trust_section(replace(found, runs=runs), counts)
+    assert section is not None
+    assert section.tempered is None
+    page = render_report(replace(found, runs=runs), per_image=counts)
+    assert "temperature" not in page
+    section = trust_section(
+        replace(found, runs=[runs[1], *found.runs[2:]]), counts
+    )  # the method of the report is older
+    assert section is not None
+    assert section.tempered is not None
+    assert section.tempered.title == TITLES["teacher"]
+
+
 def test_a_single_method_needs_no_comparison_and_an_older_row_is_left_out() -> None:
     section = trust_section(*judged(["gkd"], seeds=1))
     assert section is not None
@@ -104,6 +148,9 @@ def test_the_summary_has_it() -> None:
     assert "Expected calibration error (ECE)" in text
     assert "Errors found by low confidence (AUROC)" in text
     assert "calibration" not in summary(results())
+    assert "at the temperature" not in summary(results())
+    row = next(line for line in text.split("at the temperature")[1].splitlines() if line.startswith("| GKD |"))
+    assert len(row.split("|")) == len(DOMAINS) + 4
     row = next(line for line in text.split("calibration")[1].splitlines() if line.startswith("| GKD |"))
     assert len(row.split("|")) == len(DOMAINS) + 3
 

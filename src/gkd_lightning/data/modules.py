@@ -152,6 +152,7 @@ class TargetDataModule(EvaluationModule):
         protocol: how images are resized, for all domains, or the name of a preset, see `preset_protocol`; stored with
             every result.
         protocols: other rules for single domains.
+        shapes: whether contours and things of each size are judged, too, which takes some time.
 
     Raises:
         UserError: no domain, a name in `seen` or `protocols` that is none, domains with different classes, or a preset
@@ -166,11 +167,12 @@ class TargetDataModule(EvaluationModule):
         num_workers: Workers = AUTO,
         protocol: Protocol | Preset = NATIVE,
         protocols: dict[str, Protocol] | None = None,
+        shapes: bool = False,
     ) -> None:
         super().__init__(batch_size, num_workers, 0, NATIVE if isinstance(protocol, str) else protocol)
         if not domains:
             raise UserError("domains: none given; name at least one data set to evaluate on")
-        self.domains, self.seen = domains, seen or []
+        self.domains, self.seen, self.shapes = domains, seen or [], shapes
         for key, names in (("seen", self.seen), ("protocols", list(protocols or {}))):
             unknown = [name for name in names if name not in domains]
             if unknown:

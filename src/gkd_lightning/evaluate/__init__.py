@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from gkd_lightning.evaluate.scores import (
         DomainScore,
         Measure,
+        boundary_of,
         ece_of,
         from_confusion,
         generalization_gap,
@@ -79,7 +80,10 @@ if TYPE_CHECKING:
     )
     from gkd_lightning.evaluate.segment_scores import InstanceMasks, SegmentScores, ap_is_measured
     from gkd_lightning.evaluate.selftest import SelfTest, self_test
+    from gkd_lightning.evaluate.shape_counts import SIZES
+    from gkd_lightning.evaluate.shapes import SHAPE_COLUMNS, Shapes
     from gkd_lightning.evaluate.tables import Row, Spread, check_comparable, class_means, table, unseen_domains
+    from gkd_lightning.evaluate.tempering import TEMPERED_COLUMNS, Tempered, tempered
     from gkd_lightning.evaluate.trust import CONFIDENCE, PIXELS, RIGHT, TRUST_COLUMNS, Trust
     from gkd_lightning.evaluate.trust_rows import DomainTrust, trust_table
 
@@ -89,16 +93,17 @@ __all__ = [
     "ImageCounter", "ImageCounts", "ImageDifference", "InstanceMasks", "Interval", "Latency", "Line", "LinearCKA",
     "LinearMap", "LinearProbe", "Measure", "MethodChange", "MethodDifference", "Mistake", "PANOPTIC_COLUMNS",
     "PATCH_EMBEDDING", "PER_IMAGE", "PIXELS", "PanopticCounter", "PanopticScore", "PerImage", "Place", "REFERENCES",
-    "RESULTS", "RIGHT", "Readout", "Results", "Role", "Row", "RunResult", "STUDENTS", "SegmentScores", "SelfTest",
-    "Setting", "Spread", "TRUST_COLUMNS", "Trust", "UNITS", "VISIBLE", "Verdict", "accuracy", "ap_is_measured",
-    "attention_agreement", "changes", "check_comparable", "choose_queries", "class_means", "class_shares", "collect",
-    "compare", "comparison_table", "comparisons", "conditions_of", "confidence", "conflicts", "confusion_matrix",
-    "csv_cell", "ece_of", "fitted", "from_confusion", "generalization_gap", "gradients", "image_scores", "in_domain",
+    "RESULTS", "RIGHT", "Readout", "Results", "Role", "Row", "RunResult", "SHAPE_COLUMNS", "SIZES", "STUDENTS",
+    "SegmentScores", "SelfTest", "Setting", "Shapes", "Spread", "TEMPERED_COLUMNS", "TRUST_COLUMNS", "Tempered",
+    "Trust", "UNITS", "VISIBLE", "Verdict", "accuracy", "ap_is_measured", "attention_agreement", "boundary_of",
+    "changes", "check_comparable", "choose_queries", "class_means", "class_shares", "collect", "compare",
+    "comparison_table", "comparisons", "conditions_of", "confidence", "conflicts", "confusion_matrix", "csv_cell",
+    "ece_of", "fitted", "from_confusion", "generalization_gap", "gradients", "image_scores", "in_domain",
     "iou_per_class", "load_beside", "mean_distance", "mean_iou", "mean_iou_present", "merge", "merge_per_image",
     "miou_of", "mistakes", "number_or_none", "of_setting", "panoptic_score", "pareto", "patch_agreement",
     "patch_maps", "pca_pictures", "pq_of", "probe_scores", "row_entropy", "runs_above", "self_test", "settings_of",
-    "share_recovered", "stacked", "table", "trust_table", "unseen_domains", "unseen_mean", "with_latencies",
-    "worst_images",
+    "share_recovered", "stacked", "table", "tempered", "trust_table", "unseen_domains", "unseen_mean",
+    "with_latencies", "worst_images",
 ]  # fmt: skip
 
 __getattr__ = on_demand(__name__, __file__)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate.tempering import TemperatureCounts
 from gkd_lightning.evaluate.trust import Trust
 
 
@@ -66,6 +67,10 @@ class ConfusionMatrix(Metric):
     images: Tensor
     trust: Trust | None = None
     """What is known of the confidence after `compute()`; here nothing."""
+    at_temperatures: TemperatureCounts | None = None
+    """And of what it would be."""
+    shape_counts: tuple[Tensor, Tensor] | None = None
+    """What `Shapes.of` takes, where it was counted."""
 
     def __init__(self, num_classes: int, ignore: int = 255) -> None:
         super().__init__()

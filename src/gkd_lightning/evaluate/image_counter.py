@@ -12,6 +12,9 @@ from torchmetrics.utilities import dim_zero_cat
 from gkd_lightning.evaluate.confidence_levels import BINS, LEVELS, bin_sums, brier_sum, confidence, level_counts
 from gkd_lightning.evaluate.confusion import ConfusionMatrix
 from gkd_lightning.evaluate.per_image import ImageCounts
+from gkd_lightning.evaluate.shape_counts import SIZES, boundary_counts, size_counts
+from gkd_lightning.evaluate.temperature_grid import TEMPERATURES, sampled, temperature_counts
+from gkd_lightning.evaluate.tempering import TemperatureCounts
 from gkd_lightning.evaluate.trust import trust_of
 
 _END = "\0"  # the one character that no file's name holds
@@ -21,7 +24,12 @@ class ImageCounter(ConfusionMatrix):
     """A `ConfusionMatrix` whose ranks also gather every image's counts, and add up how often each confidence is right.
 
     After `compute()`, `image_counts` are those of all ranks together; they sum to the matrix's margins and to the bins
-    of `trust`, which is None if no scores were given.
+    of `trust`, which is None if no scores were given, as are the counts `at_temperatures`.
+
+    Args:
+        num_classes: their number, C.
+        ignore: label id of pixels without truth.
+        shapes: whether contours and parts of each size are counted too.
     """
 
     margins: list[Tensor] | Tensor
@@ -29,14 +37,26 @@ class ImageCounter(ConfusionMatrix):
     bins: list[Tensor] | Tensor
     levels: Tensor
     brier: Tensor
+    heated: Tensor
+    losses: Tensor
+    contours: Tensor
+    parts: Tensor
 
-    def __init__(self, num_classes: int, ignore: int = 255) -> None:
+    def __init__(self, num_classes: int, ignore: int = 255, shapes: bool = False) -> None:
         super().__init__(num_classes, ignore)
+        self.shapes = shapes
         self.add_state("margins", default=[], dist_reduce_fx="cat")
         self.add_state("letters", default=[], dist_reduce_fx="cat")  # names as bytes: ranks exchange tensors only
         self.add_state("bins", default=[], dist_reduce_fx="cat")
         self.add_state("levels", default=torch.zeros(2, LEVELS, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("brier", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        heated = torch.zeros(len(TEMPERATURES), BINS, 3, dtype=torch.int64)
+        self.add_state("heated", default=heated, dist_reduce_fx="sum")
+        self.add_state("losses", default=torch.zeros(len(TEMPERATURES), dtype=torch.int64), dist_reduce_fx="sum")
+        contours = torch.zeros(3, num_classes, dtype=torch.int64)
+        self.add_state("contours", default=contours, dist_reduce_fx="sum")
+        parts = torch.zeros(3, len(SIZES), num_classes, dtype=torch.int64)
+        self.add_state("parts", default=parts, dist_reduce_fx="sum")
         self.image_counts = self._none()
 
     def update(
@@ -57,8 +77,11 @@ class ImageCounter(ConfusionMatrix):
             before = self.matrix.clone()
             super().update(predicted, truth, [name])
             margins.append(margins_of(self.matrix - before)[None])
+            if self.shapes:
+                self.contours += boundary_counts(predicted, truth, self.num_classes, self.ignore)
+                self.parts += size_counts(predicted, truth, self.num_classes, self.ignore)
             if scores is not None:
-                bins.append(self._sure(scores[index], predicted, truth)[None])
+                bins.append(self._sure(scores[index], predicted, truth, name)[None])
         assert isinstance(self.margins, list)
         assert isinstance(self.letters, list)
         assert isinstance(self.bins, list)
@@ -76,14 +99,20 @@ class ImageCounter(ConfusionMatrix):
             counts, bins = (dim_zero_cat(part).cpu().numpy() for part in (self.margins, self.bins))
             self.image_counts = ImageCounts.of(letters.split(_END)[:-1], counts, bins if len(bins) else None)
         self.trust = trust_of(self.levels, int(self.brier))
+        heated = TemperatureCounts(*(part.cpu().numpy().copy() for part in (self.heated, self.losses)))
+        self.at_temperatures = None if self.trust is None else heated
+        self.shape_counts = (self.contours.cpu(), self.parts.cpu()) if self.shapes else None
         return super().compute()
 
-    def _sure(self, scores: Tensor, prediction: Tensor, label: Tensor) -> Tensor:
+    def _sure(self, scores: Tensor, prediction: Tensor, label: Tensor, name: str) -> Tensor:
         """Add one image's confidence; returns its bins."""
-        counted = label != self.ignore
-        levels = level_counts(confidence(scores[None])[0], prediction == label, counted)
+        counted, right = label != self.ignore, prediction == label
+        levels = level_counts(confidence(scores[None])[0], right, counted)
         self.levels += levels
         self.brier += brier_sum(scores, label, counted)
+        heated, losses = temperature_counts(*sampled(name, scores, label, right, counted))
+        self.heated += heated
+        self.losses += losses
         return bin_sums(levels)
 
     def _none(self) -> ImageCounts:

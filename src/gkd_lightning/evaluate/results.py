@@ -15,6 +15,8 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.latency import Latency
 from gkd_lightning.evaluate.panoptic import PANOPTIC_COLUMNS
 from gkd_lightning.evaluate.scores import DomainScore
+from gkd_lightning.evaluate.shapes import SHAPE_COLUMNS
+from gkd_lightning.evaluate.tempering import TEMPERED_COLUMNS
 from gkd_lightning.evaluate.trust import TRUST_COLUMNS
 from gkd_lightning.files import csv_text, write_json, write_text
 
@@ -33,6 +35,8 @@ REFERENCES = ("teacher", "oracle")
 _OF_A_RUN = ("method", "title", "seed", "role", "selection", "protocol")
 _OF_ALL = ("recipe", "title", "created", "highlight", "teacher")
 """What `results.json` holds as it is."""
+_FURTHER = {"panoptic": PANOPTIC_COLUMNS, "trust": TRUST_COLUMNS, "tempered": TEMPERED_COLUMNS, "shapes": SHAPE_COLUMNS}
+"""Parts of a `DomainScore` that not every one has, and their columns."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,7 @@ class RunResult:
     def same_as(self, other: RunResult) -> bool:
         """Whether the other is this method and seed too, with the same scores of the same weights."""
         mine, theirs = (
-            (run.method, run.seed, run.artefact, [replace(score, trust=None) for score in run.domains])
-            for run in (self, other)  # an older evaluation did not look at confidence
+            (run.method, run.seed, run.artefact, [_plain(score) for score in run.domains]) for run in (self, other)
         )
         return mine == theirs
 
@@ -178,21 +181,25 @@ class Results:
     def to_csv(self) -> str:
         """One line per run and domain; a column ``iou/<class>`` per class of any domain, empty where NaN.
 
-        Where segments or confidence were judged, there are columns of `PanopticScore` or `Trust` too.
+        Where segments, confidence or shapes were judged, there are columns of `PanopticScore`, `Trust`, `Tempered` or
+        `Shapes` too.
         """
         classes = list(dict.fromkeys(name for run in self.runs for score in run.domains for name in score.classes))
         head = ["recipe", "method", "title", "role", "seed", "selection", "protocol", "domain", "seen", "images"]
-        segments = PANOPTIC_COLUMNS if any(score.panoptic for run in self.runs for score in run.domains) else ()
-        sure = TRUST_COLUMNS if any(score.trust for run in self.runs for score in run.domains) else ()
-        names = ("miou", "miou_present", "accuracy", *segments, *sure)
+        further = [
+            (part, name)
+            for part, names in _FURTHER.items()
+            if any(getattr(score, part) for run in self.runs for score in run.domains)
+            for name in names
+        ]
+        names = ("miou", "miou_present", "accuracy", *(name for _, name in further))
         rows: list[list[Any]] = [[*head, *names, *(f"iou/{name}" for name in classes)]]
         for run in self.runs:
             protocol = json.dumps(run.protocol, sort_keys=True)
             for score in run.domains:
                 iou = dict(zip(score.classes, score.iou, strict=True))
                 line = [self.recipe, run.method, run.title, run.role, run.seed, run.selection, protocol]
-                own = [getattr(score.panoptic, name, None) for name in segments]
-                own += [getattr(score.trust, name, None) for name in sure]
+                own = [getattr(getattr(score, part), name, None) for part, name in further]
                 scores = [score.miou, score.miou_present, score.accuracy, *own, *(iou.get(name) for name in classes)]
                 rows.append([*line, score.domain, score.seen, score.images, *map(csv_cell, scores)])
         return csv_text(rows)
@@ -218,6 +225,11 @@ def merge(parts: Iterable[Results], title: str | None = None) -> Results:
         seen.add((run.method, run.seed))
     recipe = " + ".join(dict.fromkeys(part.recipe for part in results))
     return Results(recipe, title or first.title, runs, teacher=first.teacher, highlight=first.highlight)
+
+
+def _plain(score: DomainScore) -> DomainScore:
+    """What every version judges."""
+    return replace(score, trust=None, tempered=None, shapes=None)
 
 
 def csv_cell(value: float | None) -> str:

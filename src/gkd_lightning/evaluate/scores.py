@@ -13,6 +13,8 @@ from torch import Tensor
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.confusion import accuracy, iou_per_class, mean_iou, mean_iou_present, number_or_none
 from gkd_lightning.evaluate.panoptic import PanopticScore
+from gkd_lightning.evaluate.shapes import Shapes
+from gkd_lightning.evaluate.tempering import Tempered
 from gkd_lightning.evaluate.trust import Trust
 
 
@@ -29,6 +31,8 @@ class DomainScore:
         images: how many images were counted.
         panoptic: what was found of its segments; None where they were not judged.
         trust: whether its confidence can be trusted; None where it was not judged.
+        tempered: and what a temperature that is fitted on the source does to it; None without a source, too.
+        shapes: how contours and things of each size are met; None where it was not asked for.
     """
 
     domain: str
@@ -38,6 +42,8 @@ class DomainScore:
     images: int
     panoptic: PanopticScore | None = None
     trust: Trust | None = None
+    tempered: Tempered | None = None
+    shapes: Shapes | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(self.confusion), *(len(row) for row in self.confusion)}
@@ -81,8 +87,8 @@ class DomainScore:
         """Plain JSON values, the derived scores included for readers of the file."""
         further = {
             name: part.asdict()
-            for name, part in {"panoptic": self.panoptic, "trust": self.trust}.items()
-            if part is not None
+            for name in ("panoptic", "trust", "tempered", "shapes")
+            if (part := getattr(self, name)) is not None
         }
         return {
             "domain": self.domain,
@@ -104,9 +110,10 @@ class DomainScore:
         classes = tuple(value["classes"])
         segments = value.get("panoptic")
         panoptic = None if segments is None else PanopticScore.from_dict(segments, classes)
-        sure = value.get("trust")
-        trust = None if sure is None else Trust.from_dict(sure)
-        return cls(value["domain"], value["seen"], classes, rows, value["images"], panoptic, trust)
+        trust = Trust.from_dict(value["trust"]) if "trust" in value else None
+        tempered = Tempered.from_dict(value["tempered"]) if "tempered" in value else None
+        shapes = Shapes.from_dict(value["shapes"]) if "shapes" in value else None
+        return cls(value["domain"], value["seen"], classes, rows, value["images"], panoptic, trust, tempered, shapes)
 
 
 def from_confusion(
@@ -117,10 +124,12 @@ def from_confusion(
     seen: bool = False,
     panoptic: PanopticScore | None = None,
     trust: Trust | None = None,
+    tempered: Tempered | None = None,
+    shapes: Shapes | None = None,
 ) -> DomainScore:
     """Score of `domain` from an int64 (C, C) matrix [truth, prediction]."""
     rows = tuple(tuple(row) for row in torch.atleast_2d(matrix).cpu().tolist())
-    return DomainScore(domain, seen, tuple(classes), rows, images, panoptic, trust)
+    return DomainScore(domain, seen, tuple(classes), rows, images, panoptic, trust, tempered, shapes)
 
 
 Measure = Callable[[DomainScore], float]
@@ -140,6 +149,11 @@ def pq_of(score: DomainScore) -> float:
 def ece_of(score: DomainScore) -> float:
     """Expected calibration error in percent; NaN where confidence was not judged."""
     return math.nan if score.trust is None else score.trust.ece
+
+
+def boundary_of(score: DomainScore) -> float:
+    """Mean boundary IoU in percent; NaN where shapes were not judged."""
+    return math.nan if score.shapes is None else score.shapes.boundary_miou
 
 
 def unseen_mean(domains: Iterable[DomainScore], measure: Measure = miou_of) -> float:

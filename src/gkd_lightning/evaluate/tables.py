@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,23 @@ from numpy.typing import NDArray
 
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.results import Results, Role, RunResult
-from gkd_lightning.evaluate.scores import Measure, generalization_gap, in_domain, miou_of, share_recovered, unseen_mean
+from gkd_lightning.evaluate.scores import (
+    DomainScore,
+    Measure,
+    generalization_gap,
+    in_domain,
+    miou_of,
+    share_recovered,
+    unseen_mean,
+)
+
+OfClasses = Callable[[DomainScore], Sequence[float | None]]
+"""A score of every class in percent."""
+
+
+def iou_of(score: DomainScore) -> list[float | None]:
+    """What is told of classes unless another is asked for."""
+    return score.iou
 
 
 @dataclass(frozen=True)
@@ -97,11 +113,14 @@ def unseen_domains(results: Results) -> list[str]:
     return [score.domain for score in results.runs[0].domains if not score.seen]
 
 
-def class_means(row: Row) -> tuple[list[str], list[str], NDArray[np.float64]]:
-    """Domain names, class names, and IoU (domains, classes) in percent, mean over seeds; NaN where never defined."""
+def class_means(row: Row, of: OfClasses = iou_of) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    """Domain names, class names, and IoU (domains, classes) in percent, mean over seeds; NaN where never defined.
+
+    `of` gives another score of a domain's classes.
+    """
     scores = [run.domains for run in row.runs]
     classes = list(scores[0][0].classes)
-    stack = np.array([[[np.nan if iou is None else iou for iou in d.iou] for d in run] for run in scores], float)
+    stack = np.array([[[np.nan if iou is None else iou for iou in of(d)] for d in run] for run in scores], float)
     counts = (~np.isnan(stack)).sum(0)
     means = np.where(counts > 0, np.nansum(stack, 0) / np.maximum(counts, 1), np.nan)
     return [score.domain for score in scores[0]], classes, means

@@ -12,6 +12,7 @@ from gkd_lightning.evaluate.bootstrap import RESAMPLES, Interval, Scores, drawn
 from gkd_lightning.evaluate.per_image import PerImage
 from gkd_lightning.evaluate.results import Results
 from gkd_lightning.evaluate.tables import Row, Spread, table
+from gkd_lightning.evaluate.tempering import TEMPERED_COLUMNS, Tempered
 from gkd_lightning.evaluate.trust import TRUST_COLUMNS, Counts, Numbers, Trust, calibration_error
 
 
@@ -28,6 +29,8 @@ class DomainTrust:
         interval: of ECE over the images, mean over seeds; None where counts per image were not kept.
         bins: int64 (BINS, 3), sums over seeds, see `trust.PIXELS`.
         risk: float64 (100,), mean over seeds of the share of errors in percent at every percent of coverage.
+        tempered: by the names of `TEMPERED_COLUMNS`, over seeds; None where a seed has no temperature.
+        tempered_bins: as `bins`, at the temperature, of the pixels that were looked at.
     """
 
     domain: str
@@ -38,6 +41,8 @@ class DomainTrust:
     interval: Interval | None
     bins: Counts
     risk: Numbers
+    tempered: dict[str, Spread] | None = None
+    tempered_bins: Counts | None = None
 
 
 def trust_table(
@@ -61,6 +66,8 @@ def trust_table(
 def _of(row: Row, place: int, seeds: list[Trust], per_image: PerImage | None, resamples: int) -> DomainTrust:
     domain = row.runs[0].domains[place]
     values = {name: [getattr(each, name) for each in seeds] for name in TRUST_COLUMNS}
+    warm = [found for run in row.runs if (found := run.domains[place].tempered) is not None]
+    known = len(warm) == len(row.runs)
     return DomainTrust(
         domain=domain.domain,
         seen=domain.seen,
@@ -70,7 +77,13 @@ def _of(row: Row, place: int, seeds: list[Trust], per_image: PerImage | None, re
         interval=_interval(row, place, seeds, per_image, resamples),
         bins=np.sum([each.bins for each in seeds], axis=0, dtype=np.int64),
         risk=np.mean([each.risk for each in seeds], axis=0),
+        tempered=_spreads(warm) if known else None,
+        tempered_bins=np.sum([each.bins for each in warm], axis=0, dtype=np.int64) if known else None,
     )
+
+
+def _spreads(seeds: list[Tempered]) -> dict[str, Spread]:
+    return {name: Spread.of(getattr(each, name) for each in seeds) for name in TEMPERED_COLUMNS}
 
 
 def _interval(row: Row, place: int, seeds: list[Trust], per_image: PerImage | None, resamples: int) -> Interval | None:

@@ -27,6 +27,7 @@ from gkd_lightning.report.latency_chart import latency_figure, latency_png
 from gkd_lightning.report.latency_table import LatencyTable, latency_tables
 from gkd_lightning.report.mistake_lines import mistake_lines, worst_lines
 from gkd_lightning.report.panoptic_table import PANOPTIC_HEADINGS, panoptic_lines
+from gkd_lightning.report.shape_section import shape_section
 from gkd_lightning.report.style import style, themed_svg
 from gkd_lightning.report.summary import summary
 from gkd_lightning.report.trust_section import trust_section
@@ -112,6 +113,7 @@ def render_report(
         selection=results.runs[0].selection,
         maps=maps,
         difference=difference,
+        shapes=shape_section(results),
         trust=trust_section(results, per_image),
         samples=_samples(results, gallery),
         mistaken=mistake_lines(results),

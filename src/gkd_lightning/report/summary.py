@@ -5,12 +5,24 @@ from __future__ import annotations
 import math
 from itertools import combinations
 
-from gkd_lightning.evaluate import STUDENTS, Comparison, Difference, Results, pq_of, table, unseen_domains
+from gkd_lightning.evaluate import (
+    SIZES,
+    STUDENTS,
+    Comparison,
+    Difference,
+    Results,
+    pq_of,
+    table,
+    trust_table,
+    unseen_domains,
+)
 from gkd_lightning.report.claims import headline, signed
 from gkd_lightning.report.latency_table import as_grid, latency_tables
 from gkd_lightning.report.markdown import grid, markdown_table
 from gkd_lightning.report.panoptic_table import PANOPTIC_HEADINGS, panoptic_lines
+from gkd_lightning.report.shape_section import shape_lines
 from gkd_lightning.report.table_cells import COST_COLUMNS, cost_lines
+from gkd_lightning.report.tempered_section import tempered_lines
 from gkd_lightning.report.trust_section import trust_lines
 
 TRUST_TABLES = {
@@ -46,9 +58,19 @@ def summary(results: Results) -> str:
             "Every seed:",
             _seeds(results),
         ]
+    shapes = shape_lines(results)
+    if shapes:
+        parts += [
+            "Contours and recall by size in percent, mean over unseen domains:",
+            grid(["method", "boundary IoU", *SIZES], shapes),
+        ]
     for name, text in TRUST_TABLES.items():
         lines = trust_lines(results, name)
         parts += [text, grid(["method", *(score.domain for score in results.runs[0].domains)], lines)] if lines else []
+    warm = tempered_lines(trust_table(results))
+    if warm:
+        domains = [score.domain for score in results.runs[0].domains]
+        parts += ["ECE at the temperature T that is fitted on the source:", grid(["method", "T", *domains], warm)]
     parts += [costs, _costs(results)]
     for found in latency_tables(table(results), results.highlight):
         parts += [found.note, grid(*as_grid(found))]

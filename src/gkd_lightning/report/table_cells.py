@@ -142,7 +142,7 @@ def heat_maps(results: Results) -> tuple[list[Heat], Heat | None]:
     for row in rows:
         domains, classes, values = class_means(row)
         means = np.array([[spread.mean] for spread in row.domains.values()])
-        maps.append(_heat(row.title, ["mIoU", *classes], domains, np.hstack([means, values]), "{:.0f}"))
+        maps.append(heat_map(row.title, ["mIoU", *classes], domains, np.hstack([means, values]), "{:.0f}"))
     none = next((row for row in rows if row.role == "none"), None)
     if rows[0].method != results.highlight or none is None or none is rows[0]:
         return maps, None
@@ -150,10 +150,12 @@ def heat_maps(results: Results) -> tuple[list[Heat], Heat | None]:
     means = np.array([[rows[0].domains[name].mean - none.domains[name].mean] for name in domains])
     difference = np.hstack([means, values - class_means(none)[2]])
     title = f"{rows[0].title} minus {none.title}"
-    return maps, _heat(title, ["mIoU", *classes], domains, difference, "{:+.0f}")
+    return maps, heat_map(title, ["mIoU", *classes], domains, difference, "{:+.0f}")
 
 
-def _heat(title: str, columns: list[str], domains: list[str], values: np.ndarray, style: str) -> Heat:
+def heat_map(title: str, columns: list[str], domains: list[str], values: np.ndarray, style: str) -> Heat:
+    """Of (domains, columns) numbers, each written by the format `style`."""
+
     def text(value: float) -> str:
         return "0" if abs(value) < 0.5 else style.format(value).replace("-", "−")
 

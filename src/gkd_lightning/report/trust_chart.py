@@ -61,6 +61,9 @@ def _reliability(
         axes.plot(sure, right, color=look[method].colour, ls=look[method].dash, lw=1.7 if bold else 1.1, zorder=2)
         if bold:
             axes.plot(sure, right, "o", ms=3, color=look[method].colour, zorder=3)
+            if (at_temperature := methods[method].tempered_bins) is not None:
+                warm = reliability(at_temperature.astype(float))
+                axes.plot(*warm, color=look[method].colour, ls=(0, (3, 2)), lw=1.0, zorder=2)
             axes.fill_between(sure, right, sure, color=look[method].colour, alpha=0.13, lw=0, zorder=1)
     axes.set(xlim=(0, 101), ylim=(0, 101), xlabel="confidence, %")
     _ticks(axes)

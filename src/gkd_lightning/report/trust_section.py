@@ -11,6 +11,7 @@ from gkd_lightning.evaluate import DomainTrust, Interval, PerImage, Results, Row
 from gkd_lightning.report.charts import result_looks
 from gkd_lightning.report.style import style, themed_svg
 from gkd_lightning.report.table_cells import Cell, Line, kind_of
+from gkd_lightning.report.tempered_section import TemperedSection, tempered_section
 from gkd_lightning.report.trust_chart import trust_figure
 
 TRUST_HEADINGS = ("accuracy", "confidence", "ECE", "adaptive ECE", "Brier", "AURC", "AUROC", "AUPR", "FPR95")
@@ -28,6 +29,7 @@ class TrustSection:
         details: title of each method, the one that the report is about first, with a line a domain.
         charts: name and ECE of each domain, with its figure.
         intervals: whether there are any.
+        tempered: what a temperature that is fitted on the source does; None without one.
         headings: of the columns of `details`.
     """
 
@@ -36,6 +38,7 @@ class TrustSection:
     details: list[tuple[str, list[Line]]]
     charts: list[tuple[str, str, Markup]]
     intervals: bool
+    tempered: TemperedSection | None = None
     headings: tuple[str, ...] = TRUST_HEADINGS
 
 
@@ -55,6 +58,7 @@ def trust_section(results: Results, per_image: PerImage | None = None) -> TrustS
         details=[(row.title, [_detail(each) for each in domains]) for row, domains in first],
         charts=_charts(results, found),
         intervals=any(each.interval for _, domains in found for each in domains),
+        tempered=tempered_section(first, results.highlight),
     )
 
 

@@ -9,7 +9,15 @@ import lightning as L
 from torch import Tensor, nn
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import ConfusionMatrix, DomainScore, SegmentScores, ap_is_measured, from_confusion
+from gkd_lightning.evaluate import (
+    ConfusionMatrix,
+    DomainScore,
+    SegmentScores,
+    Shapes,
+    ap_is_measured,
+    from_confusion,
+    tempered,
+)
 from gkd_lightning.segment.panoptic import FoundSegments
 
 
@@ -31,7 +39,6 @@ class DomainJudge(L.LightningModule):
     """
 
     num_classes: int
-    counter: type[ConfusionMatrix] = ConfusionMatrix
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,6 +49,10 @@ class DomainJudge(L.LightningModule):
     def predicted(self, batch: dict[str, Any]) -> Predicted:
         """What is seen in a batch's images, at the size of its labels."""
         raise NotImplementedError
+
+    def counter(self, num_classes: int, ignore: int) -> ConfusionMatrix:
+        """What counts the pixels of one domain."""
+        return ConfusionMatrix(num_classes, ignore)
 
     @property
     def panoptic(self) -> bool:
@@ -114,14 +125,25 @@ class DomainJudge(L.LightningModule):
 
     def _score_domains(self, prefix: str) -> None:
         space, seen, of_segments = self.data.label_space, self.data.seen, self._of_segments
-        for domain, metric in zip(self.data.domain_names, self.metrics, strict=True):
-            matrix = metric.compute()
+        metrics = dict(zip(self.data.domain_names, self.metrics, strict=True))
+        matrices = {domain: metric.compute() for domain, metric in metrics.items()}
+        counts = {domain: metric.at_temperatures for domain, metric in metrics.items()}
+        at_temperature = tempered({domain: found for domain, found in counts.items() if found is not None}, seen)
+        for domain, metric in metrics.items():
             panoptic = None
             if domain in of_segments:
                 panoptic = of_segments[domain].score()
                 self.log(f"{prefix}/{domain}/pq", panoptic.pq)
             score = from_confusion(
-                domain, matrix, space.names, metric.num_images, domain in seen, panoptic, metric.trust
+                domain,
+                matrices[domain],
+                space.names,
+                metric.num_images,
+                domain in seen,
+                panoptic,
+                metric.trust,
+                at_temperature.get(domain),
+                None if metric.shape_counts is None else Shapes.of(*metric.shape_counts),
             )
             metric.reset()
             self.domain_scores[domain] = score

@@ -17,8 +17,6 @@ class Evaluation(DomainJudge):
         segmenter: path of `segmenter.safetensors`, its folder, or that of an export.
     """
 
-    counter = ImageCounter
-
     def __init__(self, segmenter: str) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -36,6 +34,11 @@ class Evaluation(DomainJudge):
             names = "none" if found is None else ", ".join(found.names)
             raise UserError(f"data: its classes are {names}; the segmenter's are {', '.join(own.names)}")
         super().setup(stage)
+
+    def counter(self, num_classes: int, ignore: int) -> ImageCounter:
+        """See `DomainJudge.counter`."""
+        shapes = getattr(self.data, "shapes", False)  # which a data module of one's own may lack
+        return ImageCounter(num_classes, ignore, shapes)
 
     def predicted(self, batch: dict[str, Any]) -> Predicted:
         """See `DomainJudge.predicted`; of an export without scores the ids alone."""
