@@ -29,9 +29,8 @@ def run(verb: str, arguments: list[str]) -> int:
     stage.run()
     told = getattr(stage.model, "domain_scores", {}) if verb != "fit" and stage.trainer.is_global_zero else {}
     for score in told.values():
-        further = "".join(
-            f"  {part}" for part in (score.panoptic, score.trust, score.tempered, score.shapes) if part is not None
-        )
+        parts = (score.panoptic, score.trust, score.tempered, score.shapes, score.unknown)
+        further = "".join(f"  {part}" for part in parts if part is not None)
         print(
             f"{score.domain:<16} mIoU {score.miou:6.2f}  accuracy {score.accuracy:6.2f}{further}  {score.images} images"
         )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gkd_lightning.data.segments import has_instances
 from gkd_lightning.data.types import Image, Instances, Label, SegmentationDataset
+from gkd_lightning.data.unknown import UnknownPixels, has_unknown
 from gkd_lightning.errors import UserError
 from gkd_lightning.ranges import Range, Ranged, Seed
 
@@ -242,6 +243,16 @@ class ChangedImages(Ranged):
     def instances(self, index: int) -> Instances:
         """The clean data set's instances."""
         found: Instances = self._dataset.instances(index)  # type: ignore[attr-defined]
+        return found
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether the clean data set knows of unknown objects."""
+        return has_unknown(self._dataset)
+
+    def unknown(self, index: int) -> UnknownPixels:
+        """The clean data set's unknown objects, bool (H, W)."""
+        found: UnknownPixels = self._dataset.unknown(index)  # type: ignore[attr-defined]
         return found
 
     def name(self, index: int) -> str:

@@ -7,10 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from gkd_lightning.data.images import list_images
 from gkd_lightning.data.labelled_folder import LabelledFolder, Pairs
 from gkd_lightning.data.labels import LabelMapping, StoredLabel, named_map, read_instances, read_stored_label
 from gkd_lightning.data.types import Instances, Label
+from gkd_lightning.data.unknown import UnknownPixels
 from gkd_lightning.errors import UserError
 
 
@@ -33,6 +36,8 @@ class FolderSegmentation(LabelledFolder):
             or 32 bit, 0 for no instance. A thing's pixel without one belongs to a crowd.
         instance_suffix: what stands in the place of the image's suffix in the name of its instance map.
         things: names of the classes that are counted; if missing, those of a preset.
+        unknown_ids: stored ids of objects that no class is for, such as animals on a road. They have no truth, and an
+            evaluation asks whether confidence is low there.
         list_file: text file naming the images to use, one per line, relative to `images`, suffix optional.
         skip_unlabelled: leave out images that have no label instead of refusing the folder.
 
@@ -56,10 +61,12 @@ class FolderSegmentation(LabelledFolder):
         instances: str | None = None,
         instance_suffix: str = ".png",
         things: list[str] | None = None,
+        unknown_ids: list[int] | None = None,
     ) -> None:
         super().__init__(images, labels, classes, palette, things, image_suffix, list_file, skip_unlabelled)
+        self.unknown_ids = tuple(unknown_ids or ())
         self.instances_folder, self.instance_suffix = None if instances is None else Path(instances), instance_suffix
-        self._mapping = LabelMapping(self.label_space, named_map(class_map), ignore)
+        self._mapping = LabelMapping(self.label_space, named_map(class_map), ignore, self.unknown_ids)
         self.label_suffix = label_suffix
 
     @cached_property
@@ -139,6 +146,23 @@ class FolderSegmentation(LabelledFolder):
             UserError: a file that is missing, damaged, or holds no numbers.
         """
         return read_instances(self.instances_path(index))
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether ids of unknown objects are known."""
+        return bool(self.unknown_ids)
+
+    def unknown(self, index: int) -> UnknownPixels:
+        """Pixels of objects that no class is for, bool (H, W).
+
+        Raises:
+            UserError: as `label`; or a label in colours, which has no ids.
+        """
+        path = self.label_path(index)
+        stored = self._stored_label(path)
+        if stored.ndim != 2:
+            raise UserError(f"{path}: holds colours; unknown_ids are ids")
+        return np.isin(stored, self.unknown_ids)
 
     def _stored_label(self, path: Path) -> StoredLabel:
         return read_stored_label(path)

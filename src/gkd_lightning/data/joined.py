@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from gkd_lightning.data.segments import has_instances
 from gkd_lightning.data.types import Image, ImageDataset, Instances, Label, SegmentationDataset
+from gkd_lightning.data.unknown import UnknownPixels, has_unknown
 from gkd_lightning.errors import UserError
 from gkd_lightning.ranges import Count, Ranged
 
@@ -91,6 +92,17 @@ class Joined(_InARow[SegmentationDataset]):
     def has_instances(self) -> bool:
         """Whether all sets have them."""
         return all(has_instances(dataset) for dataset in self.datasets)
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether all sets know of unknown objects."""
+        return all(has_unknown(dataset) for dataset in self.datasets)
+
+    def unknown(self, index: int) -> UnknownPixels:
+        """Pixels of objects that no class is for, bool (H, W)."""
+        which, inner = self._find(index)
+        found: UnknownPixels = self.datasets[which].unknown(inner)  # type: ignore[attr-defined]
+        return found
 
     def instances(self, index: int) -> Instances:
         """Instances int32 (H, W)."""

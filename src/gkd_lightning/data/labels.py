@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from io import BytesIO
 
@@ -170,12 +171,19 @@ class LabelMapping:
         space: the classes; their palette also decodes colour-coded masks.
         class_map: stored id -> train id (`space.ignore` to ignore it); None means that ids are train ids.
         ignore: the stored id that means "no truth", or None. An entry of `class_map` for 255 wins over the usual 255.
+        unknown: stored ids of objects that no class is for: they have no truth either.
 
     Raises:
-        UserError: a train id outside the classes, or an id that is to be ignored and a class as well.
+        UserError: a train id outside the classes, or an id that is to be ignored or unknown and a class as well.
     """
 
-    def __init__(self, space: LabelSpace, class_map: dict[int, int] | None = None, ignore: int | None = 255) -> None:
+    def __init__(
+        self,
+        space: LabelSpace,
+        class_map: dict[int, int] | None = None,
+        ignore: int | None = 255,
+        unknown: Sequence[int] = (),
+    ) -> None:
         self.space = space
         identity = {index: index for index in range(len(space))}
         ignored = {} if ignore is None else {ignore: space.ignore}
@@ -185,7 +193,10 @@ class LabelMapping:
                 f"ignore: {ignore} is also the id of the class '{space.names[chosen[ignore]]}'; say in class_map which "
                 f"stored id is which class, such as {{{ignore}: {space.ignore}, {ignore + 1}: 0}}"
             )
-        self.mapping = {**ignored, **chosen}
+        taken = next((each for each in unknown if chosen.get(each, space.ignore) != space.ignore), None)
+        if taken is not None:
+            raise UserError(f"unknown_ids: {taken} is also the id of the class '{space.names[chosen[taken]]}'")
+        self.mapping = {**ignored, **chosen, **dict.fromkeys(unknown, space.ignore)}
         for stored, train in self.mapping.items():
             if train != space.ignore and not 0 <= train < len(space):
                 raise UserError(

@@ -21,6 +21,7 @@ from gkd_lightning.data.protocol import Protocol
 from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches
 from gkd_lightning.data.segments import Segments, segments_of
 from gkd_lightning.data.types import Image, ImageDataset, Label, SegmentationDataset
+from gkd_lightning.data.unknown import has_unknown, unknown_of
 from gkd_lightning.errors import UserError
 
 Batch = dict[str, Any]
@@ -90,12 +91,17 @@ class EvaluationView(View):
         self.dataset, self.protocol, self.panoptic = dataset, protocol, panoptic
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """`image` uint8 (3, h, w), `label` uint8 (H, W), `name` (empty for padding), if asked `segments` (H, W)."""
+        """`image` uint8 (3, h, w), `label` uint8 (H, W), `name` (empty for padding), if asked `segments` (H, W).
+
+        Where the data set knows of unknown objects also `unknown` bool (H, W).
+        """
         padding = index == ShardedBatches.PADDING
         position = 0 if padding else index
         image, label = image_and_label(self.dataset, position)
         image = self.protocol.resized(image)
         further = {"segments": torch.from_numpy(segments_of(self.dataset, position, label))} if self.panoptic else {}
+        if has_unknown(self.dataset):
+            further["unknown"] = torch.from_numpy(unknown_of(self.dataset, position, label))
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             "label": torch.from_numpy(np.full_like(label, 255) if padding else label),
@@ -109,6 +115,8 @@ class EvaluationBatch(TypedDict):
 
     segments: NotRequired[Tensor]
     """int32 (B, H, W) codes, see `data.segments`; of domains with instances, if they are asked for."""
+    unknown: NotRequired[Tensor]
+    """bool (B, H, W): pixels of objects that no class is for; of domains that know of them."""
 
     image: Tensor
     """uint8 (B, 3, h, w), resized by the protocol."""
@@ -136,6 +144,8 @@ def collate_domain(domain: str, samples: list[dict[str, Any]]) -> EvaluationBatc
     }
     if "segments" in samples[0]:
         batch["segments"] = default_collate([sample["segments"] for sample in samples])
+    if "unknown" in samples[0]:
+        batch["unknown"] = default_collate([sample["unknown"] for sample in samples])
     return batch
 
 

@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from gkd_lightning.evaluate.tempering import TEMPERED_COLUMNS, Tempered, tempered
     from gkd_lightning.evaluate.trust import CONFIDENCE, PIXELS, RIGHT, TRUST_COLUMNS, Trust
     from gkd_lightning.evaluate.trust_rows import DomainTrust, trust_table
+    from gkd_lightning.evaluate.unknown import UNKNOWN_COLUMNS, Unknown
 
 __all__ = [
     "BINS", "Basis", "CONFIDENCE", "Change", "Choice", "Collection", "Comparison", "ComparisonTable", "Conditions",
@@ -95,14 +96,14 @@ __all__ = [
     "PATCH_EMBEDDING", "PER_IMAGE", "PIXELS", "PanopticCounter", "PanopticScore", "PerImage", "Place", "REFERENCES",
     "RESULTS", "RIGHT", "Readout", "Results", "Role", "Row", "RunResult", "SHAPE_COLUMNS", "SIZES", "STUDENTS",
     "SegmentScores", "SelfTest", "Setting", "Shapes", "Spread", "TEMPERED_COLUMNS", "TRUST_COLUMNS", "Tempered",
-    "Trust", "UNITS", "VISIBLE", "Verdict", "accuracy", "ap_is_measured", "attention_agreement", "boundary_of",
-    "changes", "check_comparable", "choose_queries", "class_means", "class_shares", "collect", "compare",
-    "comparison_table", "comparisons", "conditions_of", "confidence", "conflicts", "confusion_matrix", "csv_cell",
-    "ece_of", "fitted", "from_confusion", "generalization_gap", "gradients", "image_scores", "in_domain",
-    "iou_per_class", "load_beside", "mean_distance", "mean_iou", "mean_iou_present", "merge", "merge_per_image",
-    "miou_of", "mistakes", "number_or_none", "of_setting", "panoptic_score", "pareto", "patch_agreement",
-    "patch_maps", "pca_pictures", "pq_of", "probe_scores", "row_entropy", "runs_above", "self_test", "settings_of",
-    "share_recovered", "stacked", "table", "tempered", "trust_table", "unseen_domains", "unseen_mean",
+    "Trust", "UNITS", "UNKNOWN_COLUMNS", "Unknown", "VISIBLE", "Verdict", "accuracy", "ap_is_measured",
+    "attention_agreement", "boundary_of", "changes", "check_comparable", "choose_queries", "class_means",
+    "class_shares", "collect", "compare", "comparison_table", "comparisons", "conditions_of", "confidence", "conflicts",
+    "confusion_matrix", "csv_cell", "ece_of", "fitted", "from_confusion", "generalization_gap", "gradients",
+    "image_scores", "in_domain", "iou_per_class", "load_beside", "mean_distance", "mean_iou", "mean_iou_present",
+    "merge", "merge_per_image", "miou_of", "mistakes", "number_or_none", "of_setting", "panoptic_score", "pareto",
+    "patch_agreement", "patch_maps", "pca_pictures", "pq_of", "probe_scores", "row_entropy", "runs_above", "self_test",
+    "settings_of", "share_recovered", "stacked", "table", "tempered", "trust_table", "unseen_domains", "unseen_mean",
     "with_latencies", "worst_images",
 ]  # fmt: skip
 

@@ -16,6 +16,7 @@ from torchmetrics import Metric
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate.tempering import TemperatureCounts
 from gkd_lightning.evaluate.trust import Trust
+from gkd_lightning.evaluate.unknown import Unknown
 
 
 def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int, ignore: int = 255) -> Tensor:
@@ -71,6 +72,8 @@ class ConfusionMatrix(Metric):
     """And of what it would be."""
     shape_counts: tuple[Tensor, Tensor] | None = None
     """What `Shapes.of` takes, where it was counted."""
+    unknown: Unknown | None = None
+    """What is known of unknown objects after `compute()`; here nothing."""
 
     def __init__(self, num_classes: int, ignore: int = 255) -> None:
         super().__init__()

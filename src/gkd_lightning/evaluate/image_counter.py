@@ -16,6 +16,7 @@ from gkd_lightning.evaluate.shape_counts import SIZES, boundary_counts, size_cou
 from gkd_lightning.evaluate.temperature_grid import TEMPERATURES, sampled, temperature_counts
 from gkd_lightning.evaluate.tempering import TemperatureCounts
 from gkd_lightning.evaluate.trust import trust_of
+from gkd_lightning.evaluate.unknown import Unknown
 
 _END = "\0"  # the one character that no file's name holds
 
@@ -41,6 +42,7 @@ class ImageCounter(ConfusionMatrix):
     losses: Tensor
     contours: Tensor
     parts: Tensor
+    strangers: Tensor
 
     def __init__(self, num_classes: int, ignore: int = 255, shapes: bool = False) -> None:
         super().__init__(num_classes, ignore)
@@ -57,10 +59,16 @@ class ImageCounter(ConfusionMatrix):
         self.add_state("contours", default=contours, dist_reduce_fx="sum")
         parts = torch.zeros(3, len(SIZES), num_classes, dtype=torch.int64)
         self.add_state("parts", default=parts, dist_reduce_fx="sum")
+        self.add_state("strangers", default=torch.zeros(LEVELS, dtype=torch.int64), dist_reduce_fx="sum")
         self.image_counts = self._none()
 
     def update(
-        self, prediction: Tensor, label: Tensor, names: Sequence[str] = (), scores: Sequence[Tensor] | None = None
+        self,
+        prediction: Tensor,
+        label: Tensor,
+        names: Sequence[str] = (),
+        scores: Sequence[Tensor] | None = None,
+        unknown: Tensor | None = None,
     ) -> None:
         """Count a batch (B, H, W), B may be 0, of images whose B names are unique in the domain.
 
@@ -69,6 +77,7 @@ class ImageCounter(ConfusionMatrix):
             label: see `confusion_matrix`.
             names: of the images.
             scores: of each image (K, H, W), of which `prediction` is the arg max; None if they are not known.
+            unknown: bool (B, H, W), pixels of objects that no class is for, if the domain knows of them.
         """
         place = self.matrix.device
         margins = [torch.zeros(0, 3, self.num_classes, dtype=torch.int64, device=place)]
@@ -82,6 +91,9 @@ class ImageCounter(ConfusionMatrix):
                 self.parts += size_counts(predicted, truth, self.num_classes, self.ignore)
             if scores is not None:
                 bins.append(self._sure(scores[index], predicted, truth, name)[None])
+                if unknown is not None:
+                    sure = confidence(scores[index][None])[0]
+                    self.strangers += level_counts(sure, torch.zeros_like(unknown[index]), unknown[index])[0]
         assert isinstance(self.margins, list)
         assert isinstance(self.letters, list)
         assert isinstance(self.bins, list)
@@ -99,6 +111,7 @@ class ImageCounter(ConfusionMatrix):
             counts, bins = (dim_zero_cat(part).cpu().numpy() for part in (self.margins, self.bins))
             self.image_counts = ImageCounts.of(letters.split(_END)[:-1], counts, bins if len(bins) else None)
         self.trust = trust_of(self.levels, int(self.brier))
+        self.unknown = Unknown.of(self.strangers, self.levels)
         heated = TemperatureCounts(*(part.cpu().numpy().copy() for part in (self.heated, self.losses)))
         self.at_temperatures = None if self.trust is None else heated
         self.shape_counts = (self.contours.cpu(), self.parts.cpu()) if self.shapes else None

@@ -18,6 +18,7 @@ from gkd_lightning.evaluate.scores import DomainScore
 from gkd_lightning.evaluate.shapes import SHAPE_COLUMNS
 from gkd_lightning.evaluate.tempering import TEMPERED_COLUMNS
 from gkd_lightning.evaluate.trust import TRUST_COLUMNS
+from gkd_lightning.evaluate.unknown import UNKNOWN_COLUMNS
 from gkd_lightning.files import csv_text, write_json, write_text
 
 SCHEMA = 1
@@ -35,7 +36,13 @@ REFERENCES = ("teacher", "oracle")
 _OF_A_RUN = ("method", "title", "seed", "role", "selection", "protocol")
 _OF_ALL = ("recipe", "title", "created", "highlight", "teacher")
 """What `results.json` holds as it is."""
-_FURTHER = {"panoptic": PANOPTIC_COLUMNS, "trust": TRUST_COLUMNS, "tempered": TEMPERED_COLUMNS, "shapes": SHAPE_COLUMNS}
+_FURTHER = {
+    "panoptic": PANOPTIC_COLUMNS,
+    "trust": TRUST_COLUMNS,
+    "tempered": TEMPERED_COLUMNS,
+    "shapes": SHAPE_COLUMNS,
+    "unknown": UNKNOWN_COLUMNS,
+}
 """Parts of a `DomainScore` that not every one has, and their columns."""
 
 
@@ -181,8 +188,8 @@ class Results:
     def to_csv(self) -> str:
         """One line per run and domain; a column ``iou/<class>`` per class of any domain, empty where NaN.
 
-        Where segments, confidence or shapes were judged, there are columns of `PanopticScore`, `Trust`, `Tempered` or
-        `Shapes` too.
+        Where segments, confidence, shapes or unknown objects were judged, there are columns of `PanopticScore`,
+        `Trust`, `Tempered`, `Shapes` or `Unknown` too.
         """
         classes = list(dict.fromkeys(name for run in self.runs for score in run.domains for name in score.classes))
         head = ["recipe", "method", "title", "role", "seed", "selection", "protocol", "domain", "seen", "images"]
@@ -229,7 +236,7 @@ def merge(parts: Iterable[Results], title: str | None = None) -> Results:
 
 def _plain(score: DomainScore) -> DomainScore:
     """What every version judges."""
-    return replace(score, trust=None, tempered=None, shapes=None)
+    return replace(score, trust=None, tempered=None, shapes=None, unknown=None)
 
 
 def csv_cell(value: float | None) -> str:

@@ -16,6 +16,7 @@ from gkd_lightning.evaluate.panoptic import PanopticScore
 from gkd_lightning.evaluate.shapes import Shapes
 from gkd_lightning.evaluate.tempering import Tempered
 from gkd_lightning.evaluate.trust import Trust
+from gkd_lightning.evaluate.unknown import Unknown
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class DomainScore:
         trust: whether its confidence can be trusted; None where it was not judged.
         tempered: and what a temperature that is fitted on the source does to it; None without a source, too.
         shapes: how contours and things of each size are met; None where it was not asked for.
+        unknown: whether objects that no class is for are met with less confidence; None where there are none.
     """
 
     domain: str
@@ -44,6 +46,7 @@ class DomainScore:
     trust: Trust | None = None
     tempered: Tempered | None = None
     shapes: Shapes | None = None
+    unknown: Unknown | None = None
 
     def __post_init__(self) -> None:
         sizes = {len(self.confusion), *(len(row) for row in self.confusion)}
@@ -87,7 +90,7 @@ class DomainScore:
         """Plain JSON values, the derived scores included for readers of the file."""
         further = {
             name: part.asdict()
-            for name in ("panoptic", "trust", "tempered", "shapes")
+            for name in ("panoptic", "trust", "tempered", "shapes", "unknown")
             if (part := getattr(self, name)) is not None
         }
         return {
@@ -113,7 +116,9 @@ class DomainScore:
         trust = Trust.from_dict(value["trust"]) if "trust" in value else None
         tempered = Tempered.from_dict(value["tempered"]) if "tempered" in value else None
         shapes = Shapes.from_dict(value["shapes"]) if "shapes" in value else None
-        return cls(value["domain"], value["seen"], classes, rows, value["images"], panoptic, trust, tempered, shapes)
+        unknown = Unknown.from_dict(value["unknown"]) if "unknown" in value else None
+        judged = panoptic, trust, tempered, shapes, unknown
+        return cls(value["domain"], value["seen"], classes, rows, value["images"], *judged)
 
 
 def from_confusion(
@@ -126,10 +131,11 @@ def from_confusion(
     trust: Trust | None = None,
     tempered: Tempered | None = None,
     shapes: Shapes | None = None,
+    unknown: Unknown | None = None,
 ) -> DomainScore:
     """Score of `domain` from an int64 (C, C) matrix [truth, prediction]."""
     rows = tuple(tuple(row) for row in torch.atleast_2d(matrix).cpu().tolist())
-    return DomainScore(domain, seen, tuple(classes), rows, images, panoptic, trust, tempered, shapes)
+    return DomainScore(domain, seen, tuple(classes), rows, images, panoptic, trust, tempered, shapes, unknown)
 
 
 Measure = Callable[[DomainScore], float]

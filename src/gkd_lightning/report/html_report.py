@@ -31,6 +31,7 @@ from gkd_lightning.report.shape_section import shape_section
 from gkd_lightning.report.style import style, themed_svg
 from gkd_lightning.report.summary import summary
 from gkd_lightning.report.trust_section import trust_section
+from gkd_lightning.report.unknown_table import UNKNOWN_HEADINGS, unknown_lines
 
 Chart = tuple[str, str, Markup]  # quantity, stage, drawing
 Changed = tuple[str, list[MethodChange]]  # against what, and what
@@ -115,6 +116,7 @@ def render_report(
         difference=difference,
         shapes=shape_section(results),
         trust=trust_section(results, per_image),
+        unknown=(UNKNOWN_HEADINGS, unknown_lines(results)),
         samples=_samples(results, gallery),
         mistaken=mistake_lines(results),
         worst=_worst(results, gallery),

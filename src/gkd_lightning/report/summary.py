@@ -24,6 +24,7 @@ from gkd_lightning.report.shape_section import shape_lines
 from gkd_lightning.report.table_cells import COST_COLUMNS, cost_lines
 from gkd_lightning.report.tempered_section import tempered_lines
 from gkd_lightning.report.trust_section import trust_lines
+from gkd_lightning.report.unknown_table import UNKNOWN_HEADINGS, unknown_lines
 
 TRUST_TABLES = {
     "ece": "Expected calibration error (ECE) of the confidence in percent, lower is better:",
@@ -71,6 +72,12 @@ def summary(results: Results) -> str:
     if warm:
         domains = [score.domain for score in results.runs[0].domains]
         parts += ["ECE at the temperature T that is fitted on the source:", grid(["method", "T", *domains], warm)]
+    unknown = unknown_lines(results)
+    if unknown:
+        parts += [
+            "Objects that no class is for, found by low confidence, in percent (AUROC 50 is a guess):",
+            grid(["method", *UNKNOWN_HEADINGS], unknown),
+        ]
     parts += [costs, _costs(results)]
     for found in latency_tables(table(results), results.highlight):
         parts += [found.note, grid(*as_grid(found))]

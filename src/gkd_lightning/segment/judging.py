@@ -84,8 +84,10 @@ class DomainJudge(L.LightningModule):
         """Count a batch of the domain at `dataloader_idx`."""
         (ids, scores), label, names = self.predicted(batch), batch["label"], batch["name"]
         real = [index for index, name in enumerate(names) if name]  # a sampler's padding has no name
-        sure = () if scores is None else ([scores[index] for index in real],)
-        self.metrics[dataloader_idx].update(ids[real], label[real], [names[index] for index in real], *sure)
+        sure: dict[str, Any] = {} if scores is None else {"scores": [scores[index] for index in real]}
+        if sure and "unknown" in batch:
+            sure["unknown"] = batch["unknown"][real]
+        self.metrics[dataloader_idx].update(ids[real], label[real], [names[index] for index in real], **sure)
         if "segments" in batch:
             found = self.segments(batch, ap_is_measured())
             instances = [each for index, each in enumerate(found.instances) if index in real]
@@ -144,6 +146,7 @@ class DomainJudge(L.LightningModule):
                 metric.trust,
                 at_temperature.get(domain),
                 None if metric.shape_counts is None else Shapes.of(*metric.shape_counts),
+                metric.unknown,
             )
             metric.reset()
             self.domain_scores[domain] = score

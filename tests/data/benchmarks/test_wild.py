@@ -144,10 +144,13 @@ def test_the_older_package_of_wilddash(trees: Path, copied: Callable[[str], Path
     assert [older.label(index).tolist() for index in range(2)] == [[[0, 14, 13]], [[18, 255, 0]]]
 
 
-def test_objects_that_muad_adds_are_ignored(copied: Callable[[str], Path]) -> None:
+def test_objects_that_muad_adds_are_unknown(copied: Callable[[str], Path]) -> None:
     dataset = MUAD(str(copied("muad")), "test_ood")
     Pillow.fromarray(np.array([[13, 19, 20, 21, 255]], np.uint8)).save(dataset.label_path(0))
     assert dataset.label(0).tolist() == [[13, 255, 255, 255, 255]]
+    assert dataset.unknown(0).tolist() == [[False, True, True, False, False]]
+    assert dataset.has_unknown
+    assert not MUAD(dataset.root, "test_id").has_unknown
 
 
 def test_the_weathers_of_deliver(trees: Path) -> None:

@@ -42,7 +42,8 @@ class MUAD(PublishedSegmentation):
     """MUAD (Franchi et al., BMVC 2022): synthetic streets by day and night, some with weather, objects or both.
 
     Ids are Cityscapes' train ids. Those of animals (19) and of rubbish and food stands (20) are ignored, as is what has
-    none (21).
+    none (21); in the tests with such objects these two are unknown objects, of which an evaluation asks whether
+    confidence is low there.
 
     Args:
         root: folder that holds the splits' folders; default `$GKD_DATA/muad`.
@@ -77,7 +78,9 @@ muad/
     def layouts(self) -> Sequence[Layout]:
         """As published."""
         folders = f"{self.split}/leftImg8bit", f"{self.split}/leftLabel"
-        return (Layout("published", *folders, "_leftImg8bit.png", "_leftLabel.png", _MUAD_CLASS_MAP),)
+        unknown = (19, 20) if "ood" in self.split else ()
+        suffixes = "_leftImg8bit.png", "_leftLabel.png"
+        return (Layout("published", *folders, *suffixes, _MUAD_CLASS_MAP, unknown_ids=unknown),)
 
 
 class DeLiVER(PublishedSegmentation):

@@ -16,6 +16,7 @@ from gkd_lightning.data.labelled_folder import Pairs
 from gkd_lightning.data.labels import StoredLabel, read_instances, read_stored_label
 from gkd_lightning.data.segments import has_instances
 from gkd_lightning.data.types import CITYSCAPES_19, Image, Instances, Label, LabelSpace
+from gkd_lightning.data.unknown import UnknownPixels, has_unknown
 from gkd_lightning.errors import UserError
 
 FAST_SUFFIXES = (".bmp", ".jpg")
@@ -73,6 +74,7 @@ class Layout:
             from the root on (`RGB/a/b.png`); None if all do.
         part: name of a folder somewhere below `images` and `labels`; what does not lie in one is not of this layout.
         every: of the images in the order of their names this many-th counts, from the first on.
+        unknown_ids: stored ids of objects that no class is for.
     """
 
     title: str
@@ -89,6 +91,7 @@ class Layout:
     list_file: str | None = None
     part: str | None = None
     every: int = 1
+    unknown_ids: tuple[int, ...] = ()
 
     def fast_copies(self) -> list[Layout]:
         """The same with images as `gkd data prepare` re-encodes PNGs."""
@@ -125,6 +128,7 @@ class LaidOut(FolderSegmentation):
             instances=None if layout.instance_suffix is None else str(root / layout.labels),
             instance_suffix=layout.instance_suffix or "",
             list_file=None if layout.list_file is None else str(root / layout.list_file),
+            unknown_ids=list(layout.unknown_ids),
         )
         self.layout = layout
 
@@ -254,6 +258,16 @@ class PublishedSegmentation:
         """Instances int32 (H, W), 0 where there is none."""
         assert isinstance(self.files, LaidOut)
         return self.files.instances(index)
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether the files that were found have ids of unknown objects."""
+        return has_unknown(self.files)
+
+    def unknown(self, index: int) -> UnknownPixels:
+        """Pixels of objects that no class is for, bool (H, W)."""
+        assert isinstance(self.files, LaidOut)
+        return self.files.unknown(index)
 
     def name(self, index: int) -> str:
         """Path of the image below its folder, without the suffix."""

@@ -10,6 +10,7 @@ import numpy as np
 from gkd_lightning.data.common_corruptions import blurs, digital, noise, weather
 from gkd_lightning.data.corruptions import SEVERITIES, ChangedImages, Floats
 from gkd_lightning.data.types import Image, Instances, Label, SegmentationDataset
+from gkd_lightning.data.unknown import UnknownPixels
 from gkd_lightning.errors import UserError, nearest
 from gkd_lightning.ranges import Range, Seed
 
@@ -90,7 +91,12 @@ class CommonCorrupted(ChangedImages):
         instances = super().instances(index)
         return instances if self._corruption != ELASTIC else self._moved(instances, index).astype(np.int32)
 
-    def _moved(self, numbers: Label | Instances, index: int) -> Floats:
+    def unknown(self, index: int) -> UnknownPixels:
+        """Unknown objects bool (H, W), where the image shows them."""
+        unknown = super().unknown(index)
+        return unknown if self._corruption != ELASTIC else self._moved(unknown, index) > 0
+
+    def _moved(self, numbers: Label | Instances | UnknownPixels, index: int) -> Floats:
         rng = _generator(self._corruption, (self._seed, index % len(self)))
         return digital.moved_along(numbers.astype(np.float32), self._severity, rng)
 
