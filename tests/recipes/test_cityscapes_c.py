@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gkd_lightning.chain.plan import make_plan
+from gkd_lightning.cli import main
 from gkd_lightning.data import COMMON_CORRUPTIONS, CommonCorrupted, TargetDataModule
 from gkd_lightning.data.common_corruptions import corrupted_commonly
 from gkd_lightning.data.fakes import write_fake
@@ -35,3 +37,17 @@ def test_it_judges_every_corruption_in_cityscapes_size(tmp_path: Path, monkeypat
     protocol = arguments(compose([TARGETS]), "data")["protocol"]
     official = TargetDataModule({"c": domains["cityscapes"]}, protocol="gkd-official").protocol_of("c").asdict()  # type: ignore[dict-item]
     assert {key: official[key] for key in protocol} == protocol
+
+
+@pytest.mark.slow
+def test_one_row_in_the_smoke_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GKD_DATA", str(tmp_path / "none"))
+    out = tmp_path / "out"
+    command = ["reproduce", "cityscapes_c", "--row", "student-deit-s-cityscapes", "--profile", "smoke"]
+    assert main([*command, "--out", str(out)]) == 0
+    assert f"| {' | '.join(COMMON_CORRUPTIONS)} | mean |" in capsys.readouterr().out
+    (row,) = json.loads((out / "tables.json").read_text())["cityscapes"]["rows"]
+    assert set(row["scores"]) >= {*COMMON_CORRUPTIONS, "mean"}
+    assert "A trial of " in (out / "cityscapes/summary.md").read_text()
