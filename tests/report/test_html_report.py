@@ -174,3 +174,9 @@ def test_durations() -> None:
 def test_no_difference_of_a_row_to_itself() -> None:
     assert "minus No distillation" in render_report(results())
     assert "minus No distillation" not in render_report(results({"none": (20.0, 1.0)}, highlight="none"))
+
+
+def test_what_a_protocol_leaves_open_is_not_shown() -> None:
+    runs = [run("gkd", protocol={"resize": "none", "split": "", "id_map": None, "window": 96})]
+    page = render_report(results({}, runs=runs))
+    assert "<code>none</code>, window <code>96</code>" in page

@@ -110,7 +110,7 @@ def render_report(
         parts_of_segments=(PANOPTIC_HEADINGS, segments),
         claims=table_cells.claim_lines(results),
         ours=next((run.title for run in results.runs if run.method == results.highlight), ""),
-        protocol=[pair for pair in table_cells.facts(results.runs[0].protocol) if pair[1] != "null"],
+        protocol=[pair for pair in table_cells.facts(results.runs[0].protocol) if pair[1] not in ("", "null")],
         selection=results.runs[0].selection,
         maps=maps,
         difference=difference,
