@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.protocol import Protocol, protocol_for
     from gkd_lightning.data.proxy import ProxyImages
     from gkd_lightning.data.sampling import rescaled, split_batch, steps_per_epoch
-    from gkd_lightning.data.segments import INSTANCE, Segments, has_instances, require_instances, segments_of
+    from gkd_lightning.data.segments import INSTANCE, Segments, edges, has_instances, require_instances, segments_of
     from gkd_lightning.data.types import (
         CAMVID_11,
         CITYSCAPES_19,
@@ -53,9 +53,9 @@ __all__ = [
     "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes", "PRESETS", "Protocol", "ProxyDataModule",
     "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset", "Segments", "SourceDataModule",
     "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet", "contents",
-    "default_palette", "evenly", "file_state", "has_instances", "image_and_label", "is_folder", "keyed_generators",
-    "label_space", "list_images", "manifest", "noted_conversions", "overlay", "protocol_for", "read_image",
-    "read_stored_label", "require_instances", "rescaled", "sample_key", "segments_of", "split_batch",
+    "default_palette", "edges", "evenly", "file_state", "has_instances", "image_and_label", "is_folder",
+    "keyed_generators", "label_space", "list_images", "manifest", "noted_conversions", "overlay", "protocol_for",
+    "read_image", "read_stored_label", "require_instances", "rescaled", "sample_key", "segments_of", "split_batch",
     "steps_per_epoch", "text_font",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from gkd_lightning.data.segments import Segments, has_instances, segments_of
+from gkd_lightning.data.segments import Segments, edges, has_instances, segments_of
 from gkd_lightning.data.types import Image, ImageDataset, Label, LabelSpace, SegmentationDataset, evenly
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
@@ -44,9 +44,7 @@ def overlay(image: Image, label: Label | Segments, space: LabelSpace) -> Image:
         rows, columns = np.nonzero(ignored)
         stripes = (rows + columns) // max(4, height // 40) % 2
         mixed[ignored] = 0.35 * grey[ignored] + 28 * stripes[:, None]
-    edge = np.zeros((height, width), dtype=bool)
-    edge[1:] |= parts[1:] != parts[:-1]
-    edge[:, 1:] |= parts[:, 1:] != parts[:, :-1]
+    edge = edges(parts)
     mixed[edge] = 0.55 * mixed[edge]
     return np.asarray(mixed, dtype=np.uint8)
 

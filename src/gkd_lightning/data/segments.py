@@ -62,6 +62,14 @@ def segments_of(dataset: Any, index: int, label: Label) -> Segments:
     return segment_map(label, dataset.instances(index), dataset.label_space, dataset.name(index))
 
 
+def edges(parts: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Pixels (H, W) that differ from the one to the left or above: a line, a pixel wide, where two parts meet."""
+    found = np.zeros(parts.shape, dtype=bool)
+    found[1:] |= parts[1:] != parts[:-1]
+    found[:, 1:] |= parts[:, 1:] != parts[:, :-1]
+    return found
+
+
 class SegmentCounts:
     """How many instances of each thing there are in the images that are added, and how much of things is in none."""
 

@@ -90,10 +90,8 @@ class ImageCounter(ConfusionMatrix):
                 self.contours += boundary_counts(predicted, truth, self.num_classes, self.ignore)
                 self.parts += size_counts(predicted, truth, self.num_classes, self.ignore)
             if scores is not None:
-                bins.append(self._sure(scores[index], predicted, truth, name)[None])
-                if unknown is not None:
-                    sure = confidence(scores[index][None])[0]
-                    self.strangers += level_counts(sure, torch.zeros_like(unknown[index]), unknown[index])[0]
+                strange = None if unknown is None else unknown[index]
+                bins.append(self._sure(scores[index], predicted, truth, name, strange)[None])
         assert isinstance(self.margins, list)
         assert isinstance(self.letters, list)
         assert isinstance(self.bins, list)
@@ -117,10 +115,13 @@ class ImageCounter(ConfusionMatrix):
         self.shape_counts = (self.contours.cpu(), self.parts.cpu()) if self.shapes else None
         return super().compute()
 
-    def _sure(self, scores: Tensor, prediction: Tensor, label: Tensor, name: str) -> Tensor:
+    def _sure(self, scores: Tensor, prediction: Tensor, label: Tensor, name: str, unknown: Tensor | None) -> Tensor:
         """Add one image's confidence; returns its bins."""
         counted, right = label != self.ignore, prediction == label
-        levels = level_counts(confidence(scores[None])[0], right, counted)
+        sure = confidence(scores[None])[0]
+        levels = level_counts(sure, right, counted)
+        if unknown is not None:
+            self.strangers += level_counts(sure, torch.zeros_like(unknown), unknown)[0]
         self.levels += levels
         self.brier += brier_sum(scores, label, counted)
         heated, losses = temperature_counts(*sampled(name, scores, label, right, counted))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gkd_lightning.data import Image, Label, LabelSpace, Segments
+from gkd_lightning.data import Image, Label, LabelSpace, Segments, edges
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import atomic_write
 
@@ -150,9 +150,6 @@ def colourize(label: Label | Segments, space: LabelSpace) -> Image:
 
 def with_borders(image: Image, codes: Segments) -> Image:
     """The image with a white line, a pixel wide, where two segments meet."""
-    border = np.zeros(codes.shape, bool)
-    border[:, 1:] |= codes[:, 1:] != codes[:, :-1]
-    border[1:] |= codes[1:] != codes[:-1]
     drawn = image.copy()
-    drawn[border] = BORDER_COLOUR
+    drawn[edges(codes)] = BORDER_COLOUR
     return drawn
