@@ -42,6 +42,8 @@ def used(dataset: ImageDataset, labels: bool, instances: bool) -> list[str]:
 
 def _lines(dataset: ImageDataset, further: Sequence[str]) -> Iterator[str]:
     looks = set(range(0, len(dataset), max(1, len(dataset) // _LOOKS)))
+    if not hasattr(dataset, "image_path"):  # its pixels come from elsewhere, and from these
+        yield from (f"{path.name} {archives.sha256(path)}" for path in getattr(dataset, "shared_files", ()))
     for index in range(len(dataset)):
         parts = [dataset.name(index)]
         for what in ("image", *further):

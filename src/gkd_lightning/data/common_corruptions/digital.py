@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from gkd_lightning.data.common_corruptions.blurs import soft
 from gkd_lightning.data.corruptions import Floats
 
 
@@ -38,7 +37,7 @@ def jpeg_compression(image: Floats, level: int, rng: np.random.Generator) -> Flo
 
 
 def elastic(image: Floats, level: int, rng: np.random.Generator) -> Floats:
-    """Seen in a sheet that is pulled at three points and in waves."""
+    """Seen in a sheet that waves."""
     moved: Floats = cv2.remap(image, *elastic_places(image.shape[:2], level, rng), cv2.INTER_LINEAR, **_MIRRORED)
     return moved
 
@@ -46,22 +45,18 @@ def elastic(image: Floats, level: int, rng: np.random.Generator) -> Floats:
 def elastic_places(shape: tuple[int, int], level: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """For every pixel of the result the place that it is taken from, x and y float32 (H, W).
 
-    The published code resamples twice, first after the pull and then after the waves; here it is once. Its first two
-    severities pull far and wave little, the others the other way round: it does not grow from one to the next.
+    As in Cityscapes-C, whose waves grow with the image, and not as in ImageNet-C, which also pulls at three points by
+    constants for 224 pixels: noise of half a percent of the height, smoothed over a percent of either side.
     """
-    strength, sigma, pull = (
-        (488.0, 170.8, 24.4), (488.0, 19.52, 48.8), (12.2, 2.44, 4.88), (17.08, 2.44, 4.88), (29.28, 2.44, 4.88),
-    )[level - 1]  # fmt: skip
+    strength = (12.5, 16.25, 21.25, 25.0, 30.0)[level - 1]
     height, width = shape
-    third = min(height, width) // 3
-    middle = np.array([width // 2, height // 2])
-    corners = (middle + third * np.array([(1, 1), (1, -1), (-1, -1)])).astype(np.float32)
-    pulled = (corners + rng.uniform(-pull, pull, corners.shape)).astype(np.float32)
+    sigmas = 0.01 * width, 0.01 * height
+    size = [2 * int(3 * sigma + 0.5) + 1 for sigma in sigmas]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    x, y = x + strength * _waves(shape, sigma, rng), y + strength * _waves(shape, sigma, rng)
-    back = cv2.getAffineTransform(pulled, corners) if third else np.eye(2, 3)
-    places = [(row[0] * x + row[1] * y + row[2]).astype(np.float32) for row in back]
-    return places[0], places[1]
+    for places in (x, y):
+        drawn = (2 * rng.random(shape, dtype=np.float32) - 1) * np.float32(0.005 * height * strength)
+        places += cv2.GaussianBlur(drawn, size, sigmaX=sigmas[0], sigmaY=sigmas[1], borderType=cv2.BORDER_REFLECT)
+    return x, y
 
 
 def moved_along(numbers: Floats, level: int, rng: np.random.Generator) -> Floats:
@@ -70,17 +65,7 @@ def moved_along(numbers: Floats, level: int, rng: np.random.Generator) -> Floats
     return found
 
 
-_MIRRORED = {"borderMode": cv2.BORDER_REFLECT_101}
-
-
-def _waves(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> Floats:
-    """Noise from -1 to 1, smoothed by a Gaussian. Long waves are drawn on a coarser grid, of the same variance."""
-    coarse = max(1, int(sigma / 4))
-    rows, columns = (-(-side // coarse) + 1 for side in shape)
-    drawn = rng.standard_normal((rows, columns), dtype=np.float32) * np.float32(3**-0.5 / coarse)
-    smooth = soft(drawn, sigma / coarse)
-    waves: Floats = cv2.resize(smooth, shape[::-1], interpolation=cv2.INTER_CUBIC) if coarse > 1 else smooth
-    return waves[: shape[0], : shape[1]]
+_MIRRORED = {"borderMode": cv2.BORDER_REFLECT}
 
 
 def _picture(image: Floats) -> Pillow.Image:
