@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,20 @@ from gkd_lightning.report.legend import LINE, draw_legend, legend_places
 from gkd_lightning.report.style import ACCENT, GREYS, INK, MUTED, PALE, PAPER, new_figure, picture_axes, png, style
 
 
-def overview(results: Results, gallery: Gallery, methods: Sequence[str] = (), domains: Sequence[str] = ()) -> bytes:
-    """PNG; by default all students, and the first three unseen domains, of which the first sample is shown."""
-    rows, targets = table(results), unseen_domains(results)
+def overview(
+    results: Results, gallery: Gallery, methods: Sequence[str] = (), domains: Sequence[str] = (), cut: str = ""
+) -> bytes:
+    """PNG; by default all students, and the first three unseen domains, of which the first sample is shown.
+
+    Args:
+        results: with one or more seeds.
+        gallery: of one of them.
+        methods: ids of the columns.
+        domains: the rows.
+        cut: an end of all titles that is left out.
+    """
+    targets = unseen_domains(results)
+    rows = [replace(row, title=row.title.removesuffix(cut)) for row in table(results)]
     shown = methods or [row.method for row in rows if row.role not in REFERENCES]
     titles = {method: row.title for method in shown for row in rows if row.method == method}
     places = domains or targets[:3]
@@ -88,10 +100,11 @@ def main() -> None:
     options.add_argument("picture", type=Path)
     options.add_argument("--methods", default="", help="ids with commas between them")
     options.add_argument("--domains", default="")
+    options.add_argument("--cut", default="", help="an end of all titles that is left out, such as ', 6,000 steps'")
     found = options.parse_args()
     results, gallery = Results.load(found.run / "results.json"), Gallery.load(found.run / "gallery.npz")
     methods, domains = ([name for name in text.split(",") if name] for text in (found.methods, found.domains))
-    found.picture.write_bytes(overview(results, gallery, methods, domains))
+    found.picture.write_bytes(overview(results, gallery, methods, domains, found.cut))
 
 
 if __name__ == "__main__":
