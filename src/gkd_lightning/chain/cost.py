@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonargparse
 import lightning as L
@@ -25,6 +25,9 @@ from gkd_lightning.data import steps_per_epoch
 from gkd_lightning.encoders import merged
 from gkd_lightning.errors import UserError
 from gkd_lightning.recipes import build_dataset, explain, interpolate, told_by_key
+
+if TYPE_CHECKING:
+    from gkd_lightning.distill import BatchMasks
 
 _BATCH = 4
 """Images of the counted step; half of them are masked in stage 1, as in any even batch."""
@@ -71,11 +74,12 @@ class StageCost:
 
     def __str__(self) -> str:
         images = "images unknown" if self.images is None else f"{self.images:,} images"
-        sides = f" of {listed(self.image_sizes, 'or')} pixels" if self.image_sizes else ""
+        sides = [f" of {side} pixels" for side in self.image_sizes] or [""]
+        at_once = listed([f"{images}{side}" for images, side in zip(self.images_at_once, sides, strict=True)], "or")
         return (
             f"{self.parameters / 1e6:,.1f} M parameters, {self.trainable / 1e6:,.1f} M of them learn; "
             f"{_si(self.flops_per_image)}FLOPs an image, {images}; {_si(self.artefact_bytes)}B handed on; "
-            f"{_si(self.memory_bytes)}B of memory for {listed(self.images_at_once, 'or')} at once{sides}"
+            f"{_si(self.memory_bytes)}B of memory for {at_once} at once"
         )
 
 
@@ -86,7 +90,7 @@ def stage_cost(stage: PlannedStage, at_once: tuple[int, ...] | None = None) -> S
     each of its batches.
 
     Raises:
-        UserError: arguments that the model does not take.
+        UserError: arguments that the model does not take, or a batch of which no image would be masked.
     """
     heads = {key: parent for key, parent in stage.inputs.items() if not key.endswith(".weights")}
     if any(parent.state() != "done" for parent in heads.values()):  # an architecture known to its artefact alone
@@ -102,7 +106,11 @@ def stage_cost(stage: PlannedStage, at_once: tuple[int, ...] | None = None) -> S
     at_once = at_once or what.images_at_once
     several = len(what.batch_sizes) == len(known) > 1
     shares = [size / sum(what.batch_sizes) for size in what.batch_sizes] if several else [1 / len(known)] * len(known)
-    saved = max(counts.saved_bytes * images for counts, images in zip(known, cycle(at_once), strict=False))
+    each_at_once = list(zip(known, cycle(at_once), strict=False))
+    for counts, images in each_at_once:
+        if counts.masks is not None:
+            counts.masks.require(images)
+    saved = max(counts.saved_bytes * images for counts, images in each_at_once)
     counted = known[0]
     resumable = 4 * (counted.parameters + 2 * counted.trainable)
     return StageCost(
@@ -188,7 +196,7 @@ def _without_weights(value: Any) -> Any:
 
 class _Counts(NamedTuple):
     """Parameters, those that learn, those handed on; operations and bytes kept for the backward pass of an image; bytes
-    that bf16, and teachers off the device, save in the weights."""
+    that bf16, and teachers off the device, save in the weights; how masks are drawn, if there are any."""
 
     parameters: int
     trainable: int
@@ -196,6 +204,7 @@ class _Counts(NamedTuple):
     flops: float
     saved_bytes: float
     spared: int
+    masks: BatchMasks | None
 
 
 @cache
@@ -230,7 +239,8 @@ def _counted(model_config: str, size: int, mixed: bool) -> _Counts | None:
     spared = 2 * sum(sizes) - 2 * trainable if mixed else 0  # autocast keeps bf16 copies of what learns
     if getattr(model.hparams, "offload", None) is not None:
         spared += (2 if mixed else 4) * (sum(sizes) - max(sizes))
-    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH, spared)
+    masks = model.masks((size, size)) if isinstance(model, Distillation) else None
+    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH, spared, masks)
 
 
 def images_of(stage: Stage) -> int | None:

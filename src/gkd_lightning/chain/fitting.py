@@ -55,7 +55,7 @@ class FittedBatch:
         return f"{text}: --set {self.stage}:trainer.accumulate_grad_batches={self.accumulate}"
 
 
-def listed(numbers: Sequence[int], word: str) -> str:
+def listed(numbers: Sequence[object], word: str) -> str:
     """``32, 16 or 8``."""
     *first, last = map(str, numbers)
     return f"{', '.join(first)} {word} {last}" if first else last

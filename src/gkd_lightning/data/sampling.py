@@ -224,9 +224,10 @@ def batch_sizes(batch_size: int | list[int], sides: int) -> list[int]:
     """
     sizes = batch_size if isinstance(batch_size, list) else [batch_size]
     if isinstance(batch_size, list) and len(sizes) != sides:
+        entries = "1 entry" if len(sizes) == 1 else f"{len(sizes)} entries"
         raise UserError(
-            f"batch_size: {sizes} has {len(sizes)} numbers and image_size {sides}; give one for each size of "
-            "image_size, in its order, or a single number without brackets for all"
+            f"batch_size: {sizes} has {entries}, image_size {sides}; give one batch for each size, in the order of "
+            "image_size, or a single number for all"
         )
     return sizes
 
