@@ -136,3 +136,27 @@ def test_trials_take_and_time_whole_rounds(steps: int, rounds: int, taken: int, 
     fit.fit(Recorder(), datamodule=data)
     assert fit.global_step == taken
     assert watch.images == images or (images is None and watch.images in (2, 4, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "told"),
+    [
+        ("sizes", "data.batch_size=[8, 4]", "batch_size: [8, 4] has 2 entries, image_size 3"),
+        ("sizes", "data.batch_size=[8, 4, 0]", "data.batch_size[2]: 0; give a number at least 1"),
+        ("sizes", "data.batch_size=[8, 4, 1]", "mask_probability: 0.5 of a batch of 1 per device is no image"),
+        ("sizes", "trainer.accumulate_grad_batches=8", "batch of 4 cannot be divided by 1 devices x 8 accumulated"),
+        ("sizes", "data.image_size=[32, 44, 32]", "image size 44x44 is not a multiple of the patch size 8"),
+        ("sizes", "data.image_size=32", "batch_size: [8, 4, 4] has 3 entries, image_size 1"),
+        ("study", "task:data.image_size=[32, 48]", "image_size: [32, 48] is for view: distillation"),
+        ("study", "task:data.batch_size=[4, 2]", "batch_size: [4, 2] has 2 entries, image_size 1"),
+        ("study", "evaluate:data.batch_size=[1, 2]", "evaluate: data.batch_size: expected int, got [1, 2]"),
+    ],
+)
+def test_mistakes_are_told_before_the_first_stage(
+    name: str, setting: str, told: str, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = recipe.parent / "out"
+    assert main(["run", str(recipe.with_stem(name)), "--methods", "gkd", "--out", str(out), "--set", setting]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+    assert not out.exists()
