@@ -77,6 +77,18 @@ def test_the_rest_of_an_epoch_from_every_place(place: int) -> None:
     assert list(sampler) == (first[place:] or second)
 
 
+def test_other_devices_go_on_inside_a_round() -> None:
+    """From one device after 4 steps to two."""
+    rest = epochs(1, 30, BATCHES)[0][4:]
+    begun = KeyedBatches(30, BATCHES, sides=SIDES, seed=3)
+    begun.load_state_dict({**begun.state_dict(), "batches": 4})
+    ranks = [KeyedBatches(30, BATCHES, sides=SIDES, seed=3, rank=rank, world_size=2) for rank in range(2)]
+    for rank in ranks:
+        rank.load_state_dict(begun.state_dict())
+    found = [sorted(itertools.chain(*step)) for step in zip(*ranks, strict=True)]
+    assert found == [sorted(step) for step in rest]
+
+
 @pytest.mark.parametrize("now", [4, [8, 2, 4]])
 def test_batches_belong_to_the_order(now: int | list[int]) -> None:
     state = KeyedBatches(30, BATCHES, sides=SIDES).state_dict()

@@ -142,7 +142,7 @@ class KeyedBatches(Ranged, Sampler[list[tuple[int, ...]]]):
             place, end = int(dealt[step]), int(ends[step])
             positions = range(end - self.batch_sizes[place] + turn * self.world_size + self.rank, end, stride)
             side = self.side(epoch, step, place)
-            yield [(int(order[place]), sample_key(self.seed, epoch, place), *side) for place in positions]
+            yield [(int(order[each]), sample_key(self.seed, epoch, each), *side) for each in positions]
 
     def _position(self) -> int:
         return self._served if self._ask is None else self._ask()
