@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from gkd_lightning.chain import trial_steps
+from gkd_lightning.chain.callbacks import RunCosts
 from gkd_lightning.chain.callbacks.stop_watch import StopWatch
 from gkd_lightning.chain.logger import read_metrics
 from gkd_lightning.chain.plan import Plan
@@ -160,3 +161,13 @@ def test_mistakes_are_told_before_the_first_stage(
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
     assert not out.exists()
+
+
+def test_operations_of_a_run_begun_by_an_earlier_version_stay_unknown() -> None:
+    """Its checkpoint does not tell the sizes of what it had seen."""
+    costs = RunCosts()
+    costs.load_state_dict(
+        {"images": 8, "seconds": 2.0, "peak_bytes": 1, "parameters": 1, "trainable": 1, "flops_per_step": 5}
+    )
+    found = costs.asdict(SimpleNamespace(global_step=2))  # type: ignore[arg-type]
+    assert (found["images"], found["images_per_second"], found["tflops"]) == (8, 4.0, None)
