@@ -95,12 +95,20 @@ evaluate: {configs: [targets.yaml]}
 """,
 }
 
+ONE_B = "set: {model.stage: domain_agnostic"
+
 
 def write_study(folder: Path, several_sizes: bool = False) -> Path:
-    """Write the fragments and the recipe, stage 1a with one size of images or two; returns the recipe's path."""
+    """Write the fragments and the recipe; returns the recipe's path.
+
+    With `several_sizes` stage 1a has a batch for each of two sizes, and stage 1b draws one of two sizes.
+    """
     for name, text in FILES.items():
-        drawn = several_sizes and name == "proxy.yaml"
-        (folder / name).write_text(text.replace("image_size: 32", "image_size: [32, 48]") if drawn else text)
+        if several_sizes and name == "proxy.yaml":
+            text = text.replace("image_size: 32", "image_size: [32, 48]").replace("batch_size: 4", "batch_size: [8, 4]")
+        if several_sizes and name == "study.yaml":
+            text = text.replace(ONE_B, f"{ONE_B}, data.image_size: [32, 48]")
+        (folder / name).write_text(text)
     return folder / "study.yaml"
 
 

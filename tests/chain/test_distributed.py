@@ -11,7 +11,7 @@ from gkd_lightning.chain.execution import run_stages
 from gkd_lightning.chain.logger import read_metrics
 from gkd_lightning.chain.plan import PlannedStage
 from gkd_lightning.distill import load_aligned
-from tests.chain.studies import ENCODER, FILES, plan_study, write_study
+from tests.chain.studies import ENCODER, FILES, ONE_B, plan_study, write_study
 
 SHORT = """
 extends: study.yaml
@@ -35,7 +35,7 @@ def test_two_processes_follow_one(tmp_path: Path) -> None:
     """Stages 1a and 1b, and stage 2 on their frozen student; `tests/segment` does the same for a trained encoder."""
     write_study(tmp_path, several_sizes=True)
     recipe = tmp_path / "short.yaml"
-    recipe.write_text(SHORT)
+    recipe.write_text(SHORT.replace(ONE_B, f"{ONE_B}, data.image_size: [32, 48]"))
     common = {"trainer__precision": "bf16-mixed", "data__num_workers": 0, "trainer__max_steps": 8}
     single = plan_study(recipe, tmp_path / "one", **common)
     double = plan_study(recipe, tmp_path / "two", trainer__devices=2, trainer__strategy="ddp", **common)
@@ -48,7 +48,7 @@ def test_two_processes_follow_one(tmp_path: Path) -> None:
         assert actual == pytest.approx(expected, rel=0.02 if one.name == "task" else 0.003), one.name
         assert max(expected) - min(expected) > 0.04 * max(expected), "a flat curve would prove nothing"
         costs = [(stage.manifest() or {})["costs"] for stage in (one, two)]
-        assert costs[0]["images"] == costs[1]["images"] == 32
+        assert costs[0]["images"] == costs[1]["images"] == (48 if one.name == "task_agnostic" else 32)
 
 
 TWO = """

@@ -39,10 +39,29 @@ def test_the_search_ends_within_a_sixteenth(limit: int, first: int) -> None:
 
 
 def test_a_global_batch_in_the_fewest_equal_pieces() -> None:
-    assert [accumulated(512, 1, n) for n in (1000, 512, 511, 96, 64, 5)] == [1, 1, 2, 8, 8, 128]
-    assert [accumulated(512, 8, n) for n in (64, 63)] == [1, 2]
+    assert [accumulated([512], 1, [n]) for n in (1000, 512, 511, 96, 64, 5)] == [1, 1, 2, 8, 8, 128]
+    assert [accumulated([512], 8, [n]) for n in (64, 63)] == [1, 2]
     with pytest.raises(UserError, match="512 cannot be divided by 3 devices"):
-        accumulated(512, 3, 10)
+        accumulated([512], 3, [10])
+
+
+@pytest.mark.parametrize(
+    ("batches", "devices", "at_once", "parts"),
+    [
+        ([32, 16, 8], 1, [32, 16, 8], 1),
+        ([32, 16, 8], 1, [99, 99, 7], 2),  # one number for all sizes, so the largest images decide
+        ([32, 16, 8], 2, [5, 8, 8], 4),
+        ([12, 8], 1, [12, 1], 0),
+    ],
+)
+def test_batches_of_several_sizes_in_the_fewest_equal_pieces(
+    batches: list[int], devices: int, at_once: list[int], parts: int
+) -> None:
+    if parts:
+        assert accumulated(batches, devices, at_once) == parts
+    else:
+        with pytest.raises(UserError, match="12 and 8 have no common number of accumulated batches"):
+            accumulated(batches, devices, at_once)
 
 
 def test_what_says_that_memory_is_short() -> None:
@@ -84,7 +103,7 @@ def test_a_device_that_runs_out_of_memory(tmp_path: Path, monkeypatch: pytest.Mo
     (found,) = trials(plan, 1, fit_batch=True)
     assert device.tried == [12, 6, 3, 4, 5, 4]  # the last is the trial itself: 12 = 3 x 4
     assert found.fitted is not None
-    assert (found.fitted.at_once, found.fitted.accumulate, found.fitted.limit_bytes) == (5, 3, None)
+    assert (found.fitted.at_once, found.fitted.accumulate, found.fitted.limit_bytes) == ((5,), 3, None)
     assert str(found.fitted).endswith(
         "data.batch_size 12, and with it the learning rate, stays: 1 devices x 4 images x 3 accumulated: "
         "--set only:trainer.accumulate_grad_batches=3"
@@ -101,7 +120,7 @@ def test_no_more_than_there_are_images(tmp_path: Path, monkeypatch: pytest.Monke
     (found,) = trials(plan, 1, fit_batch=True)
     assert device.tried == [4, 8, 16, 20, 4]
     assert found.fitted is not None
-    assert (found.fitted.at_once, found.fitted.accumulate) == (20, 1)
+    assert (found.fitted.at_once, found.fitted.accumulate) == ((20,), 1)
     assert "--set" not in str(found.fitted)
 
 

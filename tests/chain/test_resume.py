@@ -44,7 +44,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_stage_survives_kills_at_a_step_and_while_writing(
     uninterrupted: Path, tmp_path: Path, repeat: int
 ) -> None:
-    """13 steps of 4 images in epochs of 5; checkpoints after 3, 6, 9 and 12 steps; two workers."""
+    """13 steps in epochs of 5, in stage 1a of 2; checkpoints after 3, 6, 9 and 12 steps; two workers."""
     draw = random.Random(repeat)
     for stage in STAGES:
         step = draw.choice([2, 4, 7, 8, 11])  # inside an epoch

@@ -40,7 +40,9 @@ FOG = built("data.Corrupted", dataset=built("data.MiniCity", style="val", size=2
 JPEG = built("data.CommonCorrupted", dataset=built("data.MiniCity", style="val", size=2), corruption="jpeg")
 TWICE = built("data.Joined", datasets=[built("data.MiniCity", style="game", size=8)], repeats=[2])
 PROBE = built("chain.callbacks.ProbeStudent", train=GAME, val={"val": GAME})
-PROXY = built("data.ProxyDataModule", dataset=built("data.MiniCityShapes", size=8), image_size=32, batch_size=4)
+PROXY = built(
+    "data.ProxyDataModule", dataset=built("data.MiniCityShapes", size=8), image_size=[32, 40], batch_size=[4, 2]
+)
 SOURCE = built(
     "data.SourceDataModule",
     dataset=GAME, view="segmentation", image_size=32, batch_size=4, val={"fog": FOG, "jpeg": JPEG, "twice": TWICE},

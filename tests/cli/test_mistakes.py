@@ -266,6 +266,15 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     # geometry, architecture, checkpoints
     "images without pixels": (nothing, [*FIT, "distill.yaml", "--data.image_size", "0"], ["image_size: 0"]),
     "size off the patch grid": (nothing, [*FIT, "distill.yaml", "--data.image_size", "36"], ["36", "8"]),
+    "a batch too few": (nothing, [*FIT, "distill.yaml", "--data.image_size", "[32, 40]", "--data.batch_size", "[4]"],
+                        ["batch_size: [4] has 1 entry, image_size 2"]),
+    "a batch for each size of one": (nothing, [*FIT, "task.yaml", "--data.batch_size", "[4, 2]"],
+                                     ["batch_size: [4, 2] has 2 entries, image_size 1"]),
+    "a batch that masks nothing": (
+        nothing,
+        [*FIT, "distill.yaml", "--data.image_size", "[32, 40]", "--data.batch_size", "[4, 1]"],
+        ["mask_probability: 0.5 of a batch of 1"],
+    ),
     "batch that cannot be shared": (nothing, [*FIT, "task.yaml", "--trainer.accumulate_grad_batches", "3"],
                                     ["batch_size", "3"]),
     "another number of classes": (nothing, [*FIT, "task.yaml", "--model.num_classes", "19"], ["num_classes: 19", "3"]),

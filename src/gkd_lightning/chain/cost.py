@@ -9,13 +9,15 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
+from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jsonargparse
 import lightning as L
 import torch
 
+from gkd_lightning.chain.fitting import listed
 from gkd_lightning.chain.operation_counts import HalfProducts, MetaOperations, SavedActivations
 from gkd_lightning.chain.plan import Plan, PlannedStage
 from gkd_lightning.chain.stage import Stage
@@ -23,6 +25,9 @@ from gkd_lightning.data import steps_per_epoch
 from gkd_lightning.encoders import merged
 from gkd_lightning.errors import UserError
 from gkd_lightning.recipes import build_dataset, explain, interpolate, told_by_key
+
+if TYPE_CHECKING:
+    from gkd_lightning.distill import BatchMasks
 
 _BATCH = 4
 """Images of the counted step; half of them are masked in stage 1, as in any even batch."""
@@ -38,13 +43,16 @@ class StageCost:
         trainable: those that learn.
         flops_per_image: floating point operations of one training image, forward and backward; a multiplication and
             an addition count as two. The matching and the losses of stage 2 are left out (less than a hundredth).
-        images: that the training sees; None if nobody knows the size of its data set.
+        images: that the training sees; None if nobody knows the size of its data set. Of several batches their mean in
+            a step: exact for whole rounds of steps.
         artefact_bytes: size of what it hands on.
         checkpoint_bytes: size of its `resume.ckpt`, which goes when the stage is finished.
         memory_bytes: that training takes on each device, at its precision: weights, gradients, the two moments of
             AdamW, and the activations kept for the backward pass. Left out are the matching and the losses of stage 2,
-            buffers that live shorter than a pass, and what PyTorch and the driver need for themselves.
-        images_at_once: of one forward pass on one device.
+            buffers that live shorter than a pass, and what PyTorch and the driver need for themselves. Of several sizes
+            of images that which takes most.
+        images_at_once: of one forward pass on one device, one number for each of several batches.
+        image_sizes: sides in pixels of several batches, in their order; empty for a single batch.
         devices: that it asks for, over all nodes; None for all of a machine.
     """
 
@@ -55,7 +63,8 @@ class StageCost:
     artefact_bytes: int
     checkpoint_bytes: int
     memory_bytes: int
-    images_at_once: int
+    images_at_once: tuple[int, ...]
+    image_sizes: tuple[int, ...]
     devices: int | None
 
     @property
@@ -65,20 +74,23 @@ class StageCost:
 
     def __str__(self) -> str:
         images = "images unknown" if self.images is None else f"{self.images:,} images"
+        sides = [f" of {side} pixels" for side in self.image_sizes] or [""]
+        at_once = listed([f"{images}{side}" for images, side in zip(self.images_at_once, sides, strict=True)], "or")
         return (
             f"{self.parameters / 1e6:,.1f} M parameters, {self.trainable / 1e6:,.1f} M of them learn; "
             f"{_si(self.flops_per_image)}FLOPs an image, {images}; {_si(self.artefact_bytes)}B handed on; "
-            f"{_si(self.memory_bytes)}B of memory for {self.images_at_once} at once"
+            f"{_si(self.memory_bytes)}B of memory for {at_once} at once"
         )
 
 
-def stage_cost(stage: PlannedStage, at_once: int | None = None) -> StageCost | None:
+def stage_cost(stage: PlannedStage, at_once: tuple[int, ...] | None = None) -> StageCost | None:
     """Count one stage; None if its model has no `dry_step`, or needs a segmenter that is not trained yet.
 
-    `at_once` are the images of one forward pass on one device, if not as its configuration says.
+    `at_once` are the images of one forward pass on one device, if not as its configuration says: one number, or one for
+    each of its batches.
 
     Raises:
-        UserError: arguments that the model does not take.
+        UserError: arguments that the model does not take, or a batch of which no image would be masked.
     """
     heads = {key: parent for key, parent in stage.inputs.items() if not key.endswith(".weights")}
     if any(parent.state() != "done" for parent in heads.values()):  # an architecture known to its artefact alone
@@ -91,18 +103,26 @@ def stage_cost(stage: PlannedStage, at_once: int | None = None) -> StageCost | N
     known = [counts for counts in each if counts is not None]
     if len(known) < len(each):
         return None
-    counted = max(known, key=lambda counts: counts.saved_bytes)
     at_once = at_once or what.images_at_once
+    several = len(what.batch_sizes) == len(known) > 1
+    shares = [size / sum(what.batch_sizes) for size in what.batch_sizes] if several else [1 / len(known)] * len(known)
+    each_at_once = list(zip(known, cycle(at_once), strict=False))
+    for counts, images in each_at_once:
+        if counts.masks is not None:
+            counts.masks.require(images)
+    saved = max(counts.saved_bytes * images for counts, images in each_at_once)
+    counted = known[0]
     resumable = 4 * (counted.parameters + 2 * counted.trainable)
     return StageCost(
         counted.parameters,
         counted.trainable,
-        sum(counts.flops for counts in known) / len(known),
+        sum(counts.flops * share for counts, share in zip(known, shares, strict=True)),
         images_of(what),
         artefact_bytes=4 * counted.handed_on,
         checkpoint_bytes=resumable,
-        memory_bytes=resumable + 4 * counted.trainable - counted.spared + int(counted.saved_bytes * at_once),
+        memory_bytes=resumable + 4 * counted.trainable - counted.spared + int(saved),
         images_at_once=at_once,
+        image_sizes=what.image_sizes if several else (),
         devices=None if what.layout.counted_devices is None else what.layout.counted_devices * what.layout.nodes,
     )
 
@@ -176,7 +196,7 @@ def _without_weights(value: Any) -> Any:
 
 class _Counts(NamedTuple):
     """Parameters, those that learn, those handed on; operations and bytes kept for the backward pass of an image; bytes
-    that bf16, and teachers off the device, save in the weights."""
+    that bf16, and teachers off the device, save in the weights; how masks are drawn, if there are any."""
 
     parameters: int
     trainable: int
@@ -184,6 +204,7 @@ class _Counts(NamedTuple):
     flops: float
     saved_bytes: float
     spared: int
+    masks: BatchMasks | None
 
 
 @cache
@@ -218,23 +239,24 @@ def _counted(model_config: str, size: int, mixed: bool) -> _Counts | None:
     spared = 2 * sum(sizes) - 2 * trainable if mixed else 0  # autocast keeps bf16 copies of what learns
     if getattr(model.hparams, "offload", None) is not None:
         spared += (2 if mixed else 4) * (sum(sizes) - max(sizes))
-    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH, spared)
+    masks = model.masks((size, size)) if isinstance(model, Distillation) else None
+    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH, spared, masks)
 
 
 def images_of(stage: Stage) -> int | None:
     """Images that a stage's training will see; None if nobody knows the size of its data set."""
-    batch, limit = stage.batch_size or 1, stage.limit
+    batch, limit = stage.images_per_step, stage.limit
     if stage.max_steps is not None:
-        return stage.max_steps * batch
+        return round(stage.max_steps * batch)
     if stage.max_epochs is None:
         return None
     if isinstance(limit, int):
-        return stage.max_epochs * limit * batch
+        return round(stage.max_epochs * limit * batch)
     length = training_images(stage)
     if length is None:
         return None
-    steps = steps_per_epoch(length, batch, stage.repeats)
-    return stage.max_epochs * int(steps * (1.0 if limit is None else limit)) * batch
+    steps = steps_per_epoch(length, stage.batch_sizes or 1, stage.repeats)
+    return round(stage.max_epochs * int(steps * (1.0 if limit is None else limit)) * batch)
 
 
 def training_images(stage: Stage) -> int | None:

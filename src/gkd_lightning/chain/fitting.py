@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gkd_lightning.errors import UserError
@@ -17,35 +17,48 @@ class FittedBatch:
 
     Attributes:
         stage: its name in the recipe.
-        at_once: images, largest that fit to a sixteenth; nothing beyond the data set is tried.
+        at_once: images, largest that fit to a sixteenth, for each batch; nothing beyond the data set is tried.
         peak_bytes: with these.
         limit_bytes: that were given; None for all of the GPU's.
-        batch: the global one, which stays as it is.
+        batches: the global ones, which stay as they are; mostly one.
+        image_sizes: sides in pixels of each batch's images; empty for one batch.
         devices: that share it, over all nodes.
-        accumulate: batches accumulated for a step, the fewest that fit.
+        accumulate: batches accumulated for a step, the fewest that fit, whichever the size.
         asked: batches accumulated as configured.
     """
 
     stage: str
-    at_once: int
-    peak_bytes: int
+    at_once: tuple[int, ...]
+    peak_bytes: tuple[int, ...]
     limit_bytes: int | None
-    batch: int
+    batches: tuple[int, ...]
+    image_sizes: tuple[int, ...]
     devices: int
     accumulate: int
     asked: int
 
     def __str__(self) -> str:
         limit = "" if self.limit_bytes is None else f" of {self.limit_bytes / 2**30:.2f}"
-        share = self.batch // (self.devices * self.accumulate)
+        share = listed([batch // (self.devices * self.accumulate) for batch in self.batches], "or")
+        sides = [f" of {side} pixels" for side in self.image_sizes] or [""]
+        largest = ", or ".join(
+            f"{images} images{side}, {peak / 2**30:.2f}{limit} GiB"
+            for images, side, peak in zip(self.at_once, sides, self.peak_bytes, strict=True)
+        )
         text = (
-            f"  largest batch on one device: {self.at_once} images, {self.peak_bytes / 2**30:.2f}{limit} GiB; "
-            f"data.batch_size {self.batch}, and with it the learning rate, stays: "
+            f"  largest batch on one device: {largest}; "
+            f"data.batch_size {listed(self.batches, 'or')}, and with it the learning rate, stays: "
             f"{self.devices} devices x {share} images x {self.accumulate} accumulated"
         )
         if self.accumulate == self.asked:
             return text
         return f"{text}: --set {self.stage}:trainer.accumulate_grad_batches={self.accumulate}"
+
+
+def listed(numbers: Sequence[object], word: str) -> str:
+    """``32, 16 or 8``."""
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def largest(fits: Callable[[int], bool], first: int, most: int) -> int:
@@ -66,12 +79,21 @@ def largest(fits: Callable[[int], bool], first: int, most: int) -> int:
     return good
 
 
-def accumulated(batch: int, devices: int, at_once: int) -> int:
-    """The fewest accumulated batches with which a global `batch` fits on `devices` that take `at_once` images each."""
-    if batch % devices:
-        raise UserError(f"data.batch_size: {batch} cannot be divided by {devices} devices")
-    share = batch // devices
-    return next(parts for parts in range(1, share + 1) if share % parts == 0 and share // parts <= at_once)
+def accumulated(batches: Sequence[int], devices: int, at_once: Sequence[int]) -> int:
+    """The fewest accumulated batches with which every global batch fits on `devices`, which take `at_once` of its
+    images each."""
+    for batch in batches:
+        if batch % devices:
+            raise UserError(f"data.batch_size: {batch} cannot be divided by {devices} devices")
+    shares = [batch // devices for batch in batches]
+    for parts in range(1, min(shares) + 1):
+        each = zip(shares, at_once, strict=True)
+        if all(share % parts == 0 and share // parts <= images for share, images in each):
+            return parts
+    raise UserError(
+        f"data.batch_size: {listed(batches, 'and')} have no common number of accumulated batches with which {devices} "
+        f"devices take at most {listed(at_once, 'and')} images at once; give numbers with a larger common divisor"
+    )
 
 
 def out_of_memory(error: RuntimeError) -> bool:

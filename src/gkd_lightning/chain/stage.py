@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from gkd_lightning.data import split_batch
+from gkd_lightning.data import batch_sizes, split_batch
 from gkd_lightning.errors import UserError
 from gkd_lightning.recipes import Config, arguments, changed, dataset_specs, interpolate, teachers_of
 
 _KEYS = {
     "batch_size": "data.batch_size",
+    "image_size": "data.image_size",
     "devices": "trainer.devices",
     "nodes": "trainer.num_nodes",
     "strategy": "trainer.strategy",
@@ -114,8 +115,8 @@ class Stage:
         model: `class_path` and `init_args` of its module.
         teachers: specification of each teacher by name; a single one is called ``teacher``.
         datasets: specifications of its data sets by name: ``dataset``, and those of its validation.
-        batch_size: the global one.
-        image_sizes: sides in pixels of which each step draws one; mostly a single one, empty if unknown.
+        batch_sizes: the global ones, one for each of `image_sizes`; mostly a single one for all, empty if unknown.
+        image_sizes: sides in pixels of which each step has one; mostly a single one, empty if unknown.
         repeats: of repeated augmentation.
         max_steps: None where `max_epochs` counts.
         max_epochs: None where `max_steps` counts.
@@ -129,7 +130,7 @@ class Stage:
     model: Mapping[str, Any] | None
     teachers: Mapping[str, Mapping[str, Any]]
     datasets: Mapping[str, Any]
-    batch_size: int | None
+    batch_sizes: tuple[int, ...]
     image_sizes: tuple[int, ...]
     repeats: int
     max_steps: int | None
@@ -150,7 +151,7 @@ class Stage:
             model=config["model"] if isinstance(config.get("model"), Mapping) else None,
             teachers=teachers_of(model),
             datasets=dataset_specs(config),
-            batch_size=_whole(data, "batch_size"),
+            batch_sizes=_all_whole(data, "batch_size"),
             image_sizes=_all_whole(data, "image_size"),
             repeats=_whole(data, "repeats") or 1,
             max_steps=steps if steps is not None and steps > 0 else None,
@@ -180,9 +181,15 @@ class Stage:
         return isinstance(settings, Mapping) and settings.get("segments") == "panoptic"
 
     @property
-    def images_at_once(self) -> int:
-        """Images of one forward pass on one device."""
-        return max(-(-(self.batch_size or 1) // (self.layout.processes * self.layout.accumulate)), 1)
+    def images_per_step(self) -> float:
+        """Of all devices; the mean of several batches, which is that of every round of steps."""
+        return sum(self.batch_sizes) / len(self.batch_sizes) if self.batch_sizes else 1
+
+    @property
+    def images_at_once(self) -> tuple[int, ...]:
+        """Images of one forward pass on one device, one number for each of `batch_sizes`."""
+        parts = self.layout.processes * self.layout.accumulate
+        return tuple(max(-(-size // parts), 1) for size in self.batch_sizes or (1,))
 
     def check(self) -> None:
         """See to it that it trains at all, and that its batch can be shared, before the stages above it train for days.
@@ -202,8 +209,14 @@ class Stage:
                     f"model.teachers.{name}.statistics_steps: {counted}, but the training has {self.max_steps}; give "
                     "fewer, or null"
                 )
-        if self.batch_size is not None:
-            split_batch(self.batch_size, self.layout.processes, self.layout.accumulate)
+        data = arguments(self.config, "data")
+        if len(self.image_sizes) > 1 and data.get("view") == "segmentation":
+            sides = list(self.image_sizes)
+            raise UserError(f"data.image_size: {sides} is for view: distillation; view: segmentation takes one size")
+        if isinstance(data.get("batch_size"), list) and self.image_sizes:
+            batch_sizes(list(self.batch_sizes), len(self.image_sizes))
+        for size in self.batch_sizes:
+            split_batch(size, self.layout.processes, self.layout.accumulate)
 
     def config_with(self, weights: Mapping[str, str] | None = None, **changes: Any) -> Config:
         """The configuration with other weights to start from, by dotted key, and other values, by a name of `_KEYS`."""

@@ -12,13 +12,13 @@ import torch
 
 from gkd_lightning.chain.cost import images_of, stage_cost, time_text, training_images
 from gkd_lightning.chain.execution import STAGE_CONFIG, alike
-from gkd_lightning.chain.fitting import FittedBatch, accumulated, largest, out_of_memory
+from gkd_lightning.chain.fitting import FittedBatch, accumulated, largest, listed, out_of_memory
 from gkd_lightning.chain.identity import ARTEFACTS
 from gkd_lightning.chain.plan import Plan, PlannedStage
 from gkd_lightning.chain.stage import ALONE, Stage
 from gkd_lightning.errors import UserError
 from gkd_lightning.memory import release_memory, resident_memory
-from gkd_lightning.recipes import dump_yaml
+from gkd_lightning.recipes import Config, dump_yaml
 
 if TYPE_CHECKING:
     from gkd_lightning.chain.callbacks.stop_watch import StopWatch
@@ -72,6 +72,7 @@ def trials(plan: Plan, steps: int, fit_batch: bool = False, memory: float | None
     """Time `steps` optimiser steps of every stage, those that are alike once; nothing in the plan's folders changes.
 
     Validation, diagnostics and checkpoints are left out. A stage for several devices is tried with the share of one.
+    With a batch for each of several sizes whole rounds of steps are taken and timed.
 
     Args:
         plan: its stages.
@@ -126,7 +127,7 @@ def _tried(
         if not out_of_memory(error):
             raise
         raise UserError(
-            f"stage {stage.name}: out of memory with {trial.images_at_once} images at once; "
+            f"stage {stage.name}: out of memory with {listed(trial.images_at_once, 'or')} images at once; "
             "--fit-batch finds how many fit"
         ) from None
     if not watch.images:
@@ -151,10 +152,41 @@ def _tried(
 
 def _fitted(stage: PlannedStage, folder: Path, made: Mapping[str, Path], memory: float | None) -> FittedBatch:
     """Real steps with ever larger batches, until one does not fit."""
-    limit = None if memory is None else int(memory * 2**30)
+    what, limit = stage.what, None if memory is None else int(memory * 2**30)
     trial = _on_one_device(stage, made)
     if limit is None and not _on_gpu(trial):
         raise UserError("--fit-batch: on a CPU say with --memory GIB how much the process may take")
+    most = training_images(stage.what) or 2**16
+    sides = what.image_sizes if len(what.batch_sizes) > 1 else ()
+    found: list[tuple[int, int]] = []
+    for place, first in enumerate(trial.images_at_once):
+        # each size alone: a few steps of drawn sizes may miss the largest
+        side = sides[place] if sides else max(what.image_sizes) if len(what.image_sizes) > 1 else None
+        one = trial if side is None else Stage.read(trial.config_with(image_size=side, batch_size=first))
+        found.append(_largest(one, min(first, most), most, folder / str(place), limit))
+        if found[-1][0] == 0:
+            pixels = "" if side is None else f" of {side} pixels"
+            raise UserError(
+                f"stage {stage.name}: not even one image{pixels} at once fits into the memory; take a smaller model or "
+                "crop"
+            )
+    at_once, peaks = zip(*found, strict=True)
+    batches, devices = what.batch_sizes or (1,), what.layout.processes
+    return FittedBatch(
+        stage=stage.name,
+        at_once=at_once,
+        peak_bytes=peaks,
+        limit_bytes=limit,
+        batches=batches,
+        image_sizes=sides,
+        devices=devices,
+        accumulate=accumulated(batches, devices, at_once),
+        asked=what.layout.accumulate,
+    )
+
+
+def _largest(trial: Stage, first: int, most: int, folder: Path, limit: int | None) -> tuple[int, int]:
+    """How many images fit at once, and the peak of memory with these."""
     peaks = {0: 0}
 
     def fits(images: int) -> bool:
@@ -167,23 +199,8 @@ def _fitted(stage: PlannedStage, folder: Path, made: Mapping[str, Path], memory:
             return False
         return limit is None or peaks[images] <= limit
 
-    most = training_images(stage.what) or 2**16
-    best = largest(fits, min(trial.images_at_once, most), most)
-    if best == 0:
-        raise UserError(
-            f"stage {stage.name}: not even one image at once fits into the memory; take a smaller model or crop"
-        )
-    batch, devices = stage.what.batch_size or 1, stage.what.layout.processes
-    return FittedBatch(
-        stage=stage.name,
-        at_once=best,
-        peak_bytes=peaks[best],
-        limit_bytes=limit,
-        batch=batch,
-        devices=devices,
-        accumulate=accumulated(batch, devices, best),
-        asked=stage.what.layout.accumulate,
-    )
+    best = largest(fits, first, most)
+    return best, peaks[best]
 
 
 def _run(trial: Stage, steps: int, folder: Path) -> StopWatch:
@@ -191,7 +208,9 @@ def _run(trial: Stage, steps: int, folder: Path) -> StopWatch:
     from gkd_lightning.chain.callbacks.stop_watch import StopWatch
     from gkd_lightning.chain.stage_cli import StageCLI
 
-    watch = {"class_path": "gkd_lightning.chain.callbacks.stop_watch.StopWatch", "init_args": {"steps": steps}}
+    watch: Config = {"class_path": "gkd_lightning.chain.callbacks.stop_watch.StopWatch", "init_args": {"steps": steps}}
+    if len(trial.batch_sizes) > 1:
+        watch["init_args"]["rounds_of"] = len(trial.batch_sizes)
     folder.mkdir(parents=True)
     path = folder / STAGE_CONFIG
     path.write_text(dump_yaml(trial.config_with(callbacks=[watch], folder=str(folder))), encoding="utf-8")
@@ -214,6 +233,7 @@ def _on_one_device(stage: PlannedStage, made: Mapping[str, Path]) -> Stage:
     what, begun = stage.what, {}
     for key, parent in stage.inputs.items():
         begun[key] = str(parent.artefact() if parent.state() == "done" else made[alike(parent)])
-    share = {} if what.batch_size is None else {"batch_size": what.batch_size // what.layout.processes}
+    shares = [size // what.layout.processes for size in what.batch_sizes]
+    share = {"batch_size": shares if len(shares) > 1 else shares[0]} if shares else {}
     quiet = {"validation_batches": 0, "logger": False, "progress_bar": False, "resume_every": 10**9}
     return Stage.read(what.config_with(begun, **ALONE, **share, **quiet, selection="last", title=stage.title))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gkd_lightning.data.modules import ProxyDataModule, SourceDataModule, TargetDataModule
     from gkd_lightning.data.protocol import Protocol, protocol_for
     from gkd_lightning.data.proxy import ProxyImages
-    from gkd_lightning.data.sampling import rescaled, split_batch, steps_per_epoch
+    from gkd_lightning.data.sampling import batch_sizes, rescaled, split_batch, steps_per_epoch
     from gkd_lightning.data.segments import INSTANCE, Segments, edges, has_instances, require_instances, segments_of
     from gkd_lightning.data.types import (
         CAMVID_11,
@@ -52,7 +52,7 @@ __all__ = [
     "IMAGE_SUFFIXES", "INSTANCE", "Image", "ImageDataset", "Joined", "JoinedImages", "Label", "LabelSpace",
     "MINICITY_8", "MiniCity", "MiniCityLabelledShapes", "MiniCityShapes", "PRESETS", "Protocol", "ProxyDataModule",
     "ProxyImages", "SegmentAugmentation", "SegmentTransform", "SegmentationDataset", "Segments", "SourceDataModule",
-    "TargetDataModule", "TrainLoader", "TrainingModule", "check_dataset", "contact_sheet", "contents",
+    "TargetDataModule", "TrainLoader", "TrainingModule", "batch_sizes", "check_dataset", "contact_sheet", "contents",
     "default_palette", "edges", "evenly", "file_state", "has_instances", "image_and_label", "is_folder",
     "keyed_generators", "label_space", "list_images", "manifest", "noted_conversions", "overlay", "protocol_for",
     "read_image", "read_stored_label", "require_instances", "rescaled", "sample_key", "segments_of", "split_batch",

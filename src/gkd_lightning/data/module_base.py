@@ -26,7 +26,7 @@ from gkd_lightning.data.loading import (
     loader_options,
 )
 from gkd_lightning.data.protocol import Protocol
-from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches, split_batch, steps_per_epoch
+from gkd_lightning.data.sampling import KeyedBatches, ShardedBatches, batch_sizes, split_batch, steps_per_epoch
 from gkd_lightning.data.segments import has_instances
 from gkd_lightning.data.types import SegmentationDataset
 from gkd_lightning.errors import UserError
@@ -43,9 +43,9 @@ class EvaluationModule(Ranged, LightningDataModule):
     panoptic = False
     """Whether batches carry `segments` where a data set has instances; a model that wants them says so in `setup`."""
 
-    def __init__(self, batch_size: int, num_workers: Workers, seed: int, protocol: Protocol) -> None:
+    def __init__(self, num_workers: Workers, seed: int, protocol: Protocol) -> None:
         super().__init__()
-        self.batch_size, self.num_workers, self.seed, self.protocol = batch_size, num_workers, seed, protocol
+        self.num_workers, self.seed, self.protocol = num_workers, seed, protocol
 
     def protocol_of(self, domain: str) -> Protocol:
         """How the images of an evaluated domain are resized."""
@@ -105,26 +105,32 @@ class TrainingModule(EvaluationModule):
     """A module with training data: keyed batches that go on exactly where an interrupted run stopped.
 
     Args:
-        image_size: side in pixels of the square images of training; of several each step draws one. A module that does
-            not give it sets `image_size` itself.
+        batch_size: the global one, or one for each of several `image_size`.
+        image_size: side in pixels of the square images of training; of several each step draws one, or with a batch for
+            each every round of steps has each once. A module that does not give it sets `image_size` itself.
 
     Attributes:
         image_size: the largest.
+
+    Raises:
+        UserError: an empty list of sizes, or a list of batches of another length.
     """
 
     image_size: int
 
     def __init__(
-        self, batch_size: int, num_workers: Workers, seed: int, repeats: int, protocol: Protocol,
+        self, batch_size: int | list[int], num_workers: Workers, seed: int, repeats: int, protocol: Protocol,
         image_size: int | list[int] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(batch_size, num_workers, seed, protocol)
+        super().__init__(num_workers, seed, protocol)
         given = image_size if isinstance(image_size, list) else [] if image_size is None else [image_size]
         if image_size == []:
             raise UserError("image_size: an empty list; give a side in pixels, or several")
         self._drawn = given if len(given) > 1 else []
         if given:
             self.image_size = max(given)
+        self.batch_sizes = batch_sizes(batch_size, len(given) or 1)
+        self.batch_size = self.batch_sizes[0] if len(self.batch_sizes) == 1 else batch_size
         self.repeats = repeats
         self._resume: dict[str, Any] | None = None
         self.in_workers: Callable[[Batch], Batch] | None = None
@@ -143,9 +149,22 @@ class TrainingModule(EvaluationModule):
         return self._drawn or [self.image_size]
 
     @property
+    def images_per_step(self) -> float:
+        """Of the global batch; of several, their mean, which is that of every round of steps."""
+        return sum(self.batch_sizes) / len(self.batch_sizes)
+
+    @property
+    def pieces(self) -> list[tuple[int, int]]:
+        """Side of the images and number of images of each kind of forward pass on one device."""
+        _, world_size = self._place
+        parts = world_size * (1 if self.trainer is None else self.trainer.accumulate_grad_batches)
+        each = self.batch_sizes if len(self.batch_sizes) > 1 else self.batch_sizes * len(self.sides)
+        return [(side, size // parts) for side, size in zip(self.sides, each, strict=True)]
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of one pass over the training images."""
-        return steps_per_epoch(self._training_images(), self.batch_size, self.repeats)
+        return steps_per_epoch(self._training_images(), self.batch_sizes, self.repeats)
 
     def setup(self, stage: str) -> None:
         """Find the user's mistakes before anything is built: missing folders, a batch that cannot be shared."""
@@ -162,9 +181,10 @@ class TrainingModule(EvaluationModule):
         if trainer.overfit_batches > 0:
             raise UserError("trainer.overfit_batches: not supported, use trainer.limit_train_batches")
         accumulate = trainer.accumulate_grad_batches
-        split_batch(self.batch_size, world_size, accumulate)
+        for size in self.batch_sizes:
+            split_batch(size, world_size, accumulate)
         length, limit = self._training_images(), trainer.limit_train_batches
-        whole = steps_per_epoch(length, self.batch_size, self.repeats) * accumulate
+        whole = steps_per_epoch(length, self.batch_sizes, self.repeats) * accumulate
         return KeyedBatches(
             length,
             self.batch_size,

@@ -29,7 +29,8 @@ class ProxyDataModule(TrainingModule):
         dataset: e.g. `ProxyImages`.
         image_size: side of the square crops in pixels. Of several each step draws one, alike on all devices; one that
             is named twice is drawn twice as often.
-        batch_size: the global one; it is divided by devices and accumulated batches.
+        batch_size: the global one; it is divided by devices and accumulated batches. A list has one for each of
+            `image_size`, and every round of as many steps has each size once.
         num_workers: loading processes per device; their number changes no pixel. ``auto`` is on a GPU what its share of
             the cores allows (at most 16), and none on a CPU.
         seed: of order and augmentation.
@@ -45,7 +46,7 @@ class ProxyDataModule(TrainingModule):
         self,
         dataset: ImageDataset,
         image_size: Pixels | list[Pixels],
-        batch_size: Count,
+        batch_size: Count | list[Count],
         num_workers: Workers = AUTO,
         seed: Seed = 0,
         augmentation: DistillAugmentation = OFFICIAL_DISTILL,
@@ -73,7 +74,7 @@ class SourceDataModule(TrainingModule):
         dataset: the labelled source.
         view: `distillation` gives stage 1 batches and never opens a label; `segmentation` gives labelled ones.
         image_size: side of the square crops in pixels; several as for `ProxyDataModule`, by the view `distillation`.
-        batch_size: the global one; it is divided by devices and accumulated batches.
+        batch_size: the global one; it is divided by devices and accumulated batches. Several as for `ProxyDataModule`.
         num_workers: loading processes per device, or ``auto``.
         seed: of order and augmentation.
         distill_augmentation: used by the view `distillation`.
@@ -89,7 +90,7 @@ class SourceDataModule(TrainingModule):
         dataset: SegmentationDataset,
         view: Literal["distillation", "segmentation"],
         image_size: Pixels | list[Pixels],
-        batch_size: Count,
+        batch_size: Count | list[Count],
         num_workers: Workers = AUTO,
         seed: Seed = 0,
         distill_augmentation: DistillAugmentation = OFFICIAL_DISTILL,
@@ -169,7 +170,8 @@ class TargetDataModule(EvaluationModule):
         protocols: dict[str, Protocol] | None = None,
         shapes: bool = False,
     ) -> None:
-        super().__init__(batch_size, num_workers, 0, NATIVE if isinstance(protocol, str) else protocol)
+        super().__init__(num_workers, 0, NATIVE if isinstance(protocol, str) else protocol)
+        self.batch_size = batch_size
         if not domains:
             raise UserError("domains: none given; name at least one data set to evaluate on")
         self.domains, self.seen, self.shapes = domains, seen or [], shapes

@@ -5,6 +5,9 @@ positions tG ... tG+G-1 of it. These are dealt out like cards to the world x acc
 step, so that the first half of every micro-batch lies in the first half of the global batch whatever the
 number of devices: the masked half of stage 1 then holds the same images on one device and on many (for
 micro-batches of even size).
+
+With a batch for each of several sizes of images the steps of an epoch lie end to end in the same global order: every
+round of them has each size once, so that all epochs have as many steps, and as many images.
 """
 
 from __future__ import annotations
@@ -30,8 +33,12 @@ _ROUNDING = 256
 
 def epoch_permutation(length: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """The images 0 ... length - 1 in the order of this epoch. NumPy guarantees the stream of `RandomState`."""
-    key = sample_key(seed, epoch, _ORDER)
-    return np.random.RandomState([key & 0xFFFFFFFF, key >> 32]).permutation(length).astype(np.int64)
+    return _keyed(seed, epoch, _ORDER).permutation(length).astype(np.int64)
+
+
+def _keyed(seed: int, epoch: int, position: int) -> np.random.RandomState:
+    key = sample_key(seed, epoch, position)
+    return np.random.RandomState([key & 0xFFFFFFFF, key >> 32])
 
 
 def repeated_order(permutation: NDArray[np.int64], repeats: int) -> NDArray[np.int64]:
@@ -59,10 +66,11 @@ class KeyedBatches(Ranged, Sampler[list[tuple[int, ...]]]):
 
     Args:
         length: images in the data set.
-        batch_size: the global one.
+        batch_size: the global one, or one for each of `sides`.
         seed: of order and keys.
         repeats: of repeated augmentation.
-        sides: each step takes one of them, drawn from seed, epoch and step.
+        sides: each step takes one of them, drawn from seed, epoch and step; with a batch for each they are dealt: every
+            round, as many steps as there are sides, takes each once in an order drawn from seed, epoch and round.
         rank: this process.
         world_size: processes.
         accumulate: micro-batches per optimiser step and process.
@@ -77,7 +85,7 @@ class KeyedBatches(Ranged, Sampler[list[tuple[int, ...]]]):
     def __init__(
         self,
         length: int,
-        batch_size: int,
+        batch_size: int | list[int],
         *,
         seed: int = 0,
         repeats: Count = 1,
@@ -93,7 +101,9 @@ class KeyedBatches(Ranged, Sampler[list[tuple[int, ...]]]):
         self.length, self.batch_size, self.seed, self.repeats = length, batch_size, seed, repeats
         self.sides = list(sides)
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
-        self.micro_batch_size = split_batch(batch_size, world_size, accumulate)
+        self.batch_sizes = batch_sizes(batch_size, len(self.sides) or 1)
+        for size in self.batch_sizes:
+            split_batch(size, world_size, accumulate)
         self.steps_per_epoch = steps_per_epoch(length, batch_size, repeats)
         self._per_epoch = min(len(self), limit) if limit else len(self)
         self._served, self._ask = 0, served
@@ -105,26 +115,34 @@ class KeyedBatches(Ranged, Sampler[list[tuple[int, ...]]]):
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Image index of every position of an epoch; a set smaller than the global batch starts over."""
         order = repeated_order(epoch_permutation(self.length, self.seed, epoch), self.repeats)
-        return np.resize(order, self.steps_per_epoch * self.batch_size)
+        return np.resize(order, self.steps_per_epoch // len(self.batch_sizes) * sum(self.batch_sizes))
 
-    def side(self, epoch: int, step: int) -> tuple[int, ...]:
-        """That of a step's images, if sides are drawn."""
+    def dealt(self, epoch: int) -> NDArray[np.int64]:
+        """(steps,) place in `batch_sizes` of every step of an epoch: in each round of steps every place once."""
+        count = len(self.batch_sizes)
+        draws = _keyed(self.seed, epoch, _SIDES).random_sample((self.steps_per_epoch // count, count))
+        return draws.argsort(axis=1, kind="stable").ravel()
+
+    def side(self, epoch: int, step: int, place: int) -> tuple[int, ...]:
+        """That of a step's images, if there are sides; `place` is the one that is dealt to the step."""
         if not self.sides:
             return ()
-        return (self.sides[sample_key(self.seed, epoch, _SIDES + step) % len(self.sides)],)
+        drawn = len(self.batch_sizes) == 1
+        return (self.sides[sample_key(self.seed, epoch, _SIDES + step) % len(self.sides) if drawn else place],)
 
     def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
         # The epoch is settled at the first batch: torch makes iterators that it throws away unused.
         epoch, first = divmod(self._position(), self._per_epoch)
         self._served = (epoch + 1) * self._per_epoch
-        order = self.order(epoch)
+        order, dealt = self.order(epoch), self.dealt(epoch)
+        ends = np.array(self.batch_sizes)[dealt].cumsum()
         stride = self.world_size * self.accumulate
         for batch in range(first, len(self)):
             step, turn = divmod(batch, self.accumulate)
-            start = step * self.batch_size + turn * self.world_size + self.rank
-            positions = range(start, (step + 1) * self.batch_size, stride)
-            side = self.side(epoch, step)
-            yield [(int(order[place]), sample_key(self.seed, epoch, place), *side) for place in positions]
+            place, end = int(dealt[step]), int(ends[step])
+            positions = range(end - self.batch_sizes[place] + turn * self.world_size + self.rank, end, stride)
+            side = self.side(epoch, step, place)
+            yield [(int(order[each]), sample_key(self.seed, epoch, each), *side) for each in positions]
 
     def _position(self) -> int:
         return self._served if self._ask is None else self._ask()
@@ -198,10 +216,30 @@ def split_batch(batch_size: int, world_size: int, accumulate: int) -> int:
     return batch_size // parts
 
 
-def steps_per_epoch(length: int, batch_size: int, repeats: int = 1) -> int:
-    """Optimiser steps of an epoch: incomplete batches are dropped, but a small set still makes one step."""
+def batch_sizes(batch_size: int | list[int], sides: int) -> list[int]:
+    """Global batches, one for each of several `sides`, or a single one.
+
+    Raises:
+        UserError: a list of another length.
+    """
+    sizes = batch_size if isinstance(batch_size, list) else [batch_size]
+    if isinstance(batch_size, list) and len(sizes) != sides:
+        entries = "1 entry" if len(sizes) == 1 else f"{len(sizes)} entries"
+        raise UserError(
+            f"batch_size: {sizes} has {entries}, image_size {sides}; give one batch for each size, in the order of "
+            "image_size, or a single number for all"
+        )
+    return sizes
+
+
+def steps_per_epoch(length: int, batch_size: int | Sequence[int], repeats: int = 1) -> int:
+    """Optimiser steps of an epoch: incomplete batches are dropped, but a small set still makes one step.
+
+    Of several batches incomplete rounds are dropped, in which each comes once, and a small set still makes one round.
+    """
     selected = length if repeats == 1 else length // _ROUNDING * _ROUNDING or length
-    return max(1, selected // batch_size)
+    sizes = [batch_size] if isinstance(batch_size, int) else batch_size
+    return max(1, selected // sum(sizes)) * len(sizes)
 
 
 class ShardedBatches(Ranged, Sampler[list[int]]):

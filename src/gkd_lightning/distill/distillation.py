@@ -51,7 +51,8 @@ class Distillation(StepLogging):
         objective: what is minimised; has no layers yet. With several teachers it is theirs that have no other one, each
             with layers of its own.
         lr: learning rate for the reference batch size.
-        reference_batch_size: global batch size that `lr` is meant for (linear rule); null takes `lr` as it is.
+        reference_batch_size: global batch size that `lr` is meant for (linear rule; of several batch sizes their mean
+            counts); null takes `lr` as it is.
         min_lr: where the cosine ends; scaled as `lr` for a batch so small that its rate would lie below.
         weight_decay: AdamW's decay.
         schedule: ``epoch`` changes the rate between epochs (official), ``step`` after every step.
@@ -145,6 +146,9 @@ class Distillation(StepLogging):
                 require((side, side))
             masks = {side: self.masks((side, side)) for side in data.sides}
             wanted = {side: each for side, each in masks.items() if each is not None}
+            for side, images in data.pieces:
+                if side in wanted:
+                    wanted[side].require(images)
             data.in_workers = MasksBySide(wanted) if wanted else None
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
@@ -192,7 +196,8 @@ class Distillation(StepLogging):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with the official groups, linear learning-rate rule and cosine schedule."""
         hparams, official = self.hparams, self.objective.variant == "official"
-        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+        data = getattr(self.trainer, "datamodule", None)
+        batch_size = data.images_per_step if isinstance(data, TrainingModule) else getattr(data, "batch_size", None)
         if batch_size is None and hparams.reference_batch_size is not None:
             raise UserError("reference_batch_size needs a data module that states its global batch_size")
         base = scaled_learning_rate(hparams.lr, batch_size or 1, hparams.reference_batch_size)

@@ -71,15 +71,23 @@ class BatchMasks:
             UserError: M is 0, or a mask hides nothing.
         """
         keys = batch["key"]
-        chosen = masked_samples(len(keys), self.probability)
+        return {"mask": batch_masks(keys[: self.require(len(keys))], self.tokens, self.ratio)}
+
+    def require(self, images: int) -> int:
+        """How many of a batch of so many `images` are masked.
+
+        Raises:
+            UserError: as a call.
+        """
+        chosen = masked_samples(images, self.probability)
         if chosen == 0:
             raise UserError(
-                f"mask_probability: {self.probability} of a batch of {len(keys)} per device is no image; raise "
+                f"mask_probability: {self.probability} of a batch of {images} per device is no image; raise "
                 "data.batch_size or leave masking out (model.beta: 0)"
             )
         if int(self.tokens * self.ratio) == 0:
             raise UserError(f"mask_ratio: {self.ratio} of {self.tokens} patch tokens hides none; raise it")
-        return {"mask": batch_masks(keys[:chosen], self.tokens, self.ratio)}
+        return chosen
 
 
 @dataclass(frozen=True)

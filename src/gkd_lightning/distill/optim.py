@@ -27,7 +27,7 @@ def parameter_groups(
     return [{"params": undecayed, "weight_decay": 0.0}, {"params": decayed, "weight_decay": weight_decay}]
 
 
-def scaled_learning_rate(base: float, batch_size: int, reference: int | None = 512) -> float:
+def scaled_learning_rate(base: float, batch_size: float, reference: int | None = 512) -> float:
     """Linear rule: base * batch_size / reference, with the global batch size; ``None`` leaves `base` alone.
 
     The official 5e-4 is 5e-4 in stage 1a (batch 512) and 1.25e-4 in stage 1b (batch 128).

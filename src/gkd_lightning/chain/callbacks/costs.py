@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gkd_lightning.flops import flop_counter
 from gkd_lightning.memory import peak_memory, reset_peak_memory
 
-_COUNTS = ("images", "seconds", "peak_bytes", "parameters", "trainable", "flops_per_step")
+_COUNTS = ("images", "seconds", "peak_bytes", "parameters", "trainable", "flops", "batches")
 
 
 class RunCosts(L.Callback):
@@ -20,6 +20,8 @@ class RunCosts(L.Callback):
     Attributes:
         images: images that training steps have seen, over all ranks.
         seconds: wall-clock of training, validation included.
+        flops: operations of one batch of each shape of images, such as ``32x3x96x96``.
+        batches: of each shape that training steps have seen.
     """
 
     def __init__(self) -> None:
@@ -28,7 +30,8 @@ class RunCosts(L.Callback):
         self.peak_bytes = 0
         self.parameters = 0
         self.trainable = 0
-        self.flops_per_step = 0
+        self.flops: dict[str, int] = {}
+        self.batches: dict[str, int] = {}
         self._counter: FlopCounterMode | None = None
         self._begun = 0.0
 
@@ -39,20 +42,24 @@ class RunCosts(L.Callback):
         self.trainable = sum(parameter.numel() for parameter in pl_module.parameters() if parameter.requires_grad)
         reset_peak_memory()
 
-    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
-        """Count the operations of the second step (in the first, compiled blocks are compiled).
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Count the operations of a shape's second step (in the first, compiled blocks are compiled).
 
         A resumed run knows them from its checkpoint.
         """
-        if trainer.global_step == 1 and not self.flops_per_step and trainer.world_size == 1:
+        shape = _shape(batch)
+        again = trainer.global_step > 0 and shape in self.batches
+        if again and shape not in self.flops and trainer.world_size == 1:
             self._counter = flop_counter()
             self._counter.__enter__()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count the batch."""
+        shape = _shape(batch)
         if self._counter is not None:
-            self.flops_per_step = self._counter.get_total_flops() * trainer.accumulate_grad_batches
+            self.flops[shape] = self._counter.get_total_flops()
             self._stop_counting()
+        self.batches[shape] = self.batches.get(shape, 0) + 1
         if isinstance(batch, dict) and "image" in batch:
             self.images += len(batch["image"]) * trainer.world_size
         self.seconds = time.perf_counter() - self._begun
@@ -78,18 +85,32 @@ class RunCosts(L.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting from there."""
-        for name in _COUNTS:
-            setattr(self, name, state_dict[name])
+        # a checkpoint of an earlier version does not tell the shapes of its batches: their operations stay unknown
+        for name, value in {"flops": {}, "batches": {"unknown": 1}, **state_dict}.items():
+            if name in _COUNTS:
+                setattr(self, name, value)
+
+    @property
+    def _tflops(self) -> float | None:
+        """Of the whole training; None if a shape of batches was never counted."""
+        if not self.batches.keys() <= self.flops.keys():
+            return None
+        return float(f"{sum(self.flops[shape] * count for shape, count in self.batches.items()) / 1e12:.6g}") or None
 
     def asdict(self, trainer: L.Trainer) -> dict[str, Any]:
         """Plain values for the manifest and the report."""
         return {
             "steps": trainer.global_step,
             "images": self.images,
-            "tflops": float(f"{self.flops_per_step * trainer.global_step / 1e12:.6g}") or None,
+            "tflops": self._tflops,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images / self.seconds, 3) if self.seconds else None,
             "peak_memory_bytes": self.peak_bytes,
             "parameters": self.parameters,
             "trainable_parameters": self.trainable,
         }
+
+
+def _shape(batch: Any) -> str:
+    """Of a batch's images; empty for a batch without any."""
+    return "x".join(map(str, batch["image"].shape)) if isinstance(batch, dict) and "image" in batch else ""

@@ -19,6 +19,7 @@ class StopWatch(L.Callback):
 
     Args:
         steps: optimiser steps to time, at least 1.
+        rounds_of: steps that belong together; what is taken and what is timed is rounded up to whole rounds of them.
 
     Attributes:
         images: of the timed steps.
@@ -27,8 +28,8 @@ class StopWatch(L.Callback):
         peak_bytes: see `peak_memory`.
     """
 
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, steps: int, rounds_of: int = 1) -> None:
+        self.steps, self.warm_up = -(-steps // rounds_of) * rounds_of, -(-WARM_UP // rounds_of) * rounds_of
         self.images = 0
         self.seconds = self.waiting = 0.0
         self.peak_bytes = 0
@@ -47,9 +48,9 @@ class StopWatch(L.Callback):
             self.images += len(batch["image"])
             self.seconds = now - self._begun
             self.peak_bytes = peak_memory()
-        elif trainer.global_step >= WARM_UP:
+        elif trainer.global_step >= self.warm_up:
             self._begun = now
-        if trainer.global_step >= WARM_UP + self.steps:
+        if trainer.global_step >= self.warm_up + self.steps:
             trainer.should_stop = True
 
 
