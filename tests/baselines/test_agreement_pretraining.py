@@ -91,5 +91,5 @@ def test_what_it_cannot_do_is_one_line() -> None:
     with pytest.raises(UserError, match="is no plain transformer"):
         AgreementPretraining(EncoderSpec("resnet18", None, 32))
     module = AgreementPretraining(SPEC, width=64)
-    with pytest.raises(UserError, match="data.image_size: 32x32: two pieces of 32x32 pixels.*at least 40x40"):
+    with pytest.raises(UserError, match=r"data.image_size: 32x32: two pieces of 32x32 pixels.*at least 40x40"):
         module.dry_step(torch.zeros(2, 3, 32, 32))
