@@ -75,7 +75,7 @@ def composed(name: str, folder: Path) -> Config:
     config = compose(surrounded(name, str(folder / "encoder.yaml")))
     if config["model"]["class_path"].endswith(("TaskLearning", "SingleStageDistillation")):
         set_value(config, "model.head", HEAD)
-    if config["model"]["class_path"].endswith("MaskedPretraining"):  # takes no class token
+    if config["model"]["class_path"].endswith(("MaskedPretraining", "AgreementPretraining")):  # no class token
         set_value(config, "model.encoder.options.class_token", False)
         set_value(config, "model.encoder.options.global_pool", "avg")
     return config

@@ -1,6 +1,7 @@
 """What GKD is compared with: single-stage terms, pre-distillation objectives; and how the small teacher was made."""
 
 from gkd_lightning.baselines.afdcd import AfDCD
+from gkd_lightning.baselines.agreement_pretraining import AgreementPretraining
 from gkd_lightning.baselines.cirkd import CIRKD
 from gkd_lightning.baselines.cwd import CWD
 from gkd_lightning.baselines.dense_pretraining import DensePretraining
@@ -16,6 +17,7 @@ from gkd_lightning.baselines.vitkd import ViTKD
 
 __all__ = [
     "AfDCD",
+    "AgreementPretraining",
     "CIRKD",
     "CWD",
     "DensePretraining",
