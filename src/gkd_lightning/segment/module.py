@@ -58,8 +58,8 @@ class TaskLearning(StepLogging, DomainJudge):
             loss depends on it.
         low_rank: additions to a frozen encoder's linear layers learn; they start as nothing and become part of its
             weights in the exported segmenter.
-        refinement: tokens between a frozen encoder's blocks learn (Rein); the exported segmenter has them, too. Of
-            `last_blocks`, `low_rank` and this, one at a time.
+        refinement: tokens between a frozen encoder's blocks learn (Rein); the exported segmenter has them, too. `linked`
+            makes the head's queries of them. Of `last_blocks`, `low_rank` and this, one at a time.
         encoder_lr_scale: learning rate of what learns in the encoder, in units of `lr` (official unfrozen baselines:
             0.1).
         lr: learning rate of the head, decaying to 0 with power 0.9.
@@ -198,7 +198,8 @@ class TaskLearning(StepLogging, DomainJudge):
         if self.panoptic and hasattr(self.data, "dataset"):
             require_instances("data.dataset", self.data.dataset)
         if any(parameter.requires_grad for parameter in self.encoder.parameters()):
-            freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], self.compares_tokens)
+            blocks, linked = [*self.segmenter.blocks, *self.further_blocks], self.segmenter.link is not None
+            freeze_unreached(self.encoder, blocks, self.compares_tokens, linked)
 
     def on_fit_start(self) -> None:
         """Bring encoder and head into the shape in which they run fastest; all weights are written as they were."""

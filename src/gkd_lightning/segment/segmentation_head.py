@@ -62,6 +62,14 @@ class SegmentationHead(Recorded, HeadSettings, nn.Module):
         """
         return None
 
+    @property
+    def linkable(self) -> nn.Parameter | None:
+        """Learned queries (Q, C), in whose place those may come that are made of the encoder's tokens.
+
+        If they do, `forward` is called with these, (Q, C), as its argument `queries`, and the head's own learn no more.
+        """
+        return None
+
     @abstractmethod
     def attach(self, feature_dims: Sequence[int], num_classes: int) -> None:
         """Make the layers; called once.
