@@ -17,7 +17,7 @@ from gkd_lightning.segment.head_choice import build_head
 from gkd_lightning.segment.joined_encoder import joinable
 from gkd_lightning.segment.linking import link_between
 from gkd_lightning.segment.pyramid import SCALES, Level, default_blocks, feature_pyramid, resized
-from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHead
+from gkd_lightning.segment.segmentation_head import HeadSettings, Moment, SegmentationHead
 from gkd_lightning.segment.sliding import sliding_scores
 
 SCORE_VALUES_AT_ONCE = 2**28
@@ -105,16 +105,23 @@ class Segmenter(nn.Module):
         """The head's output for (B, 3, H, W) images that fit the encoder."""
         return self.passed(images).output
 
-    def passed(self, images: Tensor, further: Sequence[int] = ()) -> StudentPass:
-        """Encoder and head on (B, 3, H, W) images that fit the encoder; `further` are blocks whose maps are wanted."""
-        joining = self.head.joining
+    def passed(self, images: Tensor, further: Sequence[int] = (), moment: Moment | None = None) -> StudentPass:
+        """Encoder and head on (B, 3, H, W) images that fit the encoder.
+
+        Args:
+            images: uint8, or in [0, 1].
+            further: blocks whose maps are wanted.
+            moment: of the training step that this is; None in use.
+        """
+        joining = self.head.joining if moment is None else self.head.joining_at(moment)
         joined = {} if joining is None else {"joining": joining}
         tokens, maps = self.encoder(images, [*self.blocks, *further], **joined)
         own = len(maps) - len(further)
         pyramid = self.pyramid(maps[:own])
         queries = self.linked_queries()
         linked = {} if queries is None else {"queries": queries}
-        output = self.head(pyramid, **linked) if joining is None else self.head(pyramid, tokens.joined)
+        told = [tokens.told] if tokens.told else []
+        output = self.head(pyramid, **linked) if joining is None else self.head(pyramid, tokens.joined, *told)
         return StudentPass(tokens, tuple(maps[own:]), output, pyramid[0].size)
 
     def linked_queries(self) -> Tensor | None:
