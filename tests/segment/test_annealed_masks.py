@@ -91,7 +91,7 @@ def test_predictions_with_maps_of_their_own() -> None:
 
 @pytest.mark.parametrize("tokens", ["few, plain", "many, fused"])
 def test_attention_inside_a_mask_by_hand(tokens: str) -> None:
-    """Every softmax of a query over what it sees, one by one; the image's tokens attend to all, queries to each other."""
+    """Every softmax of a query over what it sees, one by one; the image's tokens attend to all, queries to queries."""
     encoder = build_encoder(SPEC).eval()
     size = (32, 48) if "few" in tokens else (96, 96)
     pictures = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))

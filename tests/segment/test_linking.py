@@ -41,7 +41,10 @@ def test_the_head_says_what_it_would_with_these_queries(layers: int) -> None:
 
 
 def test_all_else_starts_as_without_a_link() -> None:
-    linked, plain = module(refinement=LINKED).state_dict(), module(refinement=replace(LINKED, linked=False)).state_dict()
+    linked, plain = (
+        module(refinement=LINKED).state_dict(),
+        module(refinement=replace(LINKED, linked=False)).state_dict(),
+    )
     assert linked.keys() - plain.keys() == {
         f"segmenter.link.{layer}.{part}" for layer in ("project", "join") for part in ("weight", "bias")
     }

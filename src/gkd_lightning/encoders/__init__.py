@@ -29,9 +29,10 @@ from gkd_lightning.encoders.refinement import Refinement, add_refinement, refine
 from gkd_lightning.encoders.types import EncoderSpec, Joining, Looking, Tokens
 
 __all__ = [
-    "Encoder", "EncoderSpec", "FeatureMapEncoder", "Frozen", "Joining", "LinkedQueries", "Looking", "LowRank", "PartlyFrozen", "Refinement",
-    "STUDENT_RECORD", "STUDENT_WEIGHTS", "Tokens", "TransformerEncoder", "adamw", "add_low_rank", "add_refinement",
-    "build_encoder", "checkpoint_activations", "compile_blocks", "compiles", "encoder_state", "export_encoder",
-    "fixed_to", "hold_in_bf16", "load_student", "merged", "one_line", "prepare_encoders", "read_safetensors",
-    "refinement_of", "refining_tokens", "release", "spec_of", "unreached", "versions", "weights_path",
+    "Encoder", "EncoderSpec", "FeatureMapEncoder", "Frozen", "Joining", "LinkedQueries", "Looking", "LowRank",
+    "PartlyFrozen", "Refinement", "STUDENT_RECORD", "STUDENT_WEIGHTS", "Tokens", "TransformerEncoder", "adamw",
+    "add_low_rank", "add_refinement", "build_encoder", "checkpoint_activations", "compile_blocks", "compiles",
+    "encoder_state", "export_encoder", "fixed_to", "hold_in_bf16", "load_student", "merged", "one_line",
+    "prepare_encoders", "read_safetensors", "refinement_of", "refining_tokens", "release", "spec_of", "unreached",
+    "versions", "weights_path",
 ]  # fmt: skip

@@ -57,7 +57,8 @@ def joined_pass(
 
 
 def _map(patches: Tensor, grid: tuple[int, int]) -> Tensor:
-    return patches.mT.unflatten(2, grid)
+    maps: Tensor = patches.mT.unflatten(2, grid)
+    return maps
 
 
 def _allowed(seen: Tensor, tokens: Tensor, patches: slice) -> Tensor:

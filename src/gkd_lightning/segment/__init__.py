@@ -36,9 +36,9 @@ from gkd_lightning.segment.segmenter import Segmenter, StudentPass, best_classes
 
 __all__ = [
     "DomainJudge", "EncoderOnlyHead", "FoundSegments", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter",
-    "Mask2FormerConfig", "Mask2FormerHead", "Moment", "PanopticMap", "PixelHead", "PixelLosses", "Predicted", "SEGMENTER_RECORD",
-    "SEGMENTER_WEIGHTS", "SegformerHead", "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning",
-    "TaskLosses", "best_classes", "build_head", "finds_segments", "instance_masks", "is_exporting", "judged_segments",
-    "load_segmenter", "panoptic_maps", "queries_of", "record_protocols", "save_segmenter", "segments_found",
-    "semantic_scores", "settings_of", "unfrozen",
+    "Mask2FormerConfig", "Mask2FormerHead", "Moment", "PanopticMap", "PixelHead", "PixelLosses", "Predicted",
+    "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS", "SegformerHead", "SegmentationHead", "Segmenter", "StudentPass",
+    "TaskLearning", "TaskLosses", "best_classes", "build_head", "finds_segments", "instance_masks", "is_exporting",
+    "judged_segments", "load_segmenter", "panoptic_maps", "queries_of", "record_protocols", "save_segmenter",
+    "segments_found", "semantic_scores", "settings_of", "unfrozen",
 ]  # fmt: skip

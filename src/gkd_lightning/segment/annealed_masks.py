@@ -82,12 +82,14 @@ class OwnMaps(HeadOutput):
     def masks_of(self, layers: slice) -> Tensor:
         """See `HeadOutput.masks_of`."""
         pixels = self.pixels[layers]
-        return (self.embeddings[layers] @ pixels.flatten(3)).unflatten(3, pixels.shape[3:]).transpose(0, 1)
+        masks: Tensor = (self.embeddings[layers] @ pixels.flatten(3)).unflatten(3, pixels.shape[3:])
+        return masks.transpose(0, 1)
 
     def chosen_masks(self, image: Tensor, queries: Tensor, counts: Sequence[int]) -> Tensor:
         """See `HeadOutput.chosen_masks`."""
         layer = torch.arange(len(self.embeddings), device=queries.device)
         chosen = self.embeddings[layer, image[:, None], queries].split(list(counts))  # each (n, L, C)
         pixels = self.pixels.flatten(3).unbind(1)
-        masks = [(own.transpose(0, 1) @ found).transpose(0, 1) for own, found in zip(chosen, pixels, strict=True)]
-        return torch.cat(masks).unflatten(2, self.pixels.shape[3:])
+        found = [(own.transpose(0, 1) @ maps).transpose(0, 1) for own, maps in zip(chosen, pixels, strict=True)]
+        masks: Tensor = torch.cat(found).unflatten(2, self.pixels.shape[3:])
+        return masks

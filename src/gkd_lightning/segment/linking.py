@@ -20,11 +20,14 @@ def link_between(encoder: Encoder, head: SegmentationHead) -> LinkedQueries | No
         return None
     own = head.linkable
     if own is None:
-        raise UserError(f"refinement.linked: {type(head).__name__} has no queries to link to the tokens; set it to false")
+        raise UserError(
+            f"refinement.linked: {type(head).__name__} has no queries to link to the tokens; set it to false"
+        )
     queries, width = own.shape
     if queries != refinement.tokens:
         raise UserError(
-            f"refinement.tokens: {refinement.tokens} tokens are linked to as many queries, and head.queries is {queries}"
+            f"refinement.tokens: {refinement.tokens} tokens are linked to as many queries, "
+            f"and head.queries is {queries}"
         )
     own.requires_grad_(False)
     return LinkedQueries(encoder.embed_dim, width)

@@ -58,8 +58,8 @@ class TaskLearning(StepLogging, DomainJudge):
             loss depends on it.
         low_rank: additions to a frozen encoder's linear layers learn; they start as nothing and become part of its
             weights in the exported segmenter.
-        refinement: tokens between a frozen encoder's blocks learn (Rein); the exported segmenter has them, too. `linked`
-            makes the head's queries of them. Of `last_blocks`, `low_rank` and this, one at a time.
+        refinement: tokens between a frozen encoder's blocks learn (Rein); the exported segmenter has them, too.
+            `linked` makes the head's queries of them. Of `last_blocks`, `low_rank` and this, one at a time.
         encoder_lr_scale: learning rate of what learns in the encoder, in units of `lr` (official unfrozen baselines:
             0.1).
         lr: learning rate of the head, decaying to 0 with power 0.9.
@@ -156,7 +156,8 @@ class TaskLearning(StepLogging, DomainJudge):
     @property
     def progress(self) -> float:
         """Share of the training's steps that are done; 0 outside of one."""
-        return self.global_step / self._steps
+        done: int = self.global_step
+        return done / self._steps
 
     def student_pass(self, images: Tensor, keys: Tensor | None = None) -> StudentPass:
         """Encoder and head on (B, 3, H, W) images; as in the training step that is due if their `keys` are given."""
