@@ -94,6 +94,10 @@ def test_an_encoder_that_learns_in_part(tmp_path: Path) -> None:
     assert refined.trainable - frozen.trainable == 12 * 16 * (100 + 384) + 2 * (384 * 384 + 384)
     assert refined.artefact_bytes - frozen.artefact_bytes == 4 * (refined.trainable - frozen.trainable)  # not merged
     assert frozen.flops_per_image < refined.flops_per_image
+    linked = task("refinement.tokens=100", "refinement.linked=true")
+    link = (384 + 1) * 256 + (3 * 256 + 1) * 256
+    assert linked.trainable - refined.trainable == link - 100 * 256  # the head's own queries learn no more
+    assert linked.artefact_bytes == refined.artefact_bytes  # its queries are the head's there
     assert low.parameters - frozen.parameters == low.trainable - frozen.trainable
     assert low.artefact_bytes == last.artefact_bytes == frozen.artefact_bytes  # merged
     assert frozen.flops_per_image < last.flops_per_image < low.flops_per_image < full.flops_per_image

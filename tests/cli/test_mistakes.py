@@ -220,6 +220,15 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
         ["model.head: expected class_path and init_args"],
     ),
     "a head's level that is not there": (nothing, [*FIT, "task.yaml", "--model.head", LINEAR], ["head.level: 7"]),
+    "queries linked to too few tokens": (
+        nothing, [*FIT, "task.yaml", "--model.refinement", "{tokens: 6, rank: 2, linked: true}"],
+        ["model.refinement.tokens: 6 tokens are linked to as many queries, and head.queries is 8"]),
+    "no queries to link": (
+        nothing, [*FIT, "task.yaml", "--model.head", "gkd_lightning.segment.LinearHead",
+                  "--model.refinement", "{tokens: 8, rank: 2, linked: true}"],
+        ["model.refinement.linked: LinearHead has no queries to link"]),
+    "no decay to anneal": (nothing, [*FIT, "task.yaml", "--model.weight_decay", "0", "--model.weight_decay_end", "0"],
+                           ["model.weight_decay_end: there is nothing to anneal"]),
     "no loss left": (nothing, [*FIT, "task.yaml", "--model.head", SEGFORMER.format("losses: {cross_entropy: 0}")],
                      ["model.head: head.losses: all weights are 0"]),
     "class weights of other classes": (

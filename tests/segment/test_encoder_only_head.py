@@ -16,7 +16,7 @@ from tests.segment.fake import SPEC, FakeData
 from tests.segment.test_module import Losses, module, trainer
 
 
-def head(**changes: int) -> EncoderOnlyHead:
+def head(**changes: Any) -> EncoderOnlyHead:
     return EncoderOnlyHead(**{"queries": 6, "blocks": 2, "doublings": 1, "points": 40, **changes})
 
 
@@ -69,7 +69,8 @@ def test_it_is_saved_and_loaded(tmp_path: Path, freeze: bool) -> None:
     trainer(tmp_path, max_steps=2, limit_val_batches=0).fit(model, FakeData())
     weights = model.export(tmp_path / "out", {})
     loaded = load_segmenter(weights)
-    assert loaded.record["head"]["init_args"] == {"queries": 6, "blocks": 2, "doublings": 1, "points": 40}
+    settings = {"queries": 6, "blocks": 2, "doublings": 1, "points": 40, "annealed_masks": False}
+    assert loaded.record["head"]["init_args"] == settings
     pictures = torch.randint(0, 256, (1, 3, 40, 56), dtype=torch.uint8)
     with torch.no_grad():
         wanted, found = model.eval().segmenter.scores(pictures), loaded.segmenter.scores(pictures)

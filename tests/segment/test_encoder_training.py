@@ -37,6 +37,7 @@ MINOR: dict[str, Any] = {"low_rank": LowRank(rank=3, alpha=6, start="minor")}
 REFINED: dict[str, Any] = {"refinement": Refinement(tokens=5, rank=2)}
 WAYS = [pytest.param(LAST, id="last_blocks"), pytest.param(LOW, id="low_rank"), pytest.param(MINOR, id="minor")]
 WAYS.append(pytest.param(REFINED, id="refinement"))
+WAYS.append(pytest.param({"refinement": Refinement(tokens=6, rank=2, linked=True)}, id="linked"))
 SMALL = {"embed_dim": 48, "depth": 4, "num_heads": 2}
 KINDS = {
     "vit": SPEC,
@@ -251,7 +252,7 @@ def test_a_missing_part_that_learns_is_noticed(ways: dict[str, Any]) -> None:
         module(**ways).load_state_dict(state)
 
 
-@pytest.mark.parametrize("ways", WAYS[:-1])
+@pytest.mark.parametrize("ways", WAYS[:3])
 def test_the_exported_segmenter_is_a_plain_one(tmp_path: Path, ways: dict[str, Any]) -> None:
     plain, model = module(), module(**ways, lr=1e-2)
     trainer(tmp_path, max_steps=4, limit_val_batches=0).fit(model, FakeData())

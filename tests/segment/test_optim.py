@@ -1,11 +1,20 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
-from gkd_lightning.encoders import build_encoder
+from gkd_lightning.encoders import LowRank, build_encoder
+from gkd_lightning.errors import UserError
 from gkd_lightning.segment.encoder_training import freeze_unreached
-from gkd_lightning.segment.optim import parameter_groups, poly_factor
+from gkd_lightning.segment.optim import anneal_weight_decay, parameter_groups, poly_factor
 from gkd_lightning.segment.segmenter import Segmenter
-from tests.segment.fake import HEAD, SPEC
+from tests.segment.fake import HEAD, SPEC, FakeData
+from tests.segment.test_module import module, trainer
 
 
 def test_every_trained_parameter_is_in_one_group() -> None:
@@ -41,3 +50,41 @@ def test_unreached_parameters() -> None:
     assert encoder.training
     assert all(parameter.device.type == "cpu" for parameter in encoder.parameters())
     assert torch.isfinite(encoder.tokens(torch.zeros(1, 3, 32, 32)).cls).all()
+
+
+def test_weight_decay_falls_along_half_a_cosine() -> None:
+    parts = [nn.Parameter(torch.ones(1)) for _ in range(2)]
+    groups = [{"params": [part], "weight_decay": decay} for part, decay in zip(parts, (0.05, 0.0), strict=True)]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3)
+    for progress, wanted in ((0.0, 0.05), (1 / 3, 1e-5 + (0.05 - 1e-5) * 0.75), (0.5, (0.05 + 1e-5) / 2), (1.0, 1e-5)):
+        anneal_weight_decay(optimizer, 1e-5, progress)
+        assert [group["weight_decay"] for group in optimizer.param_groups] == pytest.approx([wanted, 0.0])
+
+
+def test_the_decay_follows_the_step_through_a_resumption(tmp_path: Path) -> None:
+    """Also down to nothing, and as far as the step says, not as far as the run was when it began again."""
+
+    class Decays(L.Callback):
+        def __init__(self) -> None:
+            self.values: list[list[float]] = []
+
+        def on_train_batch_end(self, run: L.Trainer, *_: Any) -> None:
+            self.values.append([group["weight_decay"] for group in run.optimizers[0].param_groups])
+
+    ways = {"low_rank": LowRank(rank=3, start="minor"), "weight_decay_end": 0.0}
+    seen, again, reference, resumed = Decays(), Decays(), module(**ways), module(**ways)
+    keep = ModelCheckpoint(tmp_path, every_n_train_steps=3, save_top_k=-1, filename="{step}")
+    options = {"max_steps": 6, "limit_val_batches": 0}
+    trainer(tmp_path, callbacks=[keep, seen], enable_checkpointing=True, **options).fit(reference, FakeData())
+    wanted = [0.05 * (1 + math.cos(math.pi * step / 6)) / 2 for step in range(6)]
+    for values, decay in zip(seen.values, wanted, strict=True):
+        assert values == pytest.approx([decay, 0.0, decay])  # head, its norms, additions
+    trainer(tmp_path, callbacks=[again], **options).fit(resumed, FakeData(), ckpt_path=tmp_path / "step=3.ckpt")
+    assert again.values == seen.values[3:]
+    for key, value in reference.state_dict().items():
+        assert value.equal(resumed.state_dict()[key]), key
+
+
+def test_there_has_to_be_a_decay() -> None:
+    with pytest.raises(UserError, match="weight_decay_end: there is nothing to anneal, weight_decay is 0"):
+        module(weight_decay=0.0, weight_decay_end=0.0)

@@ -233,7 +233,9 @@ def _counted(model_config: str, size: int, mixed: bool) -> _Counts | None:
         with saved, HalfProducts(saved) if mixed else nullcontext():
             loss = model.dry_step(images)
         loss.backward()
+    passing = getattr(handed_on, "link", None)  # its queries are handed on in the place of the head's own
     exported = sum(parameter.numel() for parameter in merged(handed_on).parameters())
+    exported -= 0 if passing is None else sum(parameter.numel() for parameter in passing.parameters())
     teachers = model.frozen_encoders if isinstance(model, Distillation) else []
     sizes = [sum(parameter.numel() for parameter in teacher.parameters()) for teacher in teachers]
     spared = 2 * sum(sizes) - 2 * trainable if mixed else 0  # autocast keeps bf16 copies of what learns

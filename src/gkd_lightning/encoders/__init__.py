@@ -13,6 +13,7 @@ from gkd_lightning.encoders.encoder import Encoder, FeatureMapEncoder, Transform
 from gkd_lightning.encoders.files import STUDENT_WEIGHTS, one_line, read_safetensors, weights_path
 from gkd_lightning.encoders.fixed_size import fixed_to
 from gkd_lightning.encoders.frozen import Frozen, PartlyFrozen
+from gkd_lightning.encoders.linked_queries import LinkedQueries
 from gkd_lightning.encoders.low_rank import LowRank, add_low_rank, merged
 from gkd_lightning.encoders.preparation import (
     adamw,
@@ -24,13 +25,14 @@ from gkd_lightning.encoders.preparation import (
     release,
 )
 from gkd_lightning.encoders.reach import unreached
-from gkd_lightning.encoders.refinement import Refinement, add_refinement, refinement_of
-from gkd_lightning.encoders.types import EncoderSpec, Joining, Tokens
+from gkd_lightning.encoders.refinement import Refinement, add_refinement, refinement_of, refining_tokens
+from gkd_lightning.encoders.types import EncoderSpec, Joining, Looking, Tokens
 
 __all__ = [
-    "Encoder", "EncoderSpec", "FeatureMapEncoder", "Frozen", "Joining", "LowRank", "PartlyFrozen", "Refinement",
-    "STUDENT_RECORD", "STUDENT_WEIGHTS", "Tokens", "TransformerEncoder", "adamw", "add_low_rank", "add_refinement",
-    "build_encoder", "checkpoint_activations", "compile_blocks", "compiles", "encoder_state", "export_encoder",
-    "fixed_to", "hold_in_bf16", "load_student", "merged", "one_line", "prepare_encoders", "read_safetensors",
-    "refinement_of", "release", "spec_of", "unreached", "versions", "weights_path",
+    "Encoder", "EncoderSpec", "FeatureMapEncoder", "Frozen", "Joining", "LinkedQueries", "Looking", "LowRank",
+    "PartlyFrozen", "Refinement", "STUDENT_RECORD", "STUDENT_WEIGHTS", "Tokens", "TransformerEncoder", "adamw",
+    "add_low_rank", "add_refinement", "build_encoder", "checkpoint_activations", "compile_blocks", "compiles",
+    "encoder_state", "export_encoder", "fixed_to", "hold_in_bf16", "load_student", "merged", "one_line",
+    "prepare_encoders", "read_safetensors", "refinement_of", "refining_tokens", "release", "spec_of", "unreached",
+    "versions", "weights_path",
 ]  # fmt: skip

@@ -188,8 +188,9 @@ class TransformerEncoder(Encoder):
             # it still wants one, which costs nothing as the (B, N, D) view that the last block gives.
             wanted, normalized = sorted(set(blocks)), self.normalize(images)
             joined: tuple[torch.Tensor, ...] = ()
+            told: tuple[Any, ...] = ()
             if joining is not None:
-                tokens, maps, joined = joined_pass(self.model, normalized, wanted, grid, joining)
+                tokens, maps, joined, told = joined_pass(self.model, normalized, wanted, grid, joining)
             else:
                 indices, form = wanted or [self.depth - 1], "NCHW" if wanted else "NLC"
                 tokens, maps = self.model.forward_intermediates(normalized, indices, norm=False, output_fmt=form)
@@ -199,7 +200,7 @@ class TransformerEncoder(Encoder):
         patches = tokens[:, prefix:]
         cls = tokens[:, 0] if self.has_class_token else patches.mean(dim=1)
         by_block = dict(zip(wanted, maps, strict=False))
-        return Tokens(cls, patches, grid, joined), [by_block[block] for block in blocks]
+        return Tokens(cls, patches, grid, joined, told), [by_block[block] for block in blocks]
 
 
 class FeatureMapEncoder(Encoder):

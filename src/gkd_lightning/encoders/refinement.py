@@ -26,10 +26,12 @@ class Refinement:
     Attributes:
         tokens: m, learned for every block; the first takes the share of a patch that is to stay as it is.
         rank: r; the m tokens of width D are a product of (m, r) and (r, D).
+        linked: whether the head's queries, as many as tokens, are made of the tokens of all blocks (`LinkedQueries`).
     """
 
     tokens: Annotated[int, Range(2, LARGE)] = 100
     rank: Count = 16
+    linked: bool = False
 
     def __post_init__(self) -> None:
         check_arguments(type(self), vars(self))
@@ -87,9 +89,8 @@ class TokenRefinement(nn.Module):
 def add_refinement(encoder: Encoder, settings: Refinement) -> list[str]:
     """Refine what every block of `encoder` gives, in place.
 
-    The paper's queries that are linked to the tokens are left out: a head knows maps alone. Hooks reach the places
-    between the blocks without a copy of timm's forward and without renaming a parameter; each block's is the same, so
-    that blocks share a compilation.
+    Hooks reach the places between the blocks without a copy of timm's forward and without renaming a parameter; each
+    block's is the same, so that blocks share a compilation.
 
     Returns:
         Names of the parts that are to learn.
@@ -117,3 +118,8 @@ def refinement_of(encoder: Encoder) -> Refinement | None:
     """From which settings an encoder's refinement was made; None if it has none."""
     shared = getattr(encoder.model, _SHARED, None)
     return shared.settings if isinstance(shared, TokenRefinement) else None
+
+
+def refining_tokens(encoder: Encoder) -> Tensor:
+    """(N, m, D), the tokens of all N blocks of a refined encoder."""
+    return torch.stack([block.get_submodule(_OWN)() for block in encoder.model.blocks])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +24,17 @@ class Tokens(NamedTuple):
     """Rows and columns of the patch grid."""
     joined: tuple[torch.Tensor, ...] = ()
     """What `Joining` asked for: its queries (B, Q, D) after each block that they went through, not normalised."""
+    told: tuple[Any, ...] = ()
+    """What `Joining.looking` told before each of these blocks."""
+
+
+class Looking(NamedTuple):
+    """What is to be known about queries before a block."""
+
+    seen: torch.Tensor | None
+    """(B, Q, N) bool: the patches that they may attend to in it; None for all."""
+    told: Any
+    """Anything, handed on in `Tokens.told`."""
 
 
 class Joining(NamedTuple):
@@ -32,6 +44,9 @@ class Joining(NamedTuple):
     """(Q, D), the same for every image."""
     blocks: int
     """How many of the last blocks."""
+    looking: Callable[[int, torch.Tensor, torch.Tensor], Looking] | None = None
+    """Asked before each of these blocks: its number among them, the map (B, D, h, w) and the queries (B, Q, D) that go
+    in. None lets all tokens attend to all."""
 
 
 @dataclass

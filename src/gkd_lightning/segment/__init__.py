@@ -31,14 +31,14 @@ from gkd_lightning.segment.pixel_head import PixelHead
 from gkd_lightning.segment.pixel_losses import PixelLosses
 from gkd_lightning.segment.pyramid import Level
 from gkd_lightning.segment.segformer_head import SegformerHead
-from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHead, TaskLosses
+from gkd_lightning.segment.segmentation_head import HeadSettings, Moment, SegmentationHead, TaskLosses
 from gkd_lightning.segment.segmenter import Segmenter, StudentPass, best_classes, unfrozen
 
 __all__ = [
     "DomainJudge", "EncoderOnlyHead", "FoundSegments", "HeadSettings", "Level", "LinearHead", "LoadedSegmenter",
-    "Mask2FormerConfig", "Mask2FormerHead", "PanopticMap", "PixelHead", "PixelLosses", "Predicted", "SEGMENTER_RECORD",
-    "SEGMENTER_WEIGHTS", "SegformerHead", "SegmentationHead", "Segmenter", "StudentPass", "TaskLearning",
-    "TaskLosses", "best_classes", "build_head", "finds_segments", "instance_masks", "is_exporting", "judged_segments",
-    "load_segmenter", "panoptic_maps", "queries_of", "record_protocols", "save_segmenter", "segments_found",
-    "semantic_scores", "settings_of", "unfrozen",
+    "Mask2FormerConfig", "Mask2FormerHead", "Moment", "PanopticMap", "PixelHead", "PixelLosses", "Predicted",
+    "SEGMENTER_RECORD", "SEGMENTER_WEIGHTS", "SegformerHead", "SegmentationHead", "Segmenter", "StudentPass",
+    "TaskLearning", "TaskLosses", "best_classes", "build_head", "finds_segments", "instance_masks", "is_exporting",
+    "judged_segments", "load_segmenter", "panoptic_maps", "queries_of", "record_protocols", "save_segmenter",
+    "segments_found", "semantic_scores", "settings_of", "unfrozen",
 ]  # fmt: skip

@@ -54,7 +54,7 @@ def save_segmenter(
 ) -> Path:
     """Write the two files; existing ones are replaced atomically.
 
-    Low-rank additions become part of the weights, a refinement stays beside them.
+    Low-rank additions become part of the weights, linked queries the head's own; a refinement stays beside them.
 
     Args:
         segmenter: encoder and head; weights are stored in their own precision.
@@ -67,6 +67,7 @@ def save_segmenter(
         Path of the weights file.
     """
     weights = Path(directory) / SEGMENTER_WEIGHTS
+    segmenter.keep_queries()
     digest = write_tensors(_state(segmenter), weights, {"kind": KIND})
     refinement = refinement_of(unfrozen(segmenter.encoder))
     write_json(
@@ -74,7 +75,7 @@ def save_segmenter(
         {
             "kind": KIND,
             "encoder": spec_of(unfrozen(segmenter.encoder)),
-            **({} if refinement is None else {"refinement": asdict(refinement)}),
+            **({} if refinement is None else {"refinement": _recorded(refinement)}),
             "head": segmenter.head.record,
             "blocks": segmenter.blocks,
             "window": segmenter.window,
@@ -134,6 +135,10 @@ def record_protocols(weights: Path, domains: Mapping[str, Mapping[str, Any]]) ->
     record = json.loads(path.read_text(encoding="utf-8"))
     record["judged"] = {**record.get("judged", {}), **{name: dict(protocol) for name, protocol in domains.items()}}
     write_json(path, record)
+
+
+def _recorded(refinement: Refinement) -> dict[str, Any]:
+    return {name: value for name, value in asdict(refinement).items() if name != "linked"}
 
 
 def _state(segmenter: Segmenter) -> dict[str, Tensor]:

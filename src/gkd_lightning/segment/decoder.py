@@ -119,23 +119,24 @@ class MaskedTransformer(Mask2FormerTransformerModule):
         """Let `torch.compile` fuse what a layer does between its products; all layers share the compilation."""
         self._turn = torch.compile(_turn)
 
-    def forward(self, hidden: Tensor, pixels: Tensor, levels: Levels) -> Decoded:
+    def forward(self, hidden: Tensor, pixels: Tensor, levels: Levels, position: Tensor | None = None) -> Decoded:
         """Decode.
 
         Args:
             hidden: (B, N, D), what the pixel decoder made of the three coarser levels' pixels.
             pixels: (B, C, h, w) features of the finest map.
             levels: sizes of the coarser ones.
+            position: (Q, D), in the place of the queries' learned positions.
         """
         views = []
         parts = zip(hidden.split(levels.sizes, 1), levels.positions.split(levels.sizes, 1), strict=True)
-        for index, (part, position) in enumerate(parts):
+        for index, (part, place) in enumerate(parts):
             value = part + self.level_embed.weight[index]
             # A mask is linear in the pixels' features: shrinking these once shrinks the masks of every layer.
             small = resized(pixels.detach(), levels.shapes[index])
-            views.append(_View(value + position, value, small.flatten(2)))
+            views.append(_View(value + place, value, small.flatten(2)))
         norm, predictor = self.decoder.layernorm, self.decoder.mask_predictor.mask_embedder
-        position = self.queries_embedder.weight
+        position = self.queries_embedder.weight if position is None else position
         queries = self.queries_features.weight.repeat(pixels.shape[0], 1, 1)
         states = [norm(queries)]
         embeddings = [predictor(states[0])]

@@ -18,6 +18,7 @@ from gkd_lightning.encoders import (
     TransformerEncoder,
     add_low_rank,
     add_refinement,
+    refining_tokens,
     unreached,
 )
 from gkd_lightning.errors import UserError
@@ -65,8 +66,10 @@ def prepared_encoder(
     return Frozen(encoder)
 
 
-def freeze_unreached(encoder: Encoder, blocks: Sequence[int], with_tokens: bool) -> list[str]:
+def freeze_unreached(encoder: Encoder, blocks: Sequence[int], with_tokens: bool, linked: bool = False) -> list[str]:
     """Freeze the parameters that neither the maps of `blocks` nor (if asked) the tokens depend on; returns their names.
+
+    With `linked`, the head's queries depend on the tokens that refine the blocks, on all of them.
 
     The final norm, the mask token and blocks after the last chosen one get no gradient from a head that reads
     block outputs; left trainable, they would stop distributed training (unused parameters).
@@ -76,7 +79,9 @@ def freeze_unreached(encoder: Encoder, blocks: Sequence[int], with_tokens: bool)
 
     def total(output: tuple[Tokens, list[Tensor]]) -> Tensor:
         tokens, maps = output
-        outputs = [*maps, tokens.cls, tokens.patches] if with_tokens else maps
+        outputs = [*maps, tokens.cls, tokens.patches] if with_tokens else list(maps)
+        if linked:
+            outputs.append(refining_tokens(encoder))
         return torch.stack([each.sum() for each in outputs]).sum()
 
     modes = {module: module.training for module in encoder.modules()}

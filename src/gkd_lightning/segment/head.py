@@ -73,27 +73,37 @@ class Mask2FormerHead(QueryHead):
     def attach(self, feature_dims: Sequence[int], num_classes: int) -> None:
         """Nothing: this head is made for its maps."""
 
-    def forward(self, pyramid: Sequence[Level]) -> HeadOutput:
-        """Predict from four levels of D_i channels, finest first, in the precision in force."""
+    @property
+    def linkable(self) -> nn.Parameter:
+        """What says where a query looks in every layer: DETR's object queries. What it starts from stays its own."""
+        own: nn.Parameter = self.transformer.queries_embedder.weight
+        return own
+
+    def forward(self, pyramid: Sequence[Level], queries: Tensor | None = None) -> HeadOutput:
+        """Predict from four levels of D_i channels, finest first, in the precision in force.
+
+        `queries` (Q, C) stand in for `linkable`.
+        """
         device = pyramid[0].map.device
         dtype = precision_in_force(self, device)
         shapes = tuple(level.size for level in pyramid[:0:-1])
         levels = levels_of(shapes, self.config.hidden_dim, device, dtype)
         scales = tuple(level.scale for level in pyramid)
 
-        def passes(*maps: Tensor) -> HeadOutput:
-            lowered = [Level(each, scale) for each, scale in zip(maps, scales, strict=True)]
+        def passes(*given: Tensor) -> HeadOutput:
+            lowered = [Level(each, scale) for each, scale in zip(given, scales, strict=False)]
             hidden, pixels = call_in(dtype, self.pixel_decoder, lowered, levels)
-            decoded = call_in(dtype, self.transformer, hidden, pixels, levels)
+            decoded = call_in(dtype, self.transformer, hidden, pixels, levels, *given[len(scales) :])
             classes = call_in(torch.float32, self.class_predictor, decoded.states.float())  # few, and logits
             return HeadOutput(classes, decoded.embeddings, pixels)
 
-        maps = [level.map.to(dtype) for level in pyramid]
+        given = [level.map for level in pyramid] + ([] if queries is None else [queries])
+        arguments = [each.to(dtype) for each in given]
         with full_precision(device.type):
             if self._captured is None or not self.training:
-                return passes(*maps)
+                return passes(*arguments)
             learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
-            return HeadOutput(*self._captured(passes, maps, learning, (dtype, scales)))
+            return HeadOutput(*self._captured(passes, arguments, learning, (dtype, scales)))
 
     def compile_parts(self) -> None:
         """Fuse the layers of both decoders at their first use; on a GPU, start them as two captured graphs in training.

@@ -51,7 +51,7 @@ def matching_cost(output: HeadOutput, targets: Targets, source: PointSource, con
     layers, batch, queries, _ = output.classes.shape
     device = output.classes.device
     points = source.per_image(layers, config.points, device)
-    values = batch * queries * max(config.points, output.pixels.shape[2:].numel())
+    values = batch * queries * max(config.points, output.pixels.shape[-2:].numel())
     parts = [_cost(output, chosen, targets, points[:, chosen], config) for chosen in chunks(layers, values, device)]
     return torch.cat(parts, dim=1)
 

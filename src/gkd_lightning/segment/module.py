@@ -30,10 +30,10 @@ from gkd_lightning.segment.artefact import save_segmenter
 from gkd_lightning.segment.encoder_training import freeze_unreached, prepared_encoder, weights_digest
 from gkd_lightning.segment.judging import DomainJudge, Predicted
 from gkd_lightning.segment.mask2former import OFFICIAL_HEAD
-from gkd_lightning.segment.optim import parameter_groups, poly_factor
+from gkd_lightning.segment.optim import anneal_weight_decay, parameter_groups, poly_factor
 from gkd_lightning.segment.panoptic import FoundSegments, judged_segments
 from gkd_lightning.segment.pyramid import SCALES
-from gkd_lightning.segment.segmentation_head import HeadSettings, TaskLosses
+from gkd_lightning.segment.segmentation_head import HeadSettings, Moment, TaskLosses
 from gkd_lightning.segment.segmenter import Segmenter, StudentPass, unfrozen
 from gkd_lightning.step_logging import StepLogging
 
@@ -58,12 +58,13 @@ class TaskLearning(StepLogging, DomainJudge):
             loss depends on it.
         low_rank: additions to a frozen encoder's linear layers learn; they start as nothing and become part of its
             weights in the exported segmenter.
-        refinement: tokens between a frozen encoder's blocks learn (Rein); the exported segmenter has them, too. Of
-            `last_blocks`, `low_rank` and this, one at a time.
+        refinement: tokens between a frozen encoder's blocks learn (Rein); the exported segmenter has them, too.
+            `linked` makes the head's queries of them. Of `last_blocks`, `low_rank` and this, one at a time.
         encoder_lr_scale: learning rate of what learns in the encoder, in units of `lr` (official unfrozen baselines:
             0.1).
         lr: learning rate of the head, decaying to 0 with power 0.9.
         weight_decay: AdamW's decay.
+        weight_decay_end: what it falls to along half a cosine until the training ends (SoMA: 1e-5); null keeps it.
         blocks: the four encoder blocks that form the pyramid; null takes those after a third, half, two thirds
             and all of the depth (official: 3, 5, 7, 11 of 12).
         window: side in pixels of the sliding window of evaluation.
@@ -85,6 +86,7 @@ class TaskLearning(StepLogging, DomainJudge):
         encoder_lr_scale: Weight = 1.0,
         lr: Positive = 1e-4,
         weight_decay: Weight = 0.05,
+        weight_decay_end: Weight | None = None,
         blocks: list[Natural] | None = None,
         window: Pixels = 512,
         stride: Pixels = 341,
@@ -92,12 +94,15 @@ class TaskLearning(StepLogging, DomainJudge):
         compile: bool | None = None,
     ) -> None:
         super().__init__()
+        if weight_decay_end is not None and not weight_decay:
+            raise UserError("weight_decay_end: there is nothing to anneal, weight_decay is 0")
         # plain types only, of subclasses too
         self.save_hyperparameters(ignore=["encoder", "head", "low_rank", "refinement", "scales", "teacher", "term"])
         self.save_hyperparameters({"encoder": asdict(encoder), "head": head.record, "scales": list(scales)})
         for name, way in {"low_rank": low_rank, "refinement": refinement}.items():
             self.save_hyperparameters({name: None if way is None else asdict(way)})
         self.num_classes = num_classes
+        self._steps = 1  # of the training, once there is one
         network = prepared_encoder(build_encoder(encoder), freeze_encoder, last_blocks, low_rank, refinement)
         self.segmenter = Segmenter.for_encoder(network, num_classes, head, blocks, window, stride, scales)
 
@@ -119,7 +124,7 @@ class TaskLearning(StepLogging, DomainJudge):
 
     def step_losses(self, batch: dict[str, Tensor]) -> StepLosses:
         """The losses of a training step, logged nowhere; arguments as in `distillation_loss`."""
-        student = self.student_pass(batch["image"])
+        student = self.student_pass(batch["image"], batch["key"])
         truth = batch.get("segments") if self.panoptic else batch["label"]
         if truth is None:
             raise UserError("data: its batches have no `segments`, from which a head with segments: panoptic learns")
@@ -131,9 +136,9 @@ class TaskLearning(StepLogging, DomainJudge):
 
         It counts what a step takes, see `SegmentationHead.dry_loss`.
         """
-        student = self.student_pass(images)
         labels = images.new_zeros((len(images), *images.shape[-2:]), dtype=torch.uint8)
         keys = torch.zeros(len(images), dtype=torch.int64, device="cpu")
+        student = self.student_pass(images, keys)
         distillation = self.distillation_loss({"image": images, "label": labels, "key": keys}, student)
         task = self.segmenter.head.dry_loss(student.output, labels, keys)
         return torch.stack([task, *(term.float().mean() for term in distillation.values())]).sum()
@@ -148,9 +153,16 @@ class TaskLearning(StepLogging, DomainJudge):
         """Whether a further loss term looks at the tokens after the final norm; unless told, it does."""
         return type(self).distillation_loss is not TaskLearning.distillation_loss
 
-    def student_pass(self, images: Tensor) -> StudentPass:
-        """Encoder and head on (B, 3, H, W) images."""
-        return self.segmenter.passed(images, self.further_blocks)
+    @property
+    def progress(self) -> float:
+        """Share of the training's steps that are done; 0 outside of one."""
+        done: int = self.global_step
+        return done / self._steps
+
+    def student_pass(self, images: Tensor, keys: Tensor | None = None) -> StudentPass:
+        """Encoder and head on (B, 3, H, W) images; as in the training step that is due if their `keys` are given."""
+        moment = None if keys is None else Moment(keys, self.progress)
+        return self.segmenter.passed(images, self.further_blocks, moment)
 
     def distillation_loss(self, batch: dict[str, Tensor], student: StudentPass) -> dict[str, Tensor]:
         """Further loss terms by name, added to the task's; single-stage distillation overrides this.
@@ -180,9 +192,14 @@ class TaskLearning(StepLogging, DomainJudge):
         hparams = self.hparams
         groups = parameter_groups(self, self.encoder, hparams.lr, hparams.weight_decay, hparams.encoder_lr_scale)
         optimizer = adamw(groups, hparams.lr, self.trainer)
-        factor = poly_factor(int(self.trainer.estimated_stepping_batches))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        self._steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, poly_factor(self._steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Anneal the weight decay by the step alone, so that a resumed run goes on where it was."""
+        if self.hparams.weight_decay_end is not None:
+            anneal_weight_decay(optimizer, self.hparams.weight_decay_end, self.progress)
 
     def setup(self, stage: str) -> None:
         """See `DomainJudge.setup`; freeze what no loss can reach.
@@ -198,7 +215,8 @@ class TaskLearning(StepLogging, DomainJudge):
         if self.panoptic and hasattr(self.data, "dataset"):
             require_instances("data.dataset", self.data.dataset)
         if any(parameter.requires_grad for parameter in self.encoder.parameters()):
-            freeze_unreached(self.encoder, [*self.segmenter.blocks, *self.further_blocks], self.compares_tokens)
+            blocks, linked = [*self.segmenter.blocks, *self.further_blocks], self.segmenter.link is not None
+            freeze_unreached(self.encoder, blocks, self.compares_tokens, linked)
 
     def on_fit_start(self) -> None:
         """Bring encoder and head into the shape in which they run fastest; all weights are written as they were."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 
 def parameter_groups(
@@ -42,3 +44,19 @@ def poly_factor(steps: int, power: float = 0.9) -> Callable[[int], float]:
     """
     last = max(steps - 1, 1)
     return lambda step: float(max(1 - step / last, 0.0) ** power)
+
+
+def anneal_weight_decay(optimizer: Optimizer, end: float, progress: float) -> None:
+    """Set the decay of every group that decays: half a cosine from what it was at first to `end`.
+
+    Source: the schedule in SoMA's published configuration (mmengine's ``CosineAnnealingParamScheduler``).
+
+    Args:
+        optimizer: its groups remember what they began with, also in a checkpoint.
+        end: decay at the end of the training.
+        progress: share of the training's steps that are done.
+    """
+    for group in optimizer.param_groups:
+        first = group.setdefault("initial_weight_decay", group["weight_decay"])
+        if first:
+            group["weight_decay"] = end + (first - end) * (1 + math.cos(math.pi * progress)) / 2

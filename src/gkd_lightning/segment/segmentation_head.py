@@ -23,6 +23,15 @@ class TaskLosses(NamedTuple):
     """Its weighted terms by the names under which they are logged, such as ``loss_masks``."""
 
 
+class Moment(NamedTuple):
+    """Which step of a training it is, and on what."""
+
+    keys: Tensor
+    """(B,) int64 on the host, of the samples: whatever is random about one is drawn from its key."""
+    progress: float
+    """Share of the training's steps that are done, from 0 on, below 1."""
+
+
 class HeadSettings(Ranged, ABC):
     """What `model.head` may name: the settings of a Mask2Former head, or a `SegmentationHead` of any kind."""
 
@@ -59,6 +68,21 @@ class SegmentationHead(Recorded, HeadSettings, nn.Module):
 
         If there are any, `forward` is called with them, (B, Q, D) after each of these blocks, as its second argument,
         and the last level of the pyramid is the last block's.
+        """
+        return None
+
+    def joining_at(self, moment: Moment) -> Joining | None:
+        """`joining` in a training step, of a head that does it otherwise there than in use. Here: the same.
+
+        What its `looking` tells, if it has any, is the third argument of `forward`.
+        """
+        return self.joining
+
+    @property
+    def linkable(self) -> nn.Parameter | None:
+        """Learned queries (Q, C), in whose place those may come that are made of the encoder's tokens.
+
+        If they do, `forward` is called with these, (Q, C), as its argument `queries`, and the head's own learn no more.
         """
         return None
 

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gkd_lightning.encoders import Encoder, Frozen, Tokens
+from gkd_lightning.encoders import Encoder, Frozen, LinkedQueries, Tokens, refining_tokens
 from gkd_lightning.errors import UserError
+from gkd_lightning.precision import full_precision
 from gkd_lightning.segment.head_choice import build_head
 from gkd_lightning.segment.joined_encoder import joinable
+from gkd_lightning.segment.linking import link_between
 from gkd_lightning.segment.pyramid import SCALES, Level, default_blocks, feature_pyramid, resized
-from gkd_lightning.segment.segmentation_head import HeadSettings, SegmentationHead
+from gkd_lightning.segment.segmentation_head import HeadSettings, Moment, SegmentationHead
 from gkd_lightning.segment.sliding import sliding_scores
 
 SCORE_VALUES_AT_ONCE = 2**28
@@ -44,6 +46,7 @@ class Segmenter(nn.Module):
         window: side in pixels of the sliding window; images that are not larger are seen whole.
         stride: pixels from one window to the next.
         scales: of the pyramid, finest level first, see `pyramid.SCALES`; unused by a hierarchical encoder.
+        link: makes the head's queries of the encoder's tokens; None leaves the head its own.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Segmenter(nn.Module):
         window: int = 512,
         stride: int = 341,
         scales: Sequence[float] = SCALES,
+        link: LinkedQueries | None = None,
     ) -> None:
         super().__init__()
         if not 0 < stride <= window:
@@ -66,6 +70,7 @@ class Segmenter(nn.Module):
         self.window = window
         self.stride = stride
         self.scales = list(scales)
+        self.link = link
 
     @classmethod
     def for_encoder(
@@ -88,7 +93,8 @@ class Segmenter(nn.Module):
                 raise UserError(f"blocks: {chosen} must be four of the encoder's blocks 0 to {bare.depth - 1}")
             dims = [dims[block] for block in chosen]
         made = build_head(head, dims, num_classes)
-        return cls(joinable(encoder, made.joining, chosen), made, chosen, window, stride, scales)
+        network = joinable(encoder, made.joining, chosen)
+        return cls(network, made, chosen, window, stride, scales, link_between(bare, made))
 
     def pyramid(self, maps: Sequence[Tensor]) -> list[Level]:
         """Levels of stride 4, 8, 16 and 32 from what the encoder gave for `blocks`."""
@@ -99,15 +105,40 @@ class Segmenter(nn.Module):
         """The head's output for (B, 3, H, W) images that fit the encoder."""
         return self.passed(images).output
 
-    def passed(self, images: Tensor, further: Sequence[int] = ()) -> StudentPass:
-        """Encoder and head on (B, 3, H, W) images that fit the encoder; `further` are blocks whose maps are wanted."""
-        joining = self.head.joining
+    def passed(self, images: Tensor, further: Sequence[int] = (), moment: Moment | None = None) -> StudentPass:
+        """Encoder and head on (B, 3, H, W) images that fit the encoder.
+
+        Args:
+            images: uint8, or in [0, 1].
+            further: blocks whose maps are wanted.
+            moment: of the training step that this is; None in use.
+        """
+        joining = self.head.joining if moment is None else self.head.joining_at(moment)
         joined = {} if joining is None else {"joining": joining}
         tokens, maps = self.encoder(images, [*self.blocks, *further], **joined)
         own = len(maps) - len(further)
         pyramid = self.pyramid(maps[:own])
-        output = self.head(pyramid) if joining is None else self.head(pyramid, tokens.joined)
+        queries = self.linked_queries()
+        linked = {} if queries is None else {"queries": queries}
+        told = [tokens.told] if tokens.told else []
+        output = self.head(pyramid, **linked) if joining is None else self.head(pyramid, tokens.joined, *told)
         return StudentPass(tokens, tuple(maps[own:]), output, pyramid[0].size)
+
+    def linked_queries(self) -> Tensor | None:
+        """(Q, C) queries that are made of the encoder's tokens, in full precision; None if the head has its own."""
+        if self.link is None:
+            return None
+        tokens = refining_tokens(unfrozen(self.encoder))
+        with full_precision(tokens.device.type):
+            queries: Tensor = self.link(tokens.float())
+        return queries
+
+    @torch.no_grad()
+    def keep_queries(self) -> None:
+        """Write linked queries over the head's own, which then says the same without a link."""
+        queries, own = self.linked_queries(), self.head.linkable
+        if queries is not None and own is not None:
+            own.copy_(queries)
 
     def scores(self, images: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Class scores (B, K, H, W) float32 of (B, 3, H, W) images of any size, uint8 or in [0, 1].
