@@ -229,6 +229,7 @@ def test_channels_first_with_confidence(linear: Path, tmp_path: Path) -> None:
     exported = OnnxSegmenter(tmp_path / "fp32")
     assert exported.record["input"]["shape"] == ["batch", 3, 32, 32]
     assert list(exported.record["outputs"]) == ["ids", "scores", "confidence"]
+    assert "temperature" not in exported.record
     picture = MiniCity("day", 1).image(0)
     found = exported.outputs(picture[None, :32, :32])
     model = gkd_lightning.load(linear, device="cpu")
