@@ -317,7 +317,8 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     "missing folder to segment": (nothing, [*PREDICT, "--images", "nowhere", "--ckpt", "x"], ["nowhere"]),
     "missing option": (nothing, ["predict", "--out", "out"], ["--ckpt", "--images"]),
     "temperature below absolute zero": (
-        nothing, [*PREDICT, "--images", "i", "--ckpt", "c", "--json", "--temperature", "-1"], ["--temperature -1", "auto"],
+        nothing, [*PREDICT, "--images", "i", "--ckpt", "c", "--json", "--temperature", "-1"],
+        ["--temperature -1", "auto"],
     ),
     "temperature of nothing": (nothing, [*PREDICT, "--images", "i", "--ckpt", "c", "--temperature", "auto"],
                                ["--temperature", "--confidence"]),

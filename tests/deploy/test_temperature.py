@@ -62,10 +62,12 @@ def test_it_is_what_the_evaluation_counts(tmp_path: Path, head: HeadSettings) ->
     maps = (torch.from_numpy(found.confidence), torch.from_numpy(found.ids) == label[0], label[0] != 255)
     sure, right, counted = sampled("street", *maps)
     places = (sure * BINS).ceil().long()[counted] - 1
-    bins = metric.heated[TEMPERATURES.index(HEAT)]
+    metric.compute()
+    assert metric.at_temperatures is not None
+    bins = metric.at_temperatures.bins[TEMPERATURES.index(HEAT)]
     assert bins[:, 0].tolist() == torch.bincount(places, minlength=BINS).tolist()
     assert bins[:, 1].tolist() == torch.bincount(places[right[counted]], minlength=BINS).tolist()
-    assert bins[:, 2].sum() == (sure[counted] * UNITS).round().long().sum()
+    assert bins[:, 2].sum() == int((sure[counted] * UNITS).round().long().sum())
 
 
 def test_files_have_it_and_classes_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
