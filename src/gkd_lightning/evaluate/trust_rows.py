@@ -102,9 +102,9 @@ def _interval(
     sums: list[Bins],
     per_image: PerImage | None,
     resamples: int,
-    part: Literal["bins", "tempered"],
+    part: Part,
 ) -> Interval | None:
-    """Of ECE over a domain's images; `sums` are those of every seed, `part` of `ImageCounts` has them image by image."""
+    """Of ECE over a domain's images; `sums` are those of every seed, which `ImageCounts` has image by image."""
     kept: list[NDArray[np.int64]] = []
     names: set[tuple[str, ...]] = set()
     for run, total in zip(row.runs, sums, strict=True):
