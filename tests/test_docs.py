@@ -62,7 +62,7 @@ def test_the_recipe_of_imitated_segments_composes(tmp_path: Path, monkeypatch: p
         assert main([*shlex.split(command), *few]) == 0
     plan = make_plan(load_recipe("mine.yaml"), tmp_path / "out")
     check_plan(plan)
-    require_data(data_needed(plan))
+    require_data(data_needed([plan]))
     (stage,) = plan.stages
     assert stage.what.panoptic
 
