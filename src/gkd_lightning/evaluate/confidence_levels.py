@@ -28,7 +28,7 @@ def confidence(scores: Tensor, temperature: float = 1.0) -> Tensor:
     """
     if temperature == 1:
         return scores.amax(1) / scores.sum(1).clamp_min(_LEAST)
-    return (relative_logs(scores, 1) * (1 / temperature)).exp().sum(1).reciprocal()  # the best class's term is 1
+    return relative_logs(scores, 1).mul_(1 / temperature).exp_().sum(1).reciprocal_()  # the best class's term is 1
 
 
 def relative_logs(scores: Tensor, axis: int) -> Tensor:
@@ -40,9 +40,9 @@ def relative_logs(scores: Tensor, axis: int) -> Tensor:
         scores: not negative, of any sum.
         axis: of the classes.
     """
-    found = scores.float().nan_to_num(0, 0, 0)  # of a segmenter that has diverged: no score at all
-    logs = torch.maximum(found, (found.sum(axis, keepdim=True) * _LEAST).clamp_min(_LEAST)).log()
-    return logs - logs.amax(axis, keepdim=True)
+    found = scores.float()
+    logs = torch.maximum(found, (found.sum(axis, keepdim=True) * _LEAST).clamp_min(_LEAST)).log_()
+    return logs.sub_(logs.amax(axis, keepdim=True))
 
 
 def level_counts(sure: Tensor, right: Tensor, counted: Tensor) -> Tensor:

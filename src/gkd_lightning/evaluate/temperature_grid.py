@@ -51,7 +51,7 @@ def temperature_counts(scores: Tensor, label: Tensor, right: Tensor, counted: Te
         int64 (T,): the sum of the negative log likelihood in `LOSS_UNITS`.
     """
     inverse, offset = _grid(str(scores.device))
-    logs = relative_logs(scores, 0)
+    logs = relative_logs(scores.nan_to_num(0, 0, 0), 0)  # of a segmenter that has diverged: no score at all
     true = logs.gather(0, label.long().masked_fill(~counted, 0)[None])[0]
     pixels = torch.zeros(2 * _PLACES + 1, dtype=torch.int64, device=scores.device)
     sure, losses = torch.zeros_like(pixels), torch.zeros(len(TEMPERATURES), dtype=torch.int64, device=scores.device)
