@@ -16,6 +16,7 @@ import pytest
 from gkd_lightning.chain import cost
 from gkd_lightning.chain.execution import check_plan
 from gkd_lightning.chain.plan import make_plan
+from gkd_lightning.chain.required_data import data_needed, require_data
 from gkd_lightning.cli import main
 from gkd_lightning.distill import QuerySoftDistillation, load_heads
 from gkd_lightning.evaluate import Results
@@ -51,6 +52,19 @@ def written(document: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dic
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     return blocks
+
+
+def test_the_recipe_of_imitated_segments_composes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written("panoptic.md", tmp_path, monkeypatch)
+    page = (ROOT / "docs/panoptic.md").read_text(encoding="utf-8")
+    for command in re.findall(r"^gkd (data (?:fake .*|check .*(?:folders_fake|coco_source).*))$", page, re.MULTILINE):
+        few = ["--images", "2", "--width", "128", "--height", "96"] if " fake " in f" {command}" else []
+        assert main([*shlex.split(command), *few]) == 0
+    plan = make_plan(load_recipe("mine.yaml"), tmp_path / "out")
+    check_plan(plan)
+    require_data(data_needed([plan]))
+    (stage,) = plan.stages
+    assert stage.what.panoptic
 
 
 def two_steps(*stages: str) -> list[str]:

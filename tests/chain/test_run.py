@@ -99,6 +99,9 @@ def test_what_each_image_contributed_lies_beside_the_results(study: Path, capsys
             assert counts.bins is not None
             assert counts.bins.sum(0).tolist() == [list(part) for part in score.trust.bins]
             assert counts.bins[..., :2].sum((0, 1)).tolist() == [score.matrix.sum(), score.matrix.trace()]
+            assert score.tempered is not None
+            assert counts.tempered is not None
+            assert counts.tempered.sum(0).tolist() == [list(part) for part in score.tempered.bins]
             (own,) = (study / "out/evaluations").glob(f"{run.method}-*/per_image.npz")
             alone = PerImage.load(own).runs[run.method, run.seed][score.domain]
             np.testing.assert_array_equal(alone.counts, counts.counts)

@@ -334,6 +334,12 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     ),
     "missing folder to segment": (nothing, [*PREDICT, "--images", "nowhere", "--ckpt", "x"], ["nowhere"]),
     "missing option": (nothing, ["predict", "--out", "out"], ["--ckpt", "--images"]),
+    "temperature below absolute zero": (
+        nothing, [*PREDICT, "--images", "i", "--ckpt", "c", "--json", "--temperature", "-1"],
+        ["--temperature -1", "auto"],
+    ),
+    "temperature of nothing": (nothing, [*PREDICT, "--images", "i", "--ckpt", "c", "--temperature", "auto"],
+                               ["--temperature", "--confidence"]),
     "mistyped option": (nothing, [*PREDICT, "--image", "images", "--images", "i", "--ckpt", "c"],
                         ["--image:", "'--images'"]),
     "labels without classes": (nothing, [*CHECK, *DATA], ["--classes"]),

@@ -23,6 +23,7 @@ from gkd_lightning.data import MiniCity, ProxyImages
 from gkd_lightning.deploy import OnnxSegmenter, export_segmenter, open_export
 from gkd_lightning.deploy.arrays import Picture
 from gkd_lightning.errors import UserError
+from gkd_lightning.evaluate import confidence
 from gkd_lightning.segment import LinearHead, record_protocols
 from tests.chain.artefacts import segmenter
 from tests.deploy.predict.made import video
@@ -186,8 +187,9 @@ def test_other_formats_and_precisions(linear: Path, tmp_path: Path, form: str, p
         pytest.skip("openvino is not installed")
     source = MiniCity("game", 4, offset=50)
     checks = export_segmenter(
-        linear, tmp_path / "out", form, DOMAINS, precision=precision, calibration=source, tolerate=100.0, count=2
-    )  # type: ignore[arg-type]
+        linear, tmp_path / "out", form, DOMAINS, precision=precision, calibration=source, tolerate=100.0, count=2,
+        outputs=("ids", "scores", "confidence"), temperature=2.5,
+    )  # type: ignore[arg-type]  # fmt: skip
     assert all(check.equal >= {"fp32": 99.9, "fp16": 97.0, "int8": 50.0}[precision] for check in checks)
     assert sys.modules.get("openvino_telemetry") is None
     exported = open_export(tmp_path / "out")
@@ -195,6 +197,7 @@ def test_other_formats_and_precisions(linear: Path, tmp_path: Path, form: str, p
     found, alone = exported.outputs(whole), [exported.outputs(each[None])["scores"][0] for each in whole]
     together = found["scores"]
     assert (found["ids"] == together.argmax(1)).all()
+    assert np.allclose(found["confidence"], confidence(torch.from_numpy(together), 2.5), atol=2e-3)
     assert together.dtype == np.float32
     assert np.allclose(together, np.stack(alone), atol=0.05 if precision == "int8" else 2e-3)
     assert len(np.unique(together.argmax(1))) > 1
@@ -229,6 +232,7 @@ def test_channels_first_with_confidence(linear: Path, tmp_path: Path) -> None:
     exported = OnnxSegmenter(tmp_path / "fp32")
     assert exported.record["input"]["shape"] == ["batch", 3, 32, 32]
     assert list(exported.record["outputs"]) == ["ids", "scores", "confidence"]
+    assert "temperature" not in exported.record
     picture = MiniCity("day", 1).image(0)
     found = exported.outputs(picture[None, :32, :32])
     model = gkd_lightning.load(linear, device="cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from gkd_lightning.evaluate import (
 )
 from gkd_lightning.evaluate.bootstrap import drawn
 from gkd_lightning.evaluate.confidence_levels import BINS, BRIER_UNITS, LEVELS, UNITS, brier_sum
+from gkd_lightning.evaluate.temperature_grid import TEMPERATURES
 from gkd_lightning.evaluate.trust import CONFIDENCE, PIXELS, RIGHT, TRUST_COLUMNS, calibration_error
 from gkd_lightning.evaluate.trust_rows import trust_table, weighted_error
 from tests.evaluate.builders import SPACE, run
@@ -80,15 +82,18 @@ def test_pixel_by_pixel() -> None:
 
 def test_order_and_batches_change_nothing() -> None:
     first = counted([0, 1, 2, 3, 4])
+    expected = everything(first, first.matrix)
     for other in (counted([4, 2, 0, 3, 1], (2, 0, 3)), counted([3, 1, 4, 0, 2], (5,))):
-        assert everything(other, other.matrix) == everything(first, first.matrix)
+        assert everything(other, other.matrix) == expected
         np.testing.assert_array_equal(other.image_counts.bins, first.image_counts.bins)
+        np.testing.assert_array_equal(other.image_counts.tempered, first.image_counts.tempered)
 
 
 def everything(metric: ImageCounter, matrix: Tensor) -> DomainScore:
     """All that a file holds of a domain, after `compute()`."""
     assert metric.at_temperatures is not None
     at_home = tempered({"day": metric.at_temperatures}, ["day"])["day"]
+    metric.remember(at_home.temperature)
     return from_confusion("day", matrix, SPACE.names, metric.num_images, trust=metric.trust, tempered=at_home)
 
 
@@ -151,6 +156,11 @@ def test_files_hold_it(tmp_path: Path) -> None:
     PerImage({("gkd", 0): {"day": metric.image_counts}}).save(tmp_path / "per_image.npz")
     bins = PerImage.load(tmp_path / "per_image.npz").runs["gkd", 0]["day"].bins
     np.testing.assert_array_equal(bins, metric.image_counts.bins)
+    assert PerImage.load(tmp_path / "per_image.npz").runs["gkd", 0]["day"].tempered is None
+    everything(metric, metric.matrix)
+    PerImage({("gkd", 0): {"day": metric.image_counts}}).save(tmp_path / "per_image.npz")
+    warm = PerImage.load(tmp_path / "per_image.npz").runs["gkd", 0]["day"].tempered
+    np.testing.assert_array_equal(warm, metric.image_counts.tempered)
 
 
 def test_the_same_run_is_known_whether_or_not_its_confidence_was_judged() -> None:
@@ -181,6 +191,37 @@ def test_an_interval_is_that_of_the_drawn_images() -> None:
     strange = PerImage({("gkd", 0): {"day": counted([0, 1], (2,)).image_counts}})
     with pytest.raises(UserError, match="gkd seed 0, day: the confidence of each image does not sum"):
         trust_table(results, strange)
+
+
+def test_an_interval_at_the_temperature_is_that_of_the_same_images() -> None:
+    metric = counted([3, 1, 4, 0, 2], (2, 3))
+    score = everything(metric, metric.matrix)
+    bins = metric.image_counts.tempered
+    assert bins is not None
+    assert score.tempered is not None
+    assert metric.image_counts.names == tuple(sorted(NAMES))
+    np.testing.assert_array_equal(bins.sum(0), score.tempered.bins)
+    for name, of_image in zip(metric.image_counts.names, bins, strict=True):  # each in its own place
+        alone = counted([NAMES.index(name)], (1,))
+        if alone.at_temperatures is not None:
+            np.testing.assert_array_equal(
+                of_image, alone.at_temperatures.bins[TEMPERATURES.index(score.tempered.temperature)]
+            )
+    results = Results("r", "r", [run("gkd", domains=[score])])
+    kept = PerImage({("gkd", 0): {"day": metric.image_counts}})
+    ((_, (found,)),) = trust_table(results, kept, resamples=200)
+    (weights,) = drawn(5, 200, np.random.default_rng([0, 0]))
+    again = [calibration_error(np.repeat(bins, row, axis=0).sum(0)) for row in weights]
+    assert found.tempered_interval is not None
+    assert found.tempered_interval.low == pytest.approx(np.nanpercentile(again, 2.5))
+    assert found.tempered_interval.high == pytest.approx(np.nanpercentile(again, 97.5))
+    older = replace(metric.image_counts, tempered=None)
+    ((_, (found,)),) = trust_table(results, PerImage({("gkd", 0): {"day": older}}), resamples=200)
+    assert found.interval is not None
+    assert found.tempered_interval is None
+    strange = replace(metric.image_counts, tempered=bins + 1)
+    with pytest.raises(UserError, match="gkd seed 0, day: the confidence of each image does not sum"):
+        trust_table(results, PerImage({("gkd", 0): {"day": strange}}))
 
 
 def test_over_seeds_the_error_is_a_mean_and_the_bins_are_sums() -> None:

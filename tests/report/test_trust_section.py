@@ -30,7 +30,7 @@ def judged(methods: Sequence[str] = tuple(SURE), seeds: int = 2, images: int = 4
     runs, kept = [], {}
     for number, method in enumerate(methods):
         for seed in range(seeds):
-            scores, counts, heated = [], {}, {}
+            scores, metrics, heated = [], {}, {}
             for place, domain in enumerate(DOMAINS):
                 generator = torch.Generator().manual_seed(100 * number + 10 * seed + place)
                 label = torch.randint(0, 3, (images, 42, 44), generator=generator)
@@ -41,13 +41,15 @@ def judged(methods: Sequence[str] = tuple(SURE), seeds: int = 2, images: int = 4
                 metric.update(found.argmax(1), label, [f"{domain}{index}" for index in range(images)], found)
                 matrix = metric.compute()
                 scores.append(from_confusion(domain, matrix, SPACE.names, images, place == 0, trust=metric.trust))
-                counts[domain] = metric.image_counts
+                metrics[domain] = metric
                 assert metric.at_temperatures is not None
                 heated[domain] = metric.at_temperatures
             at_home = tempered(heated, DOMAINS[:1])
             scores = [replace(score, tempered=at_home[score.domain]) for score in scores]
             runs.append(run(method, seed, domains=scores))
-            kept[method, seed] = counts
+            for domain, metric in metrics.items():
+                metric.remember(at_home[domain].temperature)
+            kept[method, seed] = {domain: metric.image_counts for domain, metric in metrics.items()}
     return results({}, runs=runs), PerImage(kept)
 
 
@@ -90,19 +92,35 @@ def test_a_temperature_of_every_method_and_what_it_does_to_the_one_of_the_report
     assert shown is not None
     assert shown.title == TITLES["gkd"]
     assert [line.title for line in shown.methods] == [TITLES[name] for name in ("gkd", "none", "teacher")]
-    (rows,) = ([domains for row, domains in trust_table(found) if row.method == "gkd"],)
+    (rows,) = ([domains for row, domains in trust_table(found, counts) if row.method == "gkd"],)
     for line, each in zip(shown.details, rows[0], strict=True):
         assert each.tempered is not None
         assert len(line.cells) == len(TEMPERED_HEADINGS)
         assert [cell.text for cell in line.cells[:2]] == [
             f"{each.tempered[name].mean:.1f}" for name in ("ece_before", "ece_after")
         ]
+        interval = each.tempered_interval
+        assert interval is not None
+        assert interval.low < interval.high
+        assert line.cells[1].spread == f"[{interval.low:.1f}, {interval.high:.1f}]"
     abroad = [each.tempered["ece_after"].mean for each in rows[0][1:] if each.tempered]
     assert f"T = {rows[0][0].tempered['temperature'].mean:.3g}" in shown.said
     assert f"{np.mean(abroad):.1f} at this T" in shown.said
     page = " ".join(read(render_report(found, per_image=counts)).text)
-    for words in ("Does a temperature fitted at home help?", shown.said, *TEMPERED_HEADINGS):
+    both = "every ninth row and column; in brackets the 95 % interval over images."
+    for words in ("Does a temperature fitted at home help?", shown.said, both, *TEMPERED_HEADINGS):
         assert words in page
+
+
+def test_counts_of_an_older_version_have_no_interval_at_the_temperature() -> None:
+    found, counts = judged(["gkd"], seeds=1)
+    domains = {name: replace(each, tempered=None) for name, each in counts.runs["gkd", 0].items()}
+    section = trust_section(found, PerImage({("gkd", 0): domains}))
+    assert section is not None
+    assert section.intervals
+    assert section.tempered is not None
+    assert not section.tempered.intervals
+    assert {line.cells[1].spread for line in section.tempered.details} == {""}
 
 
 def test_without_a_source_or_by_an_older_version_there_is_no_temperature() -> None:

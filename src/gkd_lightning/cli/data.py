@@ -44,7 +44,7 @@ def _list(arguments: list[str]) -> int:
 
 
 def _fake(arguments: list[str]) -> int:
-    from gkd_lightning.data.fakes import FAKES, write_fake
+    from gkd_lightning.data.fakes import FAKES, how_to_look, write_fake
 
     options = Options("data fake", "Write a small imitation of a published data set: its folders, names, encodings.")
     options.add_argument("name", help=f"one of {', '.join(FAKES)}")
@@ -55,9 +55,7 @@ def _fake(arguments: list[str]) -> int:
     found = options.read(arguments)
     write_fake(found.name, found.folder, found.images, (found.width, found.height))
     files = sum(1 for path in found.folder.rglob("*") if path.is_file())
-    print(
-        f"{found.folder}: {files} files in the layout of {found.name}; try gkd data check {found.name} {found.folder}"
-    )
+    print(f"{found.folder}: {files} files in the layout of {found.name}; {how_to_look(found.name, str(found.folder))}")
     return 0
 
 

@@ -21,6 +21,12 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument(
         "--outputs", default="ids,scores", help="of ids,scores,confidence (default: ids,scores); ids are always given"
     )
+    options.add_argument(
+        "--temperature",
+        metavar="T",
+        help="of the confidence: a number, or auto: the one that the run above --ckpt has fitted on the source "
+        "(default: 1)",
+    )
     options.add_argument("--images", help="folder of images to compare on")
     options.add_argument(
         "--data", help="or a data configuration with labels (default: MiniCity, data/minicity_targets.yaml)"
@@ -56,6 +62,7 @@ def run(verb: str, arguments: list[str]) -> int:
         size=read_size(found.size),
         layout=found.layout,
         outputs=found.outputs.split(","),
+        temperature=found.temperature,
         calibration=calibration,
         tolerate=found.tolerate,
         count=found.count,

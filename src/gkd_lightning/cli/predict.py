@@ -37,6 +37,12 @@ def run(verb: str, arguments: list[str]) -> int:
     options.add_argument(
         "--confidence", action="store_true", help="confidence/NAME.png: 16 bit, 65535 is a confidence of 1"
     )
+    options.add_argument(
+        "--temperature",
+        metavar="T",
+        help="of the confidence: a number, or auto: the one that the run above --ckpt has fitted on the source "
+        "(default: what an export was made with, else 1)",
+    )
     options.add_argument("--json", action="store_true", help="coco.json: a run-length encoded mask per image and class")
     options.add_argument(
         "--panoptic",
@@ -70,6 +76,7 @@ def run(verb: str, arguments: list[str]) -> int:
         panoptic=found.panoptic,
         batch=found.batch,
         archive=found.archive,
+        temperature=found.temperature,
     )
     try:
         for path in prediction:

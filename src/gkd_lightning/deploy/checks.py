@@ -16,7 +16,7 @@ from gkd_lightning.deploy.arrays import Picture
 from gkd_lightning.deploy.exported import ExportedSegmenter
 from gkd_lightning.deploy.window_graph import WindowGraph
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import ConfusionMatrix, mean_iou
+from gkd_lightning.evaluate import ConfusionMatrix, confidence, mean_iou
 from gkd_lightning.segment import Segmenter
 
 EQUAL_PIXELS = 99.9
@@ -138,8 +138,8 @@ def _require_agreement(exported: ExportedSegmenter, window: Picture, name: str) 
     scores = found["scores"]
     wanted = {"ids": found["ids"] == scores.argmax(1)}
     if "confidence" in found:
-        share = scores.max(1) / scores.sum(1).clip(1e-12)
-        wanted["confidence"] = abs(found["confidence"] - share) < 0.01
+        sure = confidence(torch.from_numpy(scores), exported.record.get("temperature", 1.0)).numpy()
+        wanted["confidence"] = abs(found["confidence"] - sure) < 0.01
     for output, equal in wanted.items():
         share = 100 * float(equal.mean())
         if share < EQUAL_PIXELS:

@@ -16,6 +16,7 @@ from gkd_lightning.deploy.exported import EXPORT_RECORD, KIND
 from gkd_lightning.deploy.formats import Format, Precision, operators, require_packages, write_graph
 from gkd_lightning.deploy.new_folder import new_folder, require_new
 from gkd_lightning.deploy.runtimes import open_export
+from gkd_lightning.deploy.temperature import checked_temperature, chosen_temperature
 from gkd_lightning.deploy.window_graph import INPUT, OUTPUTS, Layout, Output, WindowGraph
 from gkd_lightning.encoders import versions
 from gkd_lightning.errors import UserError
@@ -37,6 +38,7 @@ def export_segmenter(
     size: tuple[int, int] | None = None,
     layout: Layout = "nhwc",
     outputs: Sequence[Output] = ("ids", "scores"),
+    temperature: float | str | None = None,
     calibration: ImageDataset | None = None,
     tolerate: float | None = None,
     count: int = 32,
@@ -53,6 +55,8 @@ def export_segmenter(
         layout: of the graph's images.
         outputs: ``ids`` and, if wanted, ``scores`` and ``confidence``. Only graphs with scores can
             segment images of several windows, whose scores are averaged.
+        temperature: of the confidence, a number or ``auto``, see `chosen_temperature`; it stands in the record, for
+            `gkd_lightning.load` and `gkd predict`, and in the graph if that gives confidence.
         calibration: source images, which set the ranges of int8.
         tolerate: points of mIoU that a domain may lose; None takes `TOLERATED`.
         count: images of every domain.
@@ -61,8 +65,11 @@ def export_segmenter(
         What the comparison found.
 
     Raises:
-        UserError: the folder is in use, a package is missing, the size does not fit, or the export is not the model.
+        UserError: the folder is in use, a package is missing, the size does not fit, there is no such temperature, or
+            the export is not the model.
     """
+    if checked_temperature(temperature) is not None and set(outputs) == {"ids"}:
+        raise UserError("--temperature: is of the confidence, which ids alone do not have; take --outputs ids,scores")
     wrong = [name for name in outputs if name not in OUTPUTS]
     if wrong or "ids" not in outputs:
         raise UserError(f"--outputs {','.join(outputs)}: give ids and, if wanted, more of {','.join(OUTPUTS)}")
@@ -76,12 +83,16 @@ def export_segmenter(
     window = size or judged
     if min(window) < 1:
         raise UserError(f"--size {window[0]}x{window[1]}: has no area; give HEIGHTxWIDTH in pixels")
-    graph = WindowGraph(loaded.segmenter, window, layout, tuple(name for name in OUTPUTS if name in outputs))
+    heat = chosen_temperature(temperature, checkpoint, loaded.record)
+    wanted = tuple(name for name in OUTPUTS if name in outputs)
+    graph = WindowGraph(loaded.segmenter, window, layout, wanted, heat)
     if "scores" not in outputs:
         _require_one_window(domains, protocols, window)
     with new_folder(out) as folder:
         name = write_graph(graph, folder, form, precision, _windows(calibration, graph))
         record = _record(loaded, folder, name, form, precision, graph)
+        if temperature is not None:
+            record["temperature"] = heat
         record["judged_with"] = [loaded.segmenter.window, loaded.segmenter.stride] if window == judged else None
         write_json(folder / EXPORT_RECORD, record)
         checks = compare(loaded.segmenter, graph, open_export(folder), domains, protocols, count)

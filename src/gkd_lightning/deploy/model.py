@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 
 from gkd_lightning.data import Image, LabelSpace, overlay, protocol_for, read_image
 from gkd_lightning.deploy.finished import Predictor, load_finished
+from gkd_lightning.deploy.temperature import checked_temperature, chosen_temperature
 from gkd_lightning.errors import UserError
 from gkd_lightning.evaluate import confidence as share_of_best
 from gkd_lightning.segment import best_classes, finds_segments, queries_of, segments_found
@@ -38,7 +39,8 @@ class Prediction:
     Attributes:
         ids: (H, W) uint8, positions in `SegmentationModel.classes`.
         scores: (K, H, W) float32, of the classes; what they mean is the head's matter.
-        confidence: (H, W) float32 in [0, 1], the share of a pixel's scores that its class has.
+        confidence: (H, W) float32 in [0, 1], the share of a pixel's scores that its class has, at the model's
+            temperature.
     """
 
     ids: NDArray[np.uint8]
@@ -53,10 +55,19 @@ class SegmentationModel:
         classes: names, by id.
         palette: colours (red, green, blue), by id.
         record: `segmenter.json` or `export.json`.
+        temperature: of the confidence, see `evaluate.confidence`; classes and scores do not depend on it.
     """
 
-    def __init__(self, segmenter: Predictor, label_space: LabelSpace, record: dict[str, Any], device: str) -> None:
+    def __init__(
+        self,
+        segmenter: Predictor,
+        label_space: LabelSpace,
+        record: dict[str, Any],
+        device: str,
+        temperature: float = 1.0,
+    ) -> None:
         self.segmenter, self.label_space, self.record, self.device = segmenter, label_space, record, device
+        self.temperature = temperature
         self.classes, self.palette = label_space.names, label_space.palette
 
     def predict(self, images: Any, domain: str | None = None) -> Any:
@@ -121,7 +132,7 @@ class SegmentationModel:
                 return [Found(ids, None, None) for ids in alone]
             of_all = self.segmenter.scores(pixels, (height, width))
             ids = best_classes(of_all)
-            sure = share_of_best(of_all) if confidence else None
+            sure = share_of_best(of_all, self.temperature) if confidence else None
         on_host = ids.to(torch.uint8).cpu().numpy()
         return [
             Found(
@@ -137,19 +148,23 @@ class SegmentationModel:
         return overlay(as_image(image), prediction.ids, self.label_space)
 
 
-def load(path: str | Path, device: str = "auto") -> SegmentationModel:
+def load(path: str | Path, device: str = "auto", temperature: float | str | None = None) -> SegmentationModel:
     """Open a finished student.
 
     Args:
         path: `segmenter.safetensors`, its folder, or the folder of an export.
         device: where a checkpoint computes: ``auto``, ``cpu``, ``cuda`` ...; an export computes on the CPU.
+        temperature: of the confidence: a number, or ``auto`` for the one that the run above it has fitted on the
+            source; None takes what the export was made with, else 1.
 
     Raises:
-        UserError: neither of them, a damaged file, a runtime that is not installed, or no such device.
+        UserError: neither of them, a damaged file, a runtime that is not installed, no such device or temperature.
     """
+    checked_temperature(temperature)
     finished = load_finished(path, device)
     parameter = next(finished.segmenter.parameters(), None) if isinstance(finished.segmenter, torch.nn.Module) else None
-    return SegmentationModel(*finished, device="cpu" if parameter is None else str(parameter.device))
+    heat = chosen_temperature(temperature, path, finished.record)
+    return SegmentationModel(*finished, "cpu" if parameter is None else str(parameter.device), heat)
 
 
 def as_image(value: Any) -> Image:

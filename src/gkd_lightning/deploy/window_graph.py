@@ -25,6 +25,7 @@ class WindowGraph(nn.Module):
         size: (height, width) of the images; what does not fit the encoder is enlarged inside, as the judge does.
         layout: of the images.
         outputs: what the graph gives, in the order of `OUTPUTS`.
+        temperature: of the confidence, see `evaluate.confidence`.
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class WindowGraph(nn.Module):
         size: tuple[int, int],
         layout: Layout = "nhwc",
         outputs: tuple[Output, ...] = ("ids", "scores"),
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        self.size, self.layout, self.outputs = size, layout, outputs
+        self.size, self.layout, self.outputs, self.temperature = size, layout, outputs, temperature
         encoder = fixed_to(unfrozen(segmenter.encoder), segmenter.fitting_size(size))
         self.segmenter = Segmenter(encoder, segmenter.head, segmenter.blocks, scales=segmenter.scales)
         self.eval().requires_grad_(False)
@@ -50,13 +52,13 @@ class WindowGraph(nn.Module):
 
         Returns:
             Class ids uint8 (B, H, W); class scores float32 (B, K, H, W); confidence float32 (B, H, W), the share of a
-            pixel's scores that its class has.
+            pixel's scores that its class has, at the temperature.
         """
         pixels = images.float() / 255  # before anything else: some compilers take bytes for inputs alone
         scores = self.segmenter.window_scores(pixels.permute(0, 3, 1, 2) if self.layout == "nhwc" else pixels)
         found = {"scores": scores, "ids": scores.argmax(1).to(torch.uint8)}
         if "confidence" in self.outputs:
-            found["confidence"] = confidence(scores)
+            found["confidence"] = confidence(scores, self.temperature)
         return tuple(found[name] for name in self.outputs)
 
     def exported(self) -> Any:

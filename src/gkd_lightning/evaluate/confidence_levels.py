@@ -16,11 +16,33 @@ UNITS = 2 * LEVELS
 """Of one: the middle of level l (from 1 on) is 2 l - 1 of them."""
 BRIER_UNITS = 2**20
 """Of one."""
+_LEAST = 1e-12
+"""A share of a class below this counts as this much: a score may be 0, its logarithm may not."""
 
 
-def confidence(scores: Tensor) -> Tensor:
-    """(B, H, W) in [0, 1] of class scores (B, K, H, W): the share of a pixel's scores that its class has."""
-    return scores.amax(1) / scores.sum(1).clamp_min(1e-12)
+def confidence(scores: Tensor, temperature: float = 1.0) -> Tensor:
+    """(B, H, W) in [0, 1] of class scores (B, K, H, W): the share of a pixel's scores that its class has.
+
+    At another temperature T than 1 it is that of the shares ** (1 / T), divided by their sum, as an evaluation counts
+    it. The class that a pixel is given stays.
+    """
+    if temperature == 1:
+        return scores.amax(1) / scores.sum(1).clamp_min(_LEAST)
+    return relative_logs(scores, 1).mul_(1 / temperature).exp_().sum(1).reciprocal_()  # the best class's term is 1
+
+
+def relative_logs(scores: Tensor, axis: int) -> Tensor:
+    """Logarithms of class scores, less that of the best class; the axis of the classes stays.
+
+    Divided by a temperature, they are logits at it.
+
+    Args:
+        scores: not negative, of any sum.
+        axis: of the classes.
+    """
+    found = scores.float()
+    logs = torch.maximum(found, (found.sum(axis, keepdim=True) * _LEAST).clamp_min(_LEAST)).log_()
+    return logs.sub_(logs.amax(axis, keepdim=True))
 
 
 def level_counts(sure: Tensor, right: Tensor, counted: Tensor) -> Tensor:

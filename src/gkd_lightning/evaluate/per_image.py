@@ -30,17 +30,21 @@ class ImageCounts:
         names: N image names, sorted.
         counts: uint32 (N, 3, C), see `INTERSECTION`, `PREDICTED`, `TRUE`.
         bins: int64 (N, BINS, 3), pixels by their confidence, see `trust.PIXELS`; None where it was not known.
+        tempered: the same at the temperature that was fitted on the source, of the pixels that were looked at; None
+            without one.
     """
 
     names: tuple[str, ...]
     counts: NDArray[np.uint32]
     bins: NDArray[np.int64] | None = None
+    tempered: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.counts.ndim != 3 or self.counts.shape[:2] != (len(self.names), 3):
             raise ValueError(f"counts {self.counts.shape} do not fit {len(self.names)} images")
-        if self.bins is not None and self.bins.shape != (len(self.names), BINS, 3):
-            raise ValueError(f"bins {self.bins.shape} do not fit {len(self.names)} images")
+        for bins in (self.bins, self.tempered):
+            if bins is not None and bins.shape != (len(self.names), BINS, 3):
+                raise ValueError(f"bins {bins.shape} do not fit {len(self.names)} images")
 
     @classmethod
     def of(
@@ -76,8 +80,9 @@ class PerImage:
         for (method, seed), domains in self.runs.items():
             for domain, found in domains.items():
                 arrays[str(len(index))] = found.counts
-                if found.bins is not None:
-                    arrays[f"{len(index)}-bins"] = found.bins
+                for part, bins in (("bins", found.bins), ("tempered", found.tempered)):
+                    if bins is not None:
+                        arrays[f"{len(index)}-{part}"] = bins
                 names = shared.setdefault(found.names, len(shared))
                 index.append({"method": method, "seed": seed, "domain": domain, "names": names})
         head = {"names": [list(names) for names in shared], "counts": index}
@@ -94,8 +99,8 @@ class PerImage:
                 head = json.loads(arrays["index"].tobytes())
                 names = [tuple(part) for part in head["names"]]
                 for number, entry in enumerate(head["counts"]):
-                    bins = arrays.get(f"{number}-bins")  # which older files lack
-                    counts = ImageCounts(names[entry["names"]], arrays[str(number)], bins)
+                    bins = (arrays.get(f"{number}-{part}") for part in ("bins", "tempered"))  # which older files lack
+                    counts = ImageCounts(names[entry["names"]], arrays[str(number)], *bins)
                     runs.setdefault((entry["method"], entry["seed"]), {})[entry["domain"]] = counts
         except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: no counts per image ({error}); judge again: gkd run … --from evaluate") from None

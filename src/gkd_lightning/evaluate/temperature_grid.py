@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from gkd_lightning.evaluate.confidence_levels import BINS, UNITS
+from gkd_lightning.evaluate.confidence_levels import BINS, UNITS, relative_logs
 
 TEMPERATURES = (
     0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0,
@@ -24,8 +24,6 @@ STRIDE = 9
 pixels wide, so that the pixels lie anywhere in a patch, in the middle as often as between two."""
 LOSS_UNITS = 2**20
 """Of one nat."""
-_LEAST = 1e-12
-"""A share of a class below this counts as this much: a score may be 0, its logarithm may not."""
 _AT_ONCE = 2**16  # pixels times temperatures that are in memory together, for every class
 _PLACES = len(TEMPERATURES) * BINS
 
@@ -53,9 +51,7 @@ def temperature_counts(scores: Tensor, label: Tensor, right: Tensor, counted: Te
         int64 (T,): the sum of the negative log likelihood in `LOSS_UNITS`.
     """
     inverse, offset = _grid(str(scores.device))
-    logs = scores.float().nan_to_num(0, 0, 0)  # of a segmenter that has diverged: no score at all
-    logs = torch.maximum(logs, logs.sum(0).mul_(_LEAST).clamp_min_(_LEAST)).log_()
-    logs -= logs.amax(0)
+    logs = relative_logs(scores.nan_to_num(0, 0, 0), 0)  # of a segmenter that has diverged: no score at all
     true = logs.gather(0, label.long().masked_fill(~counted, 0)[None])[0]
     pixels = torch.zeros(2 * _PLACES + 1, dtype=torch.int64, device=scores.device)
     sure, losses = torch.zeros_like(pixels), torch.zeros(len(TEMPERATURES), dtype=torch.int64, device=scores.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,10 @@ from gkd_lightning.evaluate.results import Results
 from gkd_lightning.evaluate.tables import Row, Spread, table
 from gkd_lightning.evaluate.tempering import TEMPERED_COLUMNS, Tempered
 from gkd_lightning.evaluate.trust import TRUST_COLUMNS, Counts, Numbers, Trust, calibration_error
+
+Bins = tuple[tuple[int, int, int], ...]
+Part = Literal["bins", "tempered"]
+"""Of `ImageCounts`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +36,7 @@ class DomainTrust:
         risk: float64 (100,), mean over seeds of the share of errors in percent at every percent of coverage.
         tempered: by the names of `TEMPERED_COLUMNS`, over seeds; None where a seed has no temperature.
         tempered_bins: as `bins`, at the temperature, of the pixels that were looked at.
+        tempered_interval: of ECE at the temperature, of the same draws as `interval`.
     """
 
     domain: str
@@ -43,6 +49,7 @@ class DomainTrust:
     risk: Numbers
     tempered: dict[str, Spread] | None = None
     tempered_bins: Counts | None = None
+    tempered_interval: Interval | None = None
 
 
 def trust_table(
@@ -74,11 +81,14 @@ def _of(row: Row, place: int, seeds: list[Trust], per_image: PerImage | None, re
         accuracy=Spread.of(run.domains[place].accuracy for run in row.runs),
         confidence=Spread.of(each.confidence for each in seeds),
         scores={name: Spread.of(np.nan if value is None else value for value in each) for name, each in values.items()},
-        interval=_interval(row, place, seeds, per_image, resamples),
+        interval=_interval(row, place, [each.bins for each in seeds], per_image, resamples, "bins"),
         bins=np.sum([each.bins for each in seeds], axis=0, dtype=np.int64),
         risk=np.mean([each.risk for each in seeds], axis=0),
         tempered=_spreads(warm) if known else None,
         tempered_bins=np.sum([each.bins for each in warm], axis=0, dtype=np.int64) if known else None,
+        tempered_interval=(
+            _interval(row, place, [each.bins for each in warm], per_image, resamples, "tempered") if known else None
+        ),
     )
 
 
@@ -86,21 +96,30 @@ def _spreads(seeds: list[Tempered]) -> dict[str, Spread]:
     return {name: Spread.of(getattr(each, name) for each in seeds) for name in TEMPERED_COLUMNS}
 
 
-def _interval(row: Row, place: int, seeds: list[Trust], per_image: PerImage | None, resamples: int) -> Interval | None:
+def _interval(
+    row: Row,
+    place: int,
+    sums: list[Bins],
+    per_image: PerImage | None,
+    resamples: int,
+    part: Part,
+) -> Interval | None:
+    """Of ECE over a domain's images; `sums` are those of every seed, which `ImageCounts` has image by image."""
     kept: list[NDArray[np.int64]] = []
     names: set[tuple[str, ...]] = set()
-    for run, trust in zip(row.runs, seeds, strict=True):
+    for run, total in zip(row.runs, sums, strict=True):
         domain = run.domains[place].domain
         images = None if per_image is None else per_image.runs.get((run.method, run.seed), {}).get(domain)
-        if images is None or images.bins is None:
+        bins = None if images is None else getattr(images, part)
+        if images is None or bins is None:
             return None
-        if not np.array_equal(images.bins.sum(0), trust.bins):
+        if not np.array_equal(bins.sum(0), total):
             raise UserError(
                 f"{run.method} seed {run.seed}, {domain}: the confidence of each image does not sum to that in "
                 "results.json, the two files do not belong together: judge again with `gkd run … --from evaluate`"
             )
         names.add(images.names)
-        kept.append(images.bins)
+        kept.append(bins)
     if len(names) != 1:
         return None
     parts = drawn(len(kept[0]), resamples, np.random.default_rng([0, place]))

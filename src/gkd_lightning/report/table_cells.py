@@ -14,6 +14,7 @@ from gkd_lightning.evaluate import (
     REFERENCES,
     STUDENTS,
     Cost,
+    Interval,
     Measure,
     Results,
     Row,
@@ -54,6 +55,11 @@ class Heat:
     columns: list[str]
     domains: list[str]
     cells: list[list[tuple[str, float | None]]]
+
+
+def interval_text(interval: Interval | None) -> str:
+    """Both ends in brackets; nothing where there is no interval."""
+    return "" if interval is None else f"[{interval.low:.1f}, {interval.high:.1f}]"
 
 
 def kind_of(row: Row, highlight: str) -> str:

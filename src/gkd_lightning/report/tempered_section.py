@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gkd_lightning.evaluate import DomainTrust, Row, Spread
-from gkd_lightning.report.table_cells import Cell, Line, kind_of
+from gkd_lightning.report.table_cells import Cell, Line, interval_text, kind_of
 
 TEMPERED_HEADINGS = ("ECE", "ECE at T", "NLL", "NLL at T", "its own T", "ECE at that")
 Found = list[tuple[Row, list[DomainTrust]]]
@@ -21,6 +21,7 @@ class TemperedSection:
         said: what it comes to.
         details: a line a domain.
         methods: temperature, and ECE at it with ECE as it is beside, a line a method; empty of a single one.
+        intervals: whether `details` have any.
         headings: of the columns of `details`.
     """
 
@@ -29,6 +30,7 @@ class TemperedSection:
     said: str
     details: list[Line]
     methods: list[Line]
+    intervals: bool
     headings: tuple[str, ...] = TEMPERED_HEADINGS
 
 
@@ -44,6 +46,7 @@ def tempered_section(found: Found, highlight: str) -> TemperedSection | None:
         said=_said(domains),
         details=[_detail(each) for each in domains],
         methods=[_method(*each, highlight) for each in known] if len(known) > 1 else [],
+        intervals=any(each.tempered_interval for each in domains),
     )
 
 
@@ -75,7 +78,7 @@ def _said(domains: list[DomainTrust]) -> str:
 def _detail(each: DomainTrust) -> Line:
     cells = [
         Cell(_number(_of(each, "ece_before"))),
-        Cell(_number(_of(each, "ece_after"))),
+        Cell(_number(_of(each, "ece_after")), interval_text(each.tempered_interval)),
         Cell(_number(_of(each, "nll_before"), 3)),
         Cell(_number(_of(each, "nll_after"), 3)),
         Cell(_degree(_of(each, "temperature_own"))),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from gkd_lightning.evaluate import DomainTrust, Interval, PerImage, Results, Row, Spread, trust_table
+from gkd_lightning.evaluate import DomainTrust, PerImage, Results, Row, Spread, trust_table
 from gkd_lightning.report.charts import result_looks
 from gkd_lightning.report.style import style, themed_svg
-from gkd_lightning.report.table_cells import Cell, Line, kind_of
+from gkd_lightning.report.table_cells import Cell, Line, interval_text, kind_of
 from gkd_lightning.report.tempered_section import TemperedSection, tempered_section
 from gkd_lightning.report.trust_chart import trust_figure
 
@@ -68,7 +68,7 @@ def trust_lines(results: Results, name: str) -> list[list[str]]:
 
 
 def _errors(row: Row, domains: list[DomainTrust], highlight: str) -> Line:
-    cells = [Cell(_number(each.scores["ece"]), _interval(each.interval)) for each in domains]
+    cells = [Cell(_number(each.scores["ece"]), interval_text(each.interval)) for each in domains]
     return Line(row.title, kind_of(row, highlight), cells)
 
 
@@ -77,7 +77,7 @@ def _detail(each: DomainTrust) -> Line:
     cells = [
         Cell(_number(each.accuracy)),
         Cell(_number(each.confidence)),
-        Cell(_number(scores["ece"]), _interval(each.interval)),
+        Cell(_number(scores["ece"]), interval_text(each.interval)),
         Cell(_number(scores["ece_adaptive"])),
         Cell(_number(scores["brier"], 3)),
         Cell(_number(scores["aurc"])),
@@ -116,7 +116,3 @@ def _said(each: DomainTrust) -> str:
 
 def _number(value: Spread, digits: int = 1) -> str:
     return "–" if math.isnan(value.mean) else f"{value.mean:.{digits}f}"
-
-
-def _interval(interval: Interval | None) -> str:
-    return "" if interval is None else f"[{interval.low:.1f}, {interval.high:.1f}]"

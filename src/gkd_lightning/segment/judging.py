@@ -148,6 +148,8 @@ class DomainJudge(L.LightningModule):
                 None if metric.shape_counts is None else Shapes.of(*metric.shape_counts),
                 metric.unknown,
             )
+            if domain in at_temperature:
+                metric.remember(at_temperature[domain].temperature)
             metric.reset()
             self.domain_scores[domain] = score
             self.log(f"{prefix}/{domain}/miou", score.miou)

@@ -122,6 +122,7 @@ class LaidOut(FolderSegmentation):
             labels=str(root / layout.labels),
             classes=list(space.names),
             palette=[list(colour) for colour in space.palette],
+            things=list(space.things),
             class_map=None if class_map is None else dict(class_map),
             image_suffix=layout.image_suffix,
             label_suffix=layout.label_suffix,

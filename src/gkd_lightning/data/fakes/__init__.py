@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gkd_lightning.data.fakes import aerial, driving, wild
+from gkd_lightning.data.fakes import aerial, driving, panoptic, wild
 from gkd_lightning.errors import UserError
 
 FAKES: dict[str, Callable[[Path, int, tuple[int, int]], None]] = {
@@ -29,6 +29,8 @@ FAKES: dict[str, Callable[[Path, int, tuple[int, int]], None]] = {
     "vaihingen": aerial.vaihingen,
     "rescuenet": aerial.rescuenet,
     "loveda": aerial.loveda,
+    "coco_panoptic": panoptic.coco_panoptic,
+    "folders": panoptic.folders,
 }
 
 
@@ -53,4 +55,14 @@ def write_fake(name: str, root: Path, images: int = 4, size: tuple[int, int] = (
     FAKES[name](root, images, size)
 
 
-__all__ = ["FAKES", "write_fake"]
+def how_to_look(name: str, folder: str) -> str:
+    """What shows an imitation: the command, or where the fragment stands that the command needs."""
+    if name == "coco_panoptic":
+        return "docs/panoptic.md has a fragment for gkd data check --config"
+    if name == "folders":
+        parts = " ".join(f"--{part} {folder}/{part}/train" for part in ("images", "labels", "instances"))
+        return f"try gkd data check {parts} --classes cityscapes-19"
+    return f"try gkd data check {name} {folder}"
+
+
+__all__ = ["FAKES", "how_to_look", "write_fake"]

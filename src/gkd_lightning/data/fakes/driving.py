@@ -58,6 +58,18 @@ def cityscapes(root: Path, images: int, size: Size) -> None:
             scene = streets.draw()
             save(root / f"leftImg8bit/{split}/{name}_leftImg8bit.png", scene.image)
             _save_truth(root / f"gtFine/{split}/{name}_gtFine", scene.label, "color")
+            save(root / f"gtFine/{split}/{name}_gtFine_instanceIds.png", _instance_ids(scene))
+
+
+def _instance_ids(scene: Scene) -> NDArray[np.uint16]:
+    """Label ids; of things `label id * 1000 + k`, k from 0 on in every class; a crowd keeps its label id."""
+    ids = _label_ids(scene.label).astype(np.uint16)
+    for train_id in CITYSCAPES_19.thing_ids:
+        own = scene.instances * (scene.label == train_id)
+        for k, number in enumerate(np.unique(own[own > 0])):
+            pixels = own == number
+            ids[pixels] = ids[pixels] * 1000 + k
+    return ids
 
 
 def bdd100k(root: Path, images: int, size: Size) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from gkd_lightning.data.minicity import MiniCity
-from gkd_lightning.data.types import CITYSCAPES_19, MINICITY_8, Image, Label
+from gkd_lightning.data.types import CITYSCAPES_19, MINICITY_8, Image, Instances, Label
 
 _AS_CITYSCAPES = {
     "sky": 10,
@@ -25,6 +25,9 @@ _AS_CITYSCAPES = {
     "pole": 5,
 }
 """MiniCity class -> Cityscapes train id."""
+_CROWD = CITYSCAPES_19.names.index("bicycle")
+_FIRST_OF_STRIP = 256
+"""Above all numbers of a street."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class Scene:
     """RGB uint8 (H, W, 3)."""
     label: Label
     """Cityscapes train ids uint8 (H, W), 255 without truth."""
+    instances: Instances
+    """int32 (H, W): cars and persons from 1 on, 0 for none. Of the strip's things every one is an instance but the
+    bicycles, which are a crowd."""
 
 
 class Streets:
@@ -59,17 +65,21 @@ class Streets:
         The strip, a sixteenth of the height, makes every class occur; its left end has no truth.
         """
         image, label = self._streets.image(self._next), self._table[self._streets.label(self._next)]
+        numbers = self._streets.instances(self._next).astype(np.uint8)  # a street has a dozen
         self._next += 1
         width, height = self._size
         scaled = _cover(image, width, height, Pillow.Resampling.BICUBIC)
         truth = _cover(label, width, height, Pillow.Resampling.NEAREST)
+        instances = _cover(numbers, width, height, Pillow.Resampling.NEAREST).astype(np.int32)
         strip = max(1, height // 16)
         ids = np.append(np.uint8(255), np.arange(len(CITYSCAPES_19), dtype=np.uint8))
         row = ids[np.arange(width) * len(ids) // width]
         colours = np.vstack([np.array(CITYSCAPES_19.palette, dtype=np.uint8), np.zeros((237, 3), dtype=np.uint8)])
         truth[-strip:] = row
         scaled[-strip:] = colours[row]
-        return Scene(scaled, truth)
+        counted = np.isin(row, CITYSCAPES_19.thing_ids) & (row != _CROWD)
+        instances[-strip:] = np.where(counted, _FIRST_OF_STRIP + row.astype(np.int32), 0)
+        return Scene(scaled, truth, instances)
 
 
 def _cover(pixels: NDArray[np.uint8], width: int, height: int, resample: Pillow.Resampling) -> NDArray[np.uint8]:
@@ -80,8 +90,8 @@ def _cover(pixels: NDArray[np.uint8], width: int, height: int, resample: Pillow.
     return np.array(square.crop((left, top, left + width, top + height)))
 
 
-def save(path: Path, pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> None:
-    """Write 8 bit pixels as JPEG or PNG by the path's suffix; ids with a palette (256, 3) as a palette PNG."""
+def save(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16], palette: NDArray[np.uint8] | None = None) -> None:
+    """Write pixels as JPEG or PNG by the path's suffix; ids with a palette (256, 3) as a palette PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Pillow.fromarray(pixels)
     if palette is not None:

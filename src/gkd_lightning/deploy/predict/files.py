@@ -21,6 +21,7 @@ from gkd_lightning.deploy.predict.progress import Progress, identity
 from gkd_lightning.deploy.predict.totals import Totals
 from gkd_lightning.deploy.predict.videos import Video
 from gkd_lightning.deploy.runtimes import needed
+from gkd_lightning.deploy.temperature import checked_temperature
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import write_text
 from gkd_lightning.segment import finds_segments
@@ -50,6 +51,7 @@ class FilePrediction:
             segments.
         batch: images of one size that go through the segmenter together.
         archive: name of a benchmark whose test images these are: ``NAME.zip``, as its server takes it.
+        temperature: of the confidence and of the segments' scores in ``coco.json``, see `gkd_lightning.load`.
 
     Attributes:
         totals: how fast it went.
@@ -76,9 +78,12 @@ class FilePrediction:
         panoptic: bool = False,
         batch: int = 1,
         archive: str | None = None,
+        temperature: float | str | None = None,
     ) -> None:
         if batch < 1:
             raise UserError(f"--batch {batch}: give 1 or more")
+        if checked_temperature(temperature) is not None and not (confidence or json):
+            raise UserError("--temperature: is of the confidence, which nobody asks for; add --confidence or --json")
         if Path(out).exists() and not Path(out).is_dir():
             raise UserError(f"--out {os.fspath(out)}: is a file; give a folder")
         self.inputs = find_inputs(given, out)
@@ -87,7 +92,7 @@ class FilePrediction:
             needed("av", "video")
         if films_given and panoptic:
             raise UserError(f"--panoptic: is for images, and {films_given[0].source} is a {films_given[0].kind}")
-        model = load(os.fspath(checkpoint), device)
+        model = load(os.fspath(checkpoint), device, temperature)
         if panoptic and not finds_segments(model.segmenter):
             raise UserError(
                 f"--panoptic: {os.fspath(checkpoint)} finds classes alone; segments need one that was trained with "

@@ -20,11 +20,12 @@ _DIFFERS = {
     "resize": "images that were resized by another rule (--domain)",
     "windows": "other windows",
     "classes": "other --classes",
+    "temperature": "another --temperature",
 }
 
 
 def identity(model: SegmentationModel, domain: str | None, kept: Mapping[int, str]) -> dict[str, Any]:
-    """All that decides what is written of an image: the segmenter's files, the rule of resizing, the classes kept."""
+    """All that decides what is written of an image: files, rule of resizing, classes kept, temperature."""
     record, rule = model.record, protocol_for(model.record, domain)
     digests = record["files"] if "files" in record else {"segmenter.safetensors": record["sha256"]}
     return {
@@ -34,6 +35,7 @@ def identity(model: SegmentationModel, domain: str | None, kept: Mapping[int, st
         "windows": [record["window"], record["stride"]],
         "classes": {str(number): name for number, name in kept.items()},
         "ignore": model.label_space.ignore,
+        "temperature": None if model.temperature == 1 else model.temperature,  # as in records of older versions
     }
 
 
