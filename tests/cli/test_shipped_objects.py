@@ -75,6 +75,11 @@ def composed(name: str, folder: Path) -> Config:
     config = compose(surrounded(name, str(folder / "encoder.yaml")))
     if config["model"]["class_path"].endswith(("TaskLearning", "SingleStageDistillation")):
         set_value(config, "model.head", HEAD)
+    inner = config["model"]["init_args"]
+    if (inner.get("refinement") or {}).get("linked"):  # as many tokens as the small head has queries
+        set_value(config, "model.refinement", {**inner["refinement"], "tokens": HEAD["queries"], "rank": 4})
+    if (inner.get("low_rank") or {}).get("first_block"):  # of 24 blocks
+        set_value(config, "model.low_rank.first_block", 1)
     if config["model"]["class_path"].endswith(("MaskedPretraining", "AgreementPretraining")):  # no class token
         set_value(config, "model.encoder.options.class_token", False)
         set_value(config, "model.encoder.options.global_pool", "avg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,7 +36,7 @@ def two_pieces(images: Tensor, side: int, patch: int, key: int) -> tuple[Tensor,
             f"data.image_size: {images.shape[-2]}x{images.shape[-1]}: two pieces of {side}x{side} pixels, {patch} "
             f"pixels apart or more, need at least {side + patch}x{side + patch}"
         )
-    draws = keyed_noise(torch.tensor([key]), (3, 2), torch.device("cpu"), _STREAM)[0].tolist()
+    draws = np.random.default_rng((key, _STREAM)).random((3, 2)).tolist()
     apart = [min(room, side // patch // 2) for room in spare]  # half of a piece's height and width is shared, or more
     corner = [int(draw * (room - most + 1)) for draw, room, most in zip(draws[0], spare, apart, strict=True)]
     starts = [
