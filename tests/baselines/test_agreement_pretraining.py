@@ -36,7 +36,7 @@ def test_it_learns_without_collapsing_and_hands_on_the_encoder(tmp_path: Path) -
         before, parts = module._agreement(images, torch.arange(8))
         trainer = fit(module, tmp_path, 60, streets(48))
         after, terms = module._agreement(images, torch.arange(8))
-    assert after < 0.8 * before  # 0.56 was measured
+    assert after < 0.8 * before  # 0.69 was measured
     assert terms["variance"] < parts["variance"]
     assert {"train/invariance", "train/variance", "train/covariance"} <= set(trainer.callback_metrics)
     student = load_student(module.export(tmp_path / "artefact", {"seed": 0}))

@@ -7,10 +7,9 @@ from dataclasses import asdict
 import torch
 from torch import Tensor, nn
 
-from gkd_lightning.baselines.pretraining import Pretraining
+from gkd_lightning.baselines.pretraining import Pretraining, patch_encoder
 from gkd_lightning.baselines.two_looks import another_light, two_pieces
-from gkd_lightning.encoders import EncoderSpec, Tokens, TransformerEncoder, build_encoder
-from gkd_lightning.errors import UserError
+from gkd_lightning.encoders import EncoderSpec, Tokens, TransformerEncoder
 from gkd_lightning.precision import full_precision
 from gkd_lightning.ranges import Count, Natural, Positive, Weight
 
@@ -40,6 +39,7 @@ class AgreementPretraining(Pretraining):
         UserError: the encoder is no plain transformer, or has a class token.
     """
 
+    encoder: TransformerEncoder
     stage = "agreement_pretraining"
 
     def __init__(
@@ -57,17 +57,9 @@ class AgreementPretraining(Pretraining):
         super().__init__()
         self.save_hyperparameters(ignore=["encoder"])
         self.save_hyperparameters({"encoder": asdict(encoder)})
-        network = build_encoder(encoder)
-        if not isinstance(network, TransformerEncoder):
-            raise UserError(f"encoder: {encoder.name} is no plain transformer, it has no patch tokens to compare")
-        if network.has_class_token:
-            raise UserError(
-                f"encoder: {encoder.name} has a class token, which would learn nothing here; give it "
-                "options: {class_token: false, global_pool: avg}"
-            )
-        self.encoder: TransformerEncoder = network.requires_grad_(True)
+        self.encoder = patch_encoder(encoder, "compare")
         self.expander = nn.Sequential(
-            nn.Linear(network.embed_dim, width), nn.LayerNorm(width), nn.GELU(), nn.Linear(width, width)
+            nn.Linear(self.encoder.embed_dim, width), nn.LayerNorm(width), nn.GELU(), nn.Linear(width, width)
         )
 
     def forward(self, images: Tensor) -> Tokens:

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gkd_lightning.baselines.pretraining import Pretraining
+from gkd_lightning.baselines.pretraining import Pretraining, patch_encoder
 from gkd_lightning.data import TrainingModule
 from gkd_lightning.distill import BatchMasks, MasksBySide
-from gkd_lightning.encoders import EncoderSpec, Tokens, TransformerEncoder, build_encoder
-from gkd_lightning.errors import UserError
+from gkd_lightning.encoders import EncoderSpec, Tokens, TransformerEncoder
 from gkd_lightning.ranges import InnerShare, Natural, Positive, Weight
 
 
@@ -35,6 +34,7 @@ class MaskedPretraining(Pretraining):
         UserError: the encoder has no tokens to hide, or a class token.
     """
 
+    encoder: TransformerEncoder
     stage = "masked_pretraining"
 
     def __init__(
@@ -49,16 +49,8 @@ class MaskedPretraining(Pretraining):
         super().__init__()
         self.save_hyperparameters(ignore=["encoder"])
         self.save_hyperparameters({"encoder": asdict(encoder)})
-        network = build_encoder(encoder)
-        if not isinstance(network, TransformerEncoder):
-            raise UserError(f"encoder: {encoder.name} is no plain transformer, it has no patch tokens to hide")
-        if network.has_class_token:
-            raise UserError(
-                f"encoder: {encoder.name} has a class token, which would learn nothing here; give it "
-                "options: {class_token: false, global_pool: avg}"
-            )
-        self.encoder: TransformerEncoder = network.requires_grad_(True)
-        self.pixels = nn.Linear(network.embed_dim, 3 * network.patch_size**2)
+        self.encoder = patch_encoder(encoder, "hide")
+        self.pixels = nn.Linear(self.encoder.embed_dim, 3 * self.encoder.patch_size**2)
 
     def setup(self, stage: str) -> None:
         """Have the masks drawn where the images are loaded."""
