@@ -1,4 +1,4 @@
-"""Every method learns: 200 steps on MiniCity lower its own loss, and only the student gets gradients."""
+"""Every method learns: some steps on MiniCity halve its own loss, and only the student gets gradients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from gkd_lightning.distill import Distillation, DomainGeneralDistillation, Objec
 from gkd_lightning.encoders import EncoderSpec
 from gkd_lightning.segment import Mask2FormerConfig, TaskLearning
 
-STEPS = 200
 TEACHER = EncoderSpec(
     "vit_tiny_patch16_224", "asset:minicity_teacher", 48, 8, options={"embed_dim": 192, "depth": 5, "num_heads": 6}
 )
@@ -69,7 +68,9 @@ class Record(L.Callback):
         return float(np.mean(self.values[-10:]) / np.mean(self.values[:5]))
 
 
-def learn(module: L.LightningModule, names: Iterable[str], folder: Path, view: str = "segmentation") -> Record:
+def learn(
+    module: L.LightningModule, names: Iterable[str], folder: Path, steps: int, view: str = "segmentation"
+) -> Record:
     """Eight images, again and again."""
     data = SourceDataModule(
         MiniCity("game", 8, cache=True), view=view, image_size=48, batch_size=4,
@@ -78,12 +79,12 @@ def learn(module: L.LightningModule, names: Iterable[str], folder: Path, view: s
     )  # fmt: skip
     record = Record(names)
     trainer = L.Trainer(
-        max_steps=STEPS, max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[record],
+        max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[record],
         enable_model_summary=False, enable_checkpointing=False, default_root_dir=folder, use_distributed_sampler=False,
         log_every_n_steps=1,
     )  # fmt: skip
     trainer.fit(module, data)
-    assert len(record.values) == STEPS
+    assert len(record.values) == steps
     return record
 
 
@@ -101,69 +102,69 @@ def teacher_segmenter(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("teacher")
     L.seed_everything(0)
     module = TaskLearning(encoder=TEACHER, freeze_encoder=True, **TASK)
-    learn(module, ["loss"], folder)
+    learn(module, ["loss"], folder, 200)
     return str(module.export(folder, {"seed": 0}))
 
 
-# Method, names of its terms, share of its own loss that may be left after 200 steps.
-SINGLE_STAGE: dict[str, tuple[Callable[[], DistillationTerm], tuple[str, ...], float]] = {
-    "feature_mse": (FeatureMSE, ("feature",), 0.5),
-    "single_stage_qsd": (lambda: FeatureMSE(alignment="qsd", attention_scale=None), ("feature",), 0.7),
-    "logit_kd": (LogitKD, ("logits",), 0.5),
-    "cwd": (CWD, ("cwd",), 0.5),
-    "cwd of scores": (lambda: CWD("logits", weight=3.0, tau=1.0), ("cwd",), 0.5),
-    "cirkd": (lambda: CIRKD(logit_weight=0), ("pairs", "pixels", "regions"), 0.5),
-    "afdcd": (lambda: AfDCD(logit_weight=0, pool=2, patch=3), ("generation", "contrast"), 0.5),
-    "vitkd": (ViTKD, ("mimic", "generation"), 0.5),
+# Method, names of its terms, share of its own loss that may be left, after so many steps.
+SINGLE_STAGE: dict[str, tuple[Callable[[], DistillationTerm], tuple[str, ...], float, int]] = {
+    "feature_mse": (FeatureMSE, ("feature",), 0.5, 200),
+    "single_stage_qsd": (lambda: FeatureMSE(alignment="qsd", attention_scale=None), ("feature",), 0.7, 100),
+    "logit_kd": (LogitKD, ("logits",), 0.5, 60),
+    "cwd": (CWD, ("cwd",), 0.5, 120),
+    "cwd of scores": (lambda: CWD("logits", weight=3.0, tau=1.0), ("cwd",), 0.5, 60),
+    "cirkd": (lambda: CIRKD(logit_weight=0), ("pairs", "pixels", "regions"), 0.5, 160),
+    "afdcd": (lambda: AfDCD(logit_weight=0, pool=2, patch=3), ("generation", "contrast"), 0.5, 200),
+    "vitkd": (ViTKD, ("mimic", "generation"), 0.5, 100),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", SINGLE_STAGE)
 def test_a_single_stage_method_learns_from_the_teacher(method: str, teacher_segmenter: str, tmp_path: Path) -> None:
-    build, names, factor = SINGLE_STAGE[method]
+    build, names, factor, steps = SINGLE_STAGE[method]
     L.seed_everything(0)
     term = build()
     teacher = {"teacher_segmenter": teacher_segmenter} if term.wants_logits else {"teacher": TEACHER}
     module = SingleStageDistillation(term=term, encoder=STUDENT, freeze_encoder=False, **teacher, **TASK)
-    check(learn(module, names, tmp_path), factor)
+    check(learn(module, names, tmp_path, steps), factor)
 
 
-PRE_DISTILLATION: dict[str, tuple[Callable[[], Objective], tuple[str, ...], float]] = {
-    "proteus": (Proteus, ("loss",), 0.5),
-    "tinymim": (TinyMIM, ("loss",), 0.5),
-    "g2sd": (lambda: G2SD(dim=32, depth=1, heads=2), ("loss",), 0.5),
+PRE_DISTILLATION: dict[str, tuple[Callable[[], Objective], tuple[str, ...], float, int]] = {
+    "proteus": (Proteus, ("loss",), 0.5, 60),
+    "tinymim": (TinyMIM, ("loss",), 0.5, 100),
+    "g2sd": (lambda: G2SD(dim=32, depth=1, heads=2), ("loss",), 0.5, 60),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", PRE_DISTILLATION)
 def test_a_pre_distillation_learns_from_the_teacher(method: str, tmp_path: Path) -> None:
-    build, names, factor = PRE_DISTILLATION[method]
+    build, names, factor, steps = PRE_DISTILLATION[method]
     L.seed_everything(0)
     module = Distillation(TEACHER, STUDENT, build(), lr=2e-3, schedule="step", reference_batch_size=None)
-    check(learn(module, names, tmp_path, "distillation"), factor)
+    check(learn(module, names, tmp_path, steps, "distillation"), factor)
 
 
-TWO_STAGE: dict[str, tuple[dict[str, Any], float]] = {
-    "gkd": ({"attention_scale": None}, 0.5),
-    "gkd, official scale": ({}, 0.5),
-    "two-stage mse": ({"alignment": "projection", "beta": 0.0, "gamma": 0.0}, 0.5),
+TWO_STAGE: dict[str, tuple[dict[str, Any], float, int]] = {
+    "gkd": ({"attention_scale": None}, 0.5, 60),
+    "gkd, official scale": ({}, 0.5, 80),
+    "two-stage mse": ({"alignment": "projection", "beta": 0.0, "gamma": 0.0}, 0.5, 60),
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", TWO_STAGE)
 def test_domain_general_distillation_learns_from_the_teacher(method: str, tmp_path: Path) -> None:
-    arguments, factor = TWO_STAGE[method]
+    arguments, factor, steps = TWO_STAGE[method]
     L.seed_everything(0)
     module = DomainGeneralDistillation(
         TEACHER, STUDENT, lr=2e-3, schedule="step", reference_batch_size=None, **arguments
     )
-    check(learn(module, ["loss"], tmp_path, "distillation"), factor)
+    check(learn(module, ["loss"], tmp_path, steps, "distillation"), factor)
 
 
 @pytest.mark.slow
 def test_no_distillation_learns_from_labels(tmp_path: Path) -> None:
     L.seed_everything(0)
-    check(learn(TaskLearning(encoder=STUDENT, freeze_encoder=False, **TASK), ["loss"], tmp_path), 0.7)
+    check(learn(TaskLearning(encoder=STUDENT, freeze_encoder=False, **TASK), ["loss"], tmp_path, 80), 0.7)

@@ -38,6 +38,7 @@ from gkd_lightning.chain.callbacks import (
 from gkd_lightning.chain.callbacks.saved_config import SavedConfig
 from gkd_lightning.chain.lock import locked
 from gkd_lightning.chain.logger import RunLogger, finish_wandb
+from gkd_lightning.chain.protocol_answers import remember_protocols
 from gkd_lightning.chain.provenance import git_commit, input_files, versions
 from gkd_lightning.chain.quiet import quiet
 from gkd_lightning.chain.resume import checkpoint_problem
@@ -91,6 +92,7 @@ def _load(text: str) -> Any:
 
 
 jsonargparse.set_loader("gkd", _load, (yaml.YAMLError,))
+remember_protocols()
 
 
 class StageCLI(LightningCLI):
