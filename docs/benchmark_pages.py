@@ -25,7 +25,7 @@ from gkd_lightning.report import grid, rivals_table
 FOLDER = Path(__file__).parent / "benchmarks"
 BENCHMARKS = (
     "gtav", "gtav_synthia", "gtav_synthia_urbansyn", "gtav_acdc", "cityscapes", "potsdam", "rescuenet",
-    "loveda_urban", "loveda_rural", "cityscapes_bdd_mapillary", "gtav_synthia_urbansyn_cityscapes",
+    "loveda_urban", "loveda_rural", "openearthmap", "cityscapes_bdd_mapillary", "gtav_synthia_urbansyn_cityscapes",
 )  # fmt: skip
 FAMILIES = ("f2l", "f2f")
 DRIVING, AERIAL = (512, 256), (288, 288)
@@ -42,7 +42,7 @@ def main() -> None:
             for card in cards(domains):
                 root = Path(folder) / card.name
                 if not root.exists():
-                    aerial = card.name in ("potsdam", "vaihingen", "rescuenet", "loveda")
+                    aerial = card.name in ("potsdam", "vaihingen", "rescuenet", "loveda", "openearthmap")
                     write_fake(card.name, root, 2, AERIAL if aerial else DRIVING)
             picture(domains, FOLDER / f"{name}.png")
             (FOLDER / f"{name}.md").write_text(page(name), encoding="utf-8")

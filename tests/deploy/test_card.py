@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from gkd_lightning.cli import main
 from gkd_lightning.deploy import card_text, chosen_run
 from gkd_lightning.deploy.card_picture import card_picture
 from gkd_lightning.deploy.licences import UNKNOWN, sources
-from gkd_lightning.evaluate import Results
-from tests.evaluate.builders import SPACE, gallery, results, run
+from gkd_lightning.evaluate import DomainScore, Results, Tempered
+from gkd_lightning.evaluate.confidence_levels import BINS
+from tests.evaluate.builders import SPACE, domain_score, gallery, results, run
 
 STAGES: dict[str, Any] = {
     "task_agnostic": {
@@ -166,6 +168,23 @@ def test_one_seed_has_no_spread_and_says_so() -> None:
     assert "mIoU in percent, one training: no spread is known." in card
     assert "all seeds" not in card
     assert "±" not in card
+
+
+def test_a_temperature_that_was_fitted_at_home_is_told() -> None:
+    def tempered(*domains: DomainScore) -> str:
+        return card_text(Results("r", "R", [run("gkd", domains=list(domains))]), run("gkd", domains=list(domains)))
+
+    warm = Tempered(1.1, 9.0, 4.0, 1.0, 0.9, 3.0, 1.0, ((1, 1, 1),) * BINS)
+    game = replace(domain_score("game", 60.0, seen=True), tempered=warm)
+    day = replace(domain_score("day", 30.0), tempered=replace(warm, ece_before=16.44, ece_after=14.36))
+    line = (
+        "Confidence is given as it is. At the temperature 1.1, fitted on game "
+        "(`gkd_lightning.load(…, temperature=1.1)`), classes stay, "
+        "and its calibration error (ECE) in percent goes: day 16.4 → 14.4."
+    )
+    assert f"\n\n{line}\n\n<details>" in tempered(game, day)
+    assert "temperature=1.1)`), classes stay.\n" in tempered(game)
+    assert "temperature" not in tempered(replace(game, tempered=None), replace(day, tempered=None))
 
 
 def test_results_of_old_without_configurations_have_a_card() -> None:

@@ -43,6 +43,7 @@ def test_all_images_are_judged(family: str, tmp_path: Path, monkeypatch: pytest.
         *((family, "student-deit-s-cityscapes", "cityscapes", list(domains), []) for family, domains in IMAGES.items()),
         ("cityscapes_c", "student-deit-s-cityscapes", "cityscapes", list(COMMON_CORRUPTIONS), ["cityscapes"]),
         ("f2l", "student-deit-s-loveda-urban", "loveda_urban", ["loveda-rural"], ["loveda-urban"]),
+        ("f2l", "student-deit-s-openearthmap", "openearthmap", ["openearthmap-target"], ["openearthmap-source"]),
     ],
 )
 def test_one_row_in_the_smoke_profile(

@@ -123,7 +123,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "trainer.gradient_clip_val": None,
     },
 }
-CLASSES = {"potsdam": 6, "rescuenet": 5, "loveda_urban": 7, "loveda_rural": 7}
+CLASSES = {"potsdam": 6, "rescuenet": 5, "loveda_urban": 7, "loveda_rural": 7, "openearthmap": 8}
 STEPS = {"GTAV": 58_200, "Cityscapes": 6_600, "Potsdam": 7_800, "ImageNet": 250_200}
 """Of stage 1 on each source that the authors' scripts know: epochs with repeated augmentation, whole batches."""
 EFFECTIVE_RATE = {"task_agnostic": 5e-4, "domain_agnostic": 1.25e-4}
@@ -133,14 +133,15 @@ SIZES = {
     "potsdam-rgb": (512, 512), "potsdam-irrg": (512, 512), "vaihingen-irrg": (512, 512), "rescuenet": (512, 512),
 }  # fmt: skip
 """Boxes that images are fitted into (task_learning/configs/_base_/datasets)."""
-WHOLE = ("loveda_urban", "loveda_rural")
+WHOLE = ("loveda_urban", "loveda_rural", "openearthmap")
 """Judged on images as they are: the official repository knows no size for them."""
 SEEN = {
     "cityscapes_bdd_mapillary": ["cityscapes"], "gtav_synthia_urbansyn_cityscapes": ["cityscapes"],
     "cityscapes": ["cityscapes"], "potsdam": ["potsdam-rgb"],
     "loveda_urban": ["loveda-urban"], "loveda_rural": ["loveda-rural"],
+    "openearthmap": ["openearthmap-source"],
 }  # fmt: skip
-"""Domains beside the unseen ones: clean Cityscapes, which the means exclude, and the scene of the source."""
+"""Domains beside the unseen ones: clean Cityscapes, which the means exclude, and the scene or regions of the source."""
 
 PARTS = [(family, part) for family in ("f2l", "f2f") for part in load_benchmark(family)]
 

@@ -87,13 +87,17 @@ class LabelledFolder:
 
     def _listed(self, list_file: str, images: list[str]) -> list[str]:
         by_name = {name: image for image in images for name in (self._stem(image), image)}
-        entries = read_list(list_file)
-        unknown = [entry for entry in entries if entry not in by_name]
+        wanted = [(line, name) for line in read_list(list_file) if (name := self._listed_name(line)) is not None]
+        unknown = [line for line, name in wanted if name not in by_name]
         if unknown:
             raise UserError(
                 f"{list_file}: {len(unknown)} listed images are not below {self.images}, first {unknown[0]!r}"
             )
-        return [by_name[entry] for entry in entries]
+        return [by_name[name] for _, name in wanted]
+
+    def _listed_name(self, line: str) -> str | None:
+        """The image that a line of the list means, by its path below the folder; None if it does not count."""
+        return line
 
     @cached_property
     def _samples(self) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from gkd_lightning.data.types import (
     ISPRS_6,
     LOVEDA_7,
     MINICITY_8,
+    OPENEARTHMAP_8,
     RESCUE_5,
     Instances,
     Label,
@@ -38,6 +39,7 @@ PRESETS = {
     "isprs-6": ISPRS_6,
     "rescue-5": RESCUE_5,
     "loveda-7": LOVEDA_7,
+    "openearthmap-8": OPENEARTHMAP_8,
 }
 """Label spaces that a configuration can call by name."""
 
@@ -56,6 +58,11 @@ CLASS_MAPS = {"cityscapes-ids": ("cityscapes-19", CLASS_MAP)}
 _UNMAPPED = -1
 _MOST_SHOWN = 8
 """Ids without a class in one message."""
+
+
+def from_one(classes: int) -> dict[int, int]:
+    """Stored id -> train id of labels that count classes from 1 and have no truth at 0."""
+    return {0: 255, **{train_id + 1: train_id for train_id in range(classes)}}
 
 
 def label_space(

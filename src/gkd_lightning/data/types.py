@@ -132,3 +132,11 @@ LOVEDA_7 = LabelSpace(
         (255, 255, 255), (255, 0, 0), (255, 255, 0), (0, 0, 255), (159, 129, 183), (0, 255, 0), (255, 195, 128),
     ),
 )  # fmt: skip
+
+OPENEARTHMAP_8 = LabelSpace(
+    names=("bareland", "rangeland", "developed space", "road", "tree", "water", "agriculture land", "building"),
+    palette=(
+        (128, 0, 0), (0, 255, 36), (148, 148, 148), (255, 255, 255), (34, 97, 38), (0, 69, 255), (75, 181, 73),
+        (222, 31, 7),
+    ),
+)  # fmt: skip

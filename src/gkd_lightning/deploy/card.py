@@ -17,6 +17,7 @@ from gkd_lightning.deploy.card_parts import (
     metadata,
     score_table,
     stage_table,
+    temperature_line,
 )
 from gkd_lightning.deploy.card_picture import card_picture
 from gkd_lightning.deploy.licences import UNKNOWN, sources
@@ -116,6 +117,7 @@ def card_text(
         seeds=row.seeds,
         scores=score_table(run, row),
         selection=_SELECTION[run.selection],
+        temperature=temperature_line(run),
         by_class=class_table(run),
         others=markdown_table(results) if len({each.method for each in results.runs}) > 1 else None,
         commit=run.provenance.get("git_commit"),

@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from gkd_lightning.deploy.licences import Source
+from gkd_lightning.deploy.temperature import fitted_temperature
 from gkd_lightning.evaluate import Results, Row, RunResult, unseen_mean
 from gkd_lightning.recipes import arguments
 from gkd_lightning.report import COST_COLUMNS, cost_lines, grid
@@ -75,6 +76,21 @@ def score_table(run: RunResult, row: Row) -> str:
         mean = f"**{_percent(unseen_mean(run.domains))}**"
         lines.append(["**unseen mean**", "", "", mean, *[f"**{row.unseen}**"] * several])
     return grid(["domain", "", "images", "this model", *["all seeds"] * several], lines)
+
+
+def temperature_line(run: RunResult) -> str | None:
+    """What the temperature that was fitted on the source does to confidence elsewhere; None if there is none."""
+    found = {score.domain: score.tempered for score in run.domains if score.tempered is not None and not score.seen}
+    fitted = fitted_temperature([run])
+    if fitted is None:
+        return None
+    home = ", ".join(score.domain for score in run.domains if score.seen)
+    there = "; ".join(f"{name} {each.ece_before:.1f} → {each.ece_after:.1f}" for name, each in found.items())
+    return (
+        f"Confidence is given as it is. At the temperature {fitted:g}, fitted on {home} "
+        f"(`gkd_lightning.load(…, temperature={fitted:g})`), classes stay"
+        + (f", and its calibration error (ECE) in percent goes: {there}." if there else ".")
+    )
 
 
 def class_table(run: RunResult) -> str:

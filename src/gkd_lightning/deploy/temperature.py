@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from gkd_lightning.errors import UserError
-from gkd_lightning.evaluate import RESULTS, Results, runs_above
+from gkd_lightning.evaluate import RESULTS, Results, RunResult, runs_above
 from gkd_lightning.files import canonical_hash
 
 AUTO: Literal["auto"] = "auto"
@@ -66,10 +66,15 @@ def _fitted(path: Path, digests: Collection[str]) -> float:
     if not own:
         looked = ", ".join(str(folder / RESULTS) for folder in folders)
         raise UserError(f"--temperature {AUTO}: {looked}: of other weights than {path}; judge these, or give a number")
-    found = next((score.tempered for run in own for score in run.domains if score.tempered is not None), None)
+    found = fitted_temperature(own)
     if found is None:
         raise UserError(
             f"--temperature {AUTO}: the results of {path} have none: it is fitted where a domain of the source is "
             "judged (`seen`); judge again with `gkd run … --from evaluate`, or give a number"
         )
-    return found.temperature
+    return found
+
+
+def fitted_temperature(runs: Iterable[RunResult]) -> float | None:
+    """The first that the evaluation of one of these runs fitted on its source; None if none did."""
+    return next((score.tempered.temperature for run in runs for score in run.domains if score.tempered), None)

@@ -14,9 +14,10 @@ from PIL import Image as Pillow
 
 from gkd_lightning.cli import main
 from gkd_lightning.data import check_dataset
-from gkd_lightning.data.benchmarks import LoveDA, Potsdam, PotsdamRescue, RescueNet, Vaihingen
+from gkd_lightning.data.benchmarks import LoveDA, OpenEarthMap, Potsdam, PotsdamRescue, RescueNet, Vaihingen
 from gkd_lightning.data.benchmarks.catalogue import published_parts
 from gkd_lightning.data.benchmarks.isprs import AREAS, ids_of_colours
+from gkd_lightning.data.benchmarks.openearthmap import REGIONS, TARGET_REGIONS, XBD_REGIONS
 from gkd_lightning.data.benchmarks.tiles import tiff_shape, tiff_window, tile_boxes
 from gkd_lightning.data.fakes import write_fake
 from gkd_lightning.data.fakes.aerial import town
@@ -24,6 +25,7 @@ from gkd_lightning.data.modules import preset_protocol
 from gkd_lightning.errors import UserError
 
 SIZE = (640, 560)
+Aerial = Potsdam | Vaihingen | RescueNet | LoveDA | OpenEarthMap
 
 
 @pytest.fixture(scope="module")
@@ -200,33 +202,72 @@ def test_loveda_is_two_domains_in_one_folder(tmp_path: Path) -> None:
         LoveDA(root, scene="both")  # type: ignore[arg-type]
 
 
-def remove_label(dataset: Potsdam | Vaihingen | RescueNet | LoveDA) -> tuple[str, str]:
+def test_openearthmap_is_two_domains_by_regions(tmp_path: Path) -> None:
+    write_fake("openearthmap", tmp_path / "oem/OpenEarthMap_wo_xBD", images=1, size=(96, 64))
+    root = tmp_path / "oem"
+    parts: dict[str, Any] = published_parts("openearthmap", str(root))
+    assert {name: (len(part), part.name(0)) for name, part in parts.items()} == {
+        "source-train": (1, "tokyo/images/tokyo_1"), "source-val": (1, "tokyo/images/tokyo_2"),
+        "target-train": (1, "vienna/images/vienna_1"), "target-val": (1, "vienna/images/vienna_2"),
+    }  # fmt: skip
+    counts = {name: part.expected for name, part in parts.items()}
+    whole = {"train": 3000, "val": 500}
+    for split, total in OpenEarthMap.card.counts.items():
+        assert counts[f"source-{split}"] + counts[f"target-{split}"] == total
+        both = [OpenEarthMap(str(root), split, regions, xbd=True).expected for regions in REGIONS]  # type: ignore[arg-type]
+        assert sum(both) == whole[split]
+    assert (len(TARGET_REGIONS), len(XBD_REGIONS), len(TARGET_REGIONS & XBD_REGIONS)) == (24, 22, 6)
+    data = OpenEarthMap(str(root), "val", "target")
+    assert (data.split_title, preset_protocol("full-resolution", "x", data).resize) == ("target val", "none")
+    Pillow.fromarray(np.arange(9, dtype=np.uint8)[None].repeat(64, axis=0)).save(data.label_path(0))
+    assert data.label(0)[0].tolist() == [255, 0, 1, 2, 3, 4, 5, 6, 7]
+    with pytest.raises(UserError, match="OpenEarthMap: no regions 'asia'; give one of source, target"):
+        OpenEarthMap(str(root), regions="asia")  # type: ignore[arg-type]
+
+
+def test_openearthmap_with_the_images_of_xbd(tmp_path: Path) -> None:
+    write_fake("openearthmap", tmp_path / "oem", images=1, size=(96, 64))
+    data = OpenEarthMap(str(tmp_path / "oem"), xbd=True)
+    with pytest.raises(UserError, match=r"train.txt: 1 listed images are not below .*oem, first 'jeremie_1.tif'"):
+        len(data)
+    (tmp_path / "oem/jeremie/images").mkdir()
+    Pillow.fromarray(town((96, 64), seed=3)[0][..., :3]).save(tmp_path / "oem/jeremie/images/jeremie_1.tif")
+    assert [data.name(index) for index in range(len(data))] == ["tokyo/images/tokyo_1", "jeremie/images/jeremie_1"]
+    assert (data.split_title, data.label(1).shape) == ("source train with xBD", (64, 96))
+
+
+def remove_label(dataset: Aerial) -> tuple[str, str]:
     path = dataset.label_path(0)
     path.unlink()
     return "1 images have no label", path.name.removesuffix("_lab.png")
 
 
-def unknown(dataset: Potsdam | Vaihingen | RescueNet | LoveDA) -> tuple[str, str]:
+def holds_colours(path: Path) -> bool:
+    with Pillow.open(path) as stored:
+        return stored.mode != "L"
+
+
+def unknown(dataset: Aerial) -> tuple[str, str]:
     path = dataset.label_path(0)
-    if path.suffix == ".png":
+    if not holds_colours(path):
         Pillow.fromarray(np.full((64, 96), 99, dtype=np.uint8)).save(path)
         return "label id 99 (100.0%) belongs to no class", path.name
     tifffile.imwrite(path, np.full((*tiff_shape(path)[:2], 3), 77, dtype=np.uint8), photometric="rgb")
     return "colour (77, 77, 77) (100.0%) belongs to no class", path.name
 
 
-def wrong_size(dataset: Potsdam | Vaihingen | RescueNet | LoveDA) -> tuple[str, str]:
+def wrong_size(dataset: Aerial) -> tuple[str, str]:
     path = dataset.label_path(0)
-    if path.suffix == ".png":
+    if not holds_colours(path):
         Pillow.fromarray(np.zeros((10, 96), dtype=np.uint8)).save(path)
         return "another shape than their image", path.stem.removesuffix("_lab")
     tifffile.imwrite(path, np.zeros((10, 20, 3), dtype=np.uint8), photometric="rgb")
     return "is 20x10, its image is", path.name
 
 
-def wrong_bands(dataset: Potsdam | Vaihingen | RescueNet | LoveDA) -> tuple[str, str]:
+def wrong_bands(dataset: Aerial) -> tuple[str, str]:
     path = dataset.image_path(0)
-    if path.suffix != ".tif":
+    if not isinstance(dataset, Potsdam | Vaihingen):
         path.write_bytes(b"no image")
         return "cannot be read as image", path.name
     height, width, _ = tiff_shape(path)
@@ -235,7 +276,7 @@ def wrong_bands(dataset: Potsdam | Vaihingen | RescueNet | LoveDA) -> tuple[str,
 
 
 @pytest.mark.parametrize("damage", [remove_label, unknown, wrong_size, wrong_bands])
-@pytest.mark.parametrize("name", ["potsdam", "vaihingen", "rescuenet", "loveda"])
+@pytest.mark.parametrize("name", ["potsdam", "vaihingen", "rescuenet", "loveda", "openearthmap"])
 def test_damage_is_found_and_named(
     name: str, damage: Callable[..., tuple[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -268,6 +309,7 @@ def test_what_is_missing(tmp_path: Path) -> None:
         Vaihingen(str(tmp_path)),
         RescueNet(str(tmp_path)),
         LoveDA(str(tmp_path)),
+        OpenEarthMap(str(tmp_path)),
         PotsdamRescue(str(tmp_path)),
     ):
         with pytest.raises(UserError, match=r"here; looked for .* get it from https://"):

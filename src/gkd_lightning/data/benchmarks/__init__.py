@@ -9,12 +9,14 @@ from gkd_lightning.data.benchmarks.isprs import Potsdam, Vaihingen
 from gkd_lightning.data.benchmarks.loveda import LoveDA
 from gkd_lightning.data.benchmarks.mapillary import Mapillary
 from gkd_lightning.data.benchmarks.night_fog import DarkZurich, FoggyDriving, FoggyZurich, NighttimeDriving
+from gkd_lightning.data.benchmarks.openearthmap import OpenEarthMap
 from gkd_lightning.data.benchmarks.published import Card, PublishedSegmentation
 from gkd_lightning.data.benchmarks.rescuenet import PotsdamRescue, RescueNet
 from gkd_lightning.data.benchmarks.wilddash import WildDash2
 
 __all__ = [
     "ACDC", "BDD100K", "CATALOGUE", "Card", "Cityscapes", "DarkZurich", "DeLiVER", "FoggyDriving", "FoggyZurich",
-    "GTAV", "IDD", "ImageNet", "LoveDA", "MUAD", "Mapillary", "NighttimeDriving", "Potsdam", "PotsdamRescue",
-    "PublishedSegmentation", "RescueNet", "Synthia", "UrbanSyn", "Vaihingen", "WildDash2", "published_parts",
+    "GTAV", "IDD", "ImageNet", "LoveDA", "MUAD", "Mapillary", "NighttimeDriving", "OpenEarthMap", "Potsdam",
+    "PotsdamRescue", "PublishedSegmentation", "RescueNet", "Synthia", "UrbanSyn", "Vaihingen", "WildDash2",
+    "published_parts",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from gkd_lightning.data.benchmarks.isprs import BANDS, Potsdam, Vaihingen
 from gkd_lightning.data.benchmarks.loveda import SCENES, LoveDA
 from gkd_lightning.data.benchmarks.mapillary import Mapillary
 from gkd_lightning.data.benchmarks.night_fog import DarkZurich, FoggyDriving, FoggyZurich, NighttimeDriving
+from gkd_lightning.data.benchmarks.openearthmap import REGIONS, OpenEarthMap
 from gkd_lightning.data.benchmarks.published import Card
 from gkd_lightning.data.benchmarks.rescuenet import RescueNet
 from gkd_lightning.data.benchmarks.wilddash import WildDash2
@@ -48,6 +49,10 @@ CATALOGUE: dict[str, tuple[Card, Parts]] = {
     "vaihingen": (Vaihingen.card, lambda root: {s: Vaihingen(root, s) for s in ("train", "val")}),
     "rescuenet": (RescueNet.card, lambda root: {s: RescueNet(root, s) for s in ("train", "val", "test")}),
     "loveda": (LoveDA.card, lambda root: {f"{x}-{s}": LoveDA(root, s, x) for x in SCENES for s in ("train", "val")}),
+    "openearthmap": (
+        OpenEarthMap.card,
+        lambda root: {f"{x}-{s}": OpenEarthMap(root, s, x) for x in REGIONS for s in ("train", "val")},
+    ),
 }
 
 

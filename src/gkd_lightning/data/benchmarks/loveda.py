@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from gkd_lightning.data.benchmarks.published import Card, Layout, PublishedSegmentation
+from gkd_lightning.data.labels import from_one
 from gkd_lightning.data.types import LOVEDA_7
 from gkd_lightning.errors import UserError
 
@@ -16,8 +17,6 @@ _COUNTS: dict[Scene, dict[str, int]] = {
     "urban": {"train": 1156, "val": 677},
     "rural": {"train": 1366, "val": 992},
 }
-_CLASS_MAP = {0: 255, **{stored: stored - 1 for stored in range(1, 8)}}
-"""0 is where there are no data."""
 
 
 class LoveDA(PublishedSegmentation):
@@ -62,6 +61,7 @@ loveda/
         self.scene, self.split_title, self.expected = scene, f"{scene} {split}", _COUNTS[scene][split]
 
     def layouts(self) -> Sequence[Layout]:
-        """As the archives unpack."""
+        """As the archives unpack; 0 is where there are no data."""
         folder = f"{self.split.capitalize()}/{self.scene.capitalize()}"
-        return (Layout("published", f"{folder}/images_png", f"{folder}/masks_png", ".png", ".png", _CLASS_MAP),)
+        class_map = from_one(len(LOVEDA_7))
+        return (Layout("published", f"{folder}/images_png", f"{folder}/masks_png", ".png", ".png", class_map),)

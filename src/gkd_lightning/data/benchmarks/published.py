@@ -72,6 +72,8 @@ class Layout:
         read_instances: from such a file to instances int32 (H, W).
         list_file: text file, relative to the root, that names the images that count among others, one PNG a line and
             from the root on (`RGB/a/b.png`); None if all do.
+        listed: from a line of another such list to the image's path below `images`, without its suffix; None where it
+            does not count.
         part: name of a folder somewhere below `images` and `labels`; what does not lie in one is not of this layout.
         every: of the images in the order of their names this many-th counts, from the first on.
         unknown_ids: stored ids of objects that no class is for.
@@ -89,6 +91,7 @@ class Layout:
     instance_suffix: str | None = None
     read_instances: Callable[[Path], Instances] = read_instances
     list_file: str | None = None
+    listed: Callable[[str], str | None] | None = None
     part: str | None = None
     every: int = 1
     unknown_ids: tuple[int, ...] = ()
@@ -101,11 +104,11 @@ class Layout:
         return [replace(self, title=f"{self.title}, fast copy", image_suffix=stem + suffix) for suffix in FAST_SUFFIXES]
 
     def __str__(self) -> str:
-        stem = "*" if self.label_stem is None else self.label_stem("*")
+        image = "*" if self.part is None else f"*/{self.part}/*"
+        label = image if self.label_stem is None else self.label_stem(image)
         listed = "" if self.list_file is None else f" of {self.list_file}"
-        part = "" if self.part is None else f"*/{self.part}/"
-        labels = PurePosixPath(self.labels, part + stem + self.label_suffix)
-        return f"{self.images}/{part}*{self.image_suffix}{listed} with {labels}"
+        images = PurePosixPath(self.images, image + self.image_suffix)
+        return f"{images}{listed} with {PurePosixPath(self.labels, label + self.label_suffix)}"
 
     def holds(self, name: str) -> bool:
         """Whether a file, by its path below `images` or `labels`, is of this layout."""
@@ -152,9 +155,10 @@ class LaidOut(FolderSegmentation):
     def _found_images(self) -> list[str]:
         return [image for image in super()._found_images() if self.layout.holds(image)][:: self.layout.every]
 
-    def _listed(self, list_file: str, images: list[str]) -> list[str]:
-        listed = {f"{self.layout.images}/{self._stem(image)}.png": image for image in images}  # a fast copy is no PNG
-        return [listed[entry] for entry in super()._listed(list_file, list(listed))]
+    def _listed_name(self, line: str) -> str | None:
+        if self.layout.listed is not None:
+            return self.layout.listed(line)
+        return line.removeprefix(f"{self.layout.images}/").removesuffix(".png")  # a fast copy is no PNG
 
     def _label_stem(self, stem: str) -> str:
         return stem if self.layout.label_stem is None else self.layout.label_stem(stem)

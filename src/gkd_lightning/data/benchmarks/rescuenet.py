@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gkd_lightning.data.benchmarks.published import Card, Layout, PublishedSegmentation
+from gkd_lightning.data.labels import from_one
 from gkd_lightning.data.types import RESCUE_5
 
 _CLASS_MAP = {
@@ -20,7 +21,7 @@ _CLASS_MAP = {
 }  # fmt: skip
 """Ours: the authors' relabelling is not published. Background is not judged; what Potsdam lacks is clutter."""
 
-_PREPARED = {0: 255, **{stored: stored - 1 for stored in range(1, 6)}}
+_PREPARED = from_one(len(RESCUE_5))
 
 
 class RescueNet(PublishedSegmentation):

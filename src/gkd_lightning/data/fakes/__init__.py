@@ -29,6 +29,7 @@ FAKES: dict[str, Callable[[Path, int, tuple[int, int]], None]] = {
     "vaihingen": aerial.vaihingen,
     "rescuenet": aerial.rescuenet,
     "loveda": aerial.loveda,
+    "openearthmap": aerial.openearthmap,
     "coco_panoptic": panoptic.coco_panoptic,
     "folders": panoptic.folders,
 }

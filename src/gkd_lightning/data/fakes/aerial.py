@@ -9,6 +9,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from gkd_lightning.data.benchmarks.isprs import AREAS
+from gkd_lightning.data.benchmarks.openearthmap import XBD_REGIONS
 from gkd_lightning.data.fakes.scenes import save
 from gkd_lightning.data.types import ISPRS_6, Label
 
@@ -18,8 +19,12 @@ _TO_RESCUENET = np.array([7, 2, 9, 9, 6, 1], dtype=np.uint8)
 """One of RescueNet's ids for each of the six classes."""
 _TO_LOVEDA = np.array([3, 2, 7, 6, 1, 5], dtype=np.uint8)
 """One of LoveDA's ids for each of the six classes; water is drawn on top."""
+_TO_OPENEARTHMAP = np.array([4, 8, 2, 5, 3, 1], dtype=np.uint8)
+"""One of OpenEarthMap's ids for each of the six classes; water is drawn on top."""
 _LOVEDA_FIRST = {"Train/Rural": 0, "Train/Urban": 1366, "Val/Rural": 2522, "Val/Urban": 3514}
 """The first image's number: they are counted through all folders."""
+_LAND = {"tokyo": (1.0, 1.0, 1.0), "vienna": (1.25, 1.1, 0.9), "jeremie": (1.0, 1.0, 1.0)}
+"""Regions of OpenEarthMap and the colour of their light: a source, a target, and one whose images are xBD's."""
 
 
 def town(size: Size, seed: int) -> tuple[NDArray[np.uint8], Label]:
@@ -111,16 +116,40 @@ def rescuenet(root: Path, images: int, size: Size) -> None:
 
 
 def loveda(root: Path, images: int, size: Size) -> None:
-    """PNG images and PNGs of ids, a pond in a corner and a strip without data; the country is brighter and drier."""
-    width, height = size
-    rows, columns = np.indices((height, width))
-    pond = (rows - height) ** 2 + (columns - width) ** 2 <= (min(size) // 4) ** 2
+    """PNG images and PNGs of ids; the country is brighter and drier."""
     for folder, first in _LOVEDA_FIRST.items():
         tint = (1.25, 1.1, 0.9) if folder.endswith("Rural") else (1.0, 1.0, 1.0)
         for number in range(first, first + images):
-            pixels, label = town(size, seed=2000 + number)
-            ids, colour = _TO_LOVEDA[label], np.clip(pixels[..., :3] * tint, 0, 255).astype(np.uint8)
-            ids[pond], colour[pond] = 4, (38, 62, 84)
-            ids[:, : max(1, width // 32)], colour[:, : max(1, width // 32)] = 0, 255
+            colour, ids = _land_cover(size, 2000 + number, _TO_LOVEDA, 4, tint)
             save(root / f"{folder}/images_png/{number}.png", colour)
             save(root / f"{folder}/masks_png/{number}.png", ids)
+
+
+def openearthmap(root: Path, images: int, size: Size) -> None:
+    """TIFFs of colours and of ids, the lists of all regions' images, and no image where it would be xBD's."""
+    lists: dict[str, list[str]] = {"train": [], "val": []}
+    for place, (region, tint) in enumerate(_LAND.items()):
+        for number in range(2 * images):
+            name = f"{region}_{number + 1}.tif"
+            lists["train" if number < images else "val"].append(name)
+            colour, ids = _land_cover(size, 3000 + 100 * place + number, _TO_OPENEARTHMAP, 6, tint)
+            ids[:, size[0] // 2 :][ids[:, size[0] // 2 :] == 2] = 7  # what grows in the east is farmed
+            save(root / region / "labels" / name, ids)
+            if region not in XBD_REGIONS:
+                save(root / region / "images" / name, colour)
+    for split, names in lists.items():
+        (root / f"{split}.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+
+
+def _land_cover(
+    size: Size, seed: int, ids: NDArray[np.uint8], water: int, tint: tuple[float, float, float]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Colours uint8 (H, W, 3) and ids uint8 (H, W) of a town, with a pond in a corner and a strip without data."""
+    width, height = size
+    rows, columns = np.indices((height, width))
+    pond = (rows - height) ** 2 + (columns - width) ** 2 <= (min(size) // 4) ** 2
+    pixels, label = town(size, seed)
+    stored, colour = ids[label], np.clip(pixels[..., :3] * tint, 0, 255).astype(np.uint8)
+    stored[pond], colour[pond] = water, (38, 62, 84)
+    stored[:, : max(1, width // 32)], colour[:, : max(1, width // 32)] = 0, 255
+    return colour, stored
