@@ -148,3 +148,13 @@ def test_class_tokens_and_patch_tokens_have_their_own_statistics() -> None:
 def test_a_width_without_a_hadamard_matrix() -> None:
     with pytest.raises(UserError, match=r"standardise: phi_s needs a Hadamard matrix .* order 92; give mean_std"):
         TokenStandardisation("phi_s", 92)
+
+
+@pytest.mark.parametrize(
+    ("given", "training", "counted"), [(None, 40_000, 50), (None, 60, 3), (None, 5, 1), (4, 60, 4)]
+)
+def test_a_short_training_has_its_rotation_early(given: int | None, training: int, counted: int) -> None:
+    """With a rotation in mid-training the targets are others from there on."""
+    rule = TokenStandardisation("phi_s", D, given)
+    rule.begin_fit(training)
+    assert rule.cls.steps == rule.patches.steps == counted

@@ -146,7 +146,7 @@ class TokenStandardisation(nn.Module):
     Args:
         rule: by name.
         dim: width of the tokens.
-        steps: see `Standardisation`; None are 50, or half of a training that has fewer than 100.
+        steps: see `Standardisation`; None are 50, or a twentieth of a training that has fewer than 1,000.
 
     Raises:
         UserError: `phi_s` for a width without a Hadamard matrix.
@@ -172,7 +172,7 @@ class TokenStandardisation(nn.Module):
         if self.given is not None and self.given >= steps:
             raise UserError(f"statistics_steps: {self.given}, but the training has {steps}; give fewer, or null")
         if self.given is None:
-            self.cls.steps = self.patches.steps = int(max(1, min(STEPS, steps // 2)))
+            self.cls.steps = self.patches.steps = int(max(1, min(STEPS, steps // 20)))
 
     def begin_step(self, step: int) -> None:
         """See `Standardisation.begin_step`."""

@@ -29,8 +29,8 @@ class TeacherSpec:
         input_size: side in pixels, or [height, width], that images are resized to for it (bilinear, antialiased, in
             0 to 1 without rounding); null takes them as they come. Its tokens are resized to the student's grid.
         standardise: rule by which its tokens are brought to a common scale, see `matrix_of`; ``none`` leaves them.
-        statistics_steps: optimiser steps whose tokens are counted for that, see `Standardisation`; null are 50, or half
-            of a training that has fewer than 100.
+        statistics_steps: optimiser steps whose tokens are counted for that, see `Standardisation`; null are 50, or a
+            twentieth of a training that has fewer than 1,000.
     """
 
     encoder: EncoderSpec
