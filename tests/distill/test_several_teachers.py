@@ -265,8 +265,8 @@ def test_statistics_that_would_never_be_finished(tmp_path: Path) -> None:
         fit(built(two(standardise="phi_s", statistics_steps=4)), tmp_path)
     module = built(two(standardise="phi_s"))
     fit(module, tmp_path)
-    assert module.objective.rules["near"].record["steps"] == 2  # half of four
-    assert module.objective.rules["near"].record["patch_tokens"] == 2 * 4 * 16
+    assert module.objective.rules["near"].record["steps"] == 1  # no twentieth of four
+    assert module.objective.rules["near"].record["patch_tokens"] == 4 * 16
 
 
 def step(teachers: dict[str, TeacherSpec], balance: Any = "fixed") -> Passes:
