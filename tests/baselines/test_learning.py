@@ -1,4 +1,4 @@
-"""Every method learns: some steps on MiniCity take a third or half of its own loss, and only the student gets gradients."""
+"""Every method learns: steps on MiniCity take a third or half of its own loss, and only the student gets gradients."""
 
 from __future__ import annotations
 
