@@ -1,4 +1,4 @@
-"""The ranges of the numbers that users set, written as types into the constructors' signatures and held there."""
+"""What users may set: numbers within ranges, and null where it means something; constructors' signatures say which."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def check_arguments(kind: type, values: Mapping[str, Any], where: str = "") -> N
 
 
 def check_numbers(config: Any, roots: Mapping[str, type]) -> None:
-    """Hold every number of a configuration against the signature that it is for.
+    """Hold every number and every null of a configuration against the signature that it is for.
 
     Args:
         config: as parsed: its classes are imported.
@@ -101,7 +101,7 @@ def check_numbers(config: Any, roots: Mapping[str, type]) -> None:
         UserError: as `check_arguments` and `check_finite`.
     """
     for name, value in _items(config):
-        for problem in _problems(roots.get(name), value, name):
+        for problem in () if value is None else _problems(roots.get(name), value, name):
             raise UserError(problem)
 
 
@@ -124,18 +124,41 @@ def check_finite(config: Any, where: str = "") -> None:
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
+    """Types of a constructor's arguments; one that is null unless it is given may be null."""
     found: dict[str, Any] = {}
     for base in reversed(inspect.getmro(kind)):
         if "__init__" in vars(base):
+            constructor = vars(base)["__init__"]
             try:
-                found |= get_type_hints(base if is_dataclass(base) else vars(base)["__init__"], include_extras=True)
+                hints = get_type_hints(base if is_dataclass(base) else constructor, include_extras=True)
+                usual = inspect.signature(constructor).parameters
             except Exception:  # an annotation that only a type checker can resolve: no ranges
                 continue
+            found |= {
+                name: hint | None if name in usual and usual[name].default is None else hint
+                for name, hint in hints.items()
+            }
     return found
 
 
+def _takes_null(hint: Any) -> bool:
+    """Whether a type has null among its values; of a type that says nothing, too."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _takes_null(inner[0])
+    if origin in (Union, types.UnionType):
+        return any(_takes_null(option) for option in inner)
+    if origin is Literal:
+        return None in inner
+    return hint in (None, types.NoneType, object) or not (origin or isinstance(hint, type))
+
+
 def _problems(hint: Any, value: Any, where: str) -> Iterator[str]:
-    """What is wrong with the numbers of a value; values of a wrong type are the parser's to tell."""
+    """What is wrong with the numbers and nulls of a value; other values of a wrong type are the parser's to tell."""
+    if value is None:  # which the parser takes for any type
+        if not _takes_null(hint):
+            yield f"{where}: null; give a value, or leave the key out"
+        return
     if isinstance(value, float) and not math.isfinite(value):
         yield f"{where}: {value}; give a finite number"
     origin, inner = get_origin(hint), get_args(hint)

@@ -175,6 +175,9 @@ class StageCLI(LightningCLI):
                 self.config = parser.parse_args(args)
             except argparse.ArgumentError as error:
                 raise UserError(explain(str(error), _ROOTS)) from error
+        for name, value in vars(self.config).items():
+            if value is None and parser.get_default(name) is not None:
+                raise UserError(f"{name}: null; give a value, or leave the key out")
         check_numbers(self.config, _ROOTS)
         check_strategy(self.config["trainer"]["strategy"])
         if self.verb == "fit":
