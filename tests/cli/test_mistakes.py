@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "kept.txt").write_text("from an earlier run")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of a module that is here: Python's files, not ours
     monkeypatch.delenv("GKD_NOWHERE", raising=False)
     return tmp_path
 
