@@ -37,6 +37,7 @@ class Ascending:
     """A pair whose first number is not the larger one."""
 
 
+NO_NULL = "null; give a value, or leave the key out"
 MANY = 10**9
 """More steps, images or channels than anybody has."""
 LARGE = 10**6
@@ -157,7 +158,7 @@ def _problems(hint: Any, value: Any, where: str) -> Iterator[str]:
     """What is wrong with the numbers and nulls of a value; other values of a wrong type are the parser's to tell."""
     if value is None:  # which the parser takes for any type
         if not _takes_null(hint):
-            yield f"{where}: null; give a value, or leave the key out"
+            yield f"{where}: {NO_NULL}"
         return
     if isinstance(value, float) and not math.isfinite(value):
         yield f"{where}: {value}; give a finite number"

@@ -47,7 +47,7 @@ from gkd_lightning.chain.stage_options import config_files, nulls
 from gkd_lightning.chain.strategy import SyncBatchNorm, check_strategy, strategy
 from gkd_lightning.errors import UserError
 from gkd_lightning.files import canonical_hash, write_json
-from gkd_lightning.ranges import check_numbers
+from gkd_lightning.ranges import NO_NULL, check_numbers
 from gkd_lightning.recipes import (
     arguments,
     changed,
@@ -177,7 +177,7 @@ class StageCLI(LightningCLI):
                 raise UserError(explain(str(error), _ROOTS)) from error
         for name, value in vars(self.config).items():
             if value is None and parser.get_default(name) is not None:
-                raise UserError(f"{name}: null; give a value, or leave the key out")
+                raise UserError(f"{name}: {NO_NULL}")
         check_numbers(self.config, _ROOTS)
         check_strategy(self.config["trainer"]["strategy"])
         if self.verb == "fit":
