@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -23,6 +24,12 @@ def _one_thread() -> None:
     # autograd counts devices at the first backward pass; after an export it would count a placeholder of CUDA too, and
     # then no forked process could go backward
     torch.zeros(1, requires_grad=True).sum().backward()
+
+
+@pytest.fixture(scope="session")
+def empty_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for `GKD_DATA`, one for all tests: a stage that several of them plan is then checked once."""
+    return tmp_path_factory.mktemp("data")
 
 
 LONGEST = ("test_wheel.py", "test_notebooks.py")

@@ -240,10 +240,14 @@ def test_there_is_something_to_plan() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", PLANNED)
 def test_what_is_to_be_run_can_be_planned(
-    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    line: str,
+    tmp_path: Path,
+    empty_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("GKD_DATA", "EFFICIENTNET_LITE2"):
-        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("GKD_DATA", str(empty_data))
+    monkeypatch.setenv("EFFICIENTNET_LITE2", str(empty_data / "teacher.safetensors"))
     monkeypatch.setattr(cost, "stage_cost", lambda stage: None)  # counted in tests/chain/test_cost.py
     words = shlex.split(line)[1:]
     for option, count in (("--probe", 2), ("--fit-batch", 1), ("--memory", 2)):  # these train, and plan the same

@@ -75,7 +75,7 @@ def learn(
     data = SourceDataModule(
         MiniCity("game", 8, cache=True), view=view, image_size=48, batch_size=4,
         segment_augmentation=SegmentAugmentation(flip=0, distortion=0, largest_class=1.0),
-        distill_augmentation=DistillAugmentation(scale=(0.9, 1.0), rand_augment=None, erasing=0),
+        distill_augmentation=DistillAugmentation(scale=(0.9, 1.0), rand_augment="", erasing=0),
     )  # fmt: skip
     record = Record(names)
     trainer = L.Trainer(

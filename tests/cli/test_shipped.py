@@ -40,16 +40,10 @@ def checked(tmp_path: Path, *parts: str | dict[str, str]) -> None:
     check_config(path)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One empty folder for all, so that a stage that several recipes share is checked once."""
-    return tmp_path_factory.mktemp("data")
-
-
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
-    monkeypatch.setenv("GKD_DATA", str(data))
-    monkeypatch.setenv("EFFICIENTNET_LITE2", str(data / "teacher.safetensors"))
+def _environment(monkeypatch: pytest.MonkeyPatch, empty_data: Path) -> None:
+    monkeypatch.setenv("GKD_DATA", str(empty_data))
+    monkeypatch.setenv("EFFICIENTNET_LITE2", str(empty_data / "teacher.safetensors"))
 
 
 def test_every_fragment_belongs_to_a_tested_folder() -> None:

@@ -146,15 +146,22 @@ SEEN = {
 PARTS = [(family, part) for family in ("f2l", "f2f") for part in load_benchmark(family)]
 
 
+RESOLVED: dict[str, dict[str, Any]] = {}
+"""By text: recipes share stages."""
+
+
 def resolved(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    path = folder / "stage.yaml"
-    path.write_text(dump_yaml(config))
-    return UnbuiltStage(["--config", str(path)]).plain_config()
+    text = dump_yaml(config)
+    if text not in RESOLVED:
+        path = folder / "stage.yaml"
+        path.write_text(text)
+        RESOLVED[text] = UnbuiltStage(["--config", str(path)]).plain_config()
+    return RESOLVED[text]
 
 
 @pytest.fixture
-def plan(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    monkeypatch.setenv("GKD_DATA", str(tmp_path))
+def plan(request: pytest.FixtureRequest, tmp_path: Path, empty_data: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.setenv("GKD_DATA", str(empty_data))
     return make_plan(request.param.recipe, tmp_path / "out")
 
 
