@@ -47,17 +47,20 @@ reproduce-f2f: setup ## the same, foundation model to smaller foundation model
 reproduce-ablation: setup ## the paper's ablation, eight ways from DINOv2-B to DeiT-S
 	$(BIN)/gkd reproduce ablation $(REPRODUCE)
 
+# A file stays with one worker, which makes once what its tests share; tests/conftest.py begins with the longest.
+IN_PARALLEL = -n 2 --dist loadfile --no-loadscope-reorder -q
+
 test: setup ## run all tests, two at a time, one thread each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_PARALLEL)
 
 test-fast: setup ## run the tests that take less than about ten seconds each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_PARALLEL) -m "not slow"
 
 test-gpu: setup ## run the tests that need a CUDA device
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadgroup -q -m gpu --durations 10
 
 test-docs: setup ## run what the documents, the notebooks, this file and the workflows say
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q tests/test_docs.py tests/test_pages.py tests/test_site.py \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(IN_PARALLEL) tests/test_docs.py tests/test_pages.py tests/test_site.py \
 		tests/test_habits.py tests/test_notebooks.py
 
 # What pyproject.toml promises, from both ends: an environment each, resolved when pyproject.toml changes
@@ -72,10 +75,10 @@ RESOLUTION_newest := highest
 EDGES := tests/bench/test_counted_task.py tests/chain/test_cost.py tests/chain/test_operation_counts.py tests/baselines \
 	tests/deploy tests/distill tests/encoders tests/report tests/segment
 test-oldest: .venv-oldest/.setup-stamp ## run a fast selection on the lowest versions that pyproject.toml allows
-	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n 2 -q -m "not slow" $(EDGES)
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest $(IN_PARALLEL) -m "not slow" $(EDGES)
 
 test-newest: .venv-newest/.setup-stamp ## run all tests on the newest versions that pyproject.toml allows
-	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest -n 2 -q
+	OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest $(IN_PARALLEL)
 
 drill: setup ## stop a whole chain 20 times at random moments and compare its bits (10 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chain.drill

@@ -32,7 +32,12 @@ def empty_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
-LONGEST = ("test_wheel.py", "test_notebooks.py")
+LONGEST = (
+    "test_shipped_objects.py", "test_docs.py", "test_bad_inputs.py", "test_notebooks.py", "test_export.py",
+    "test_wheel.py", "test_distributed.py", "test_learning.py", "test_shipped.py", "test_official_values.py",
+    "test_interrupt.py", "test_fitting.py", "test_axes.py", "test_execution.py", "test_jobs.py", "test_site.py",
+)  # fmt: skip
+"""Begun first: at the end one worker would wait for the other."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,4 +45,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu") and not present:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
-    items.sort(key=lambda item: item.path.name not in LONGEST)  # at the end one worker would wait for the other
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

@@ -196,10 +196,12 @@ def needles(key: str) -> list[str]:
 
 
 def cases(folder: Path) -> Iterator[Case]:
-    """Each argument of each class once."""
+    """Each argument of each class once; values that are no mistake in turns of a few."""
     seen: set[str] = set()
     for name, config in CONFIGURATIONS.items():
         whole = parsed(config, folder)
+        command = ["run", f"{name}_recipe.yaml", "--out", "run", "--dry-run"]
+        taken: dict[str, str] = {}
         for section in ("model", "data", "trainer"):
             for key, value, owner in numbers(whole[section], None, section):
                 if owner in seen or (section == "trainer" and "callbacks" not in key) or key == "data.seed":
@@ -213,15 +215,19 @@ def cases(folder: Path) -> Iterator[Case]:
                     if name in METHODS and kind != "-1":
                         continue  # the same types, held by the same code
                     given = [bad, *list(value)[1:]] if isinstance(value, list | tuple) and bad != "text" else bad
-                    reason = next((why for why, accepted in ACCEPTED.items() if f"{owner}: {kind}" in accepted), "")
-                    command = ["run", f"{name}_recipe.yaml", "--out", "run", "--dry-run"]
-                    yield Case(
-                        f"{owner}: {kind}",
-                        [*command, "--set", setting(config, key, given)],
-                        needles(key),
-                        accepted=reason,
-                    )
+                    what, change = f"{owner}: {kind}", setting(config, key, given)
+                    if any(what in accepted for accepted in ACCEPTED.values()):
+                        taken[what] = change
+                    else:
+                        yield Case(what, [*command, "--set", change], needles(key))
+        for turn in range(min(TURNS, len(taken))):  # neighbours apart: not all of a sum's weights may be 0
+            names = list(taken)[turn::TURNS]
+            settings = [f"--set={taken[each]}" for each in names]
+            yield Case(f"{name}: {', '.join(names)}", [*command, *settings], accepted="each has a meaning")
 
+
+TURNS = 5
+"""Commands that give all accepted values of a configuration."""
 
 ACCEPTED: dict[str, set[str]] = {
     "0 leaves a term, a decay, a ramp, a distortion or an average out": {
