@@ -71,6 +71,18 @@ def test_missing_data_are_told_and_in_a_plan_left_alone() -> None:
         require_data(missing)
 
 
+@pytest.mark.parametrize("command", [["run", "camvid/gkd"], ["reproduce", "f2l", "--row", "deit-s-gtav"]])
+def test_a_plan_names_what_is_missing(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GKD_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("EFFICIENTNET_LITE2", str(tmp_path / "teacher.safetensors"))
+    assert main([*command, "--out", str(tmp_path / "out"), "--dry-run"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("data: ")]
+    assert len(lines) > 1
+    assert all("NOT USABLE: " in line and "nowhere" in line for line in lines)
+
+
 def test_reproduce_looks_at_data_before_the_first_stage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

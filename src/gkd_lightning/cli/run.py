@@ -115,8 +115,9 @@ def run(verb: str, arguments: list[str]) -> int:
         from gkd_lightning.chain import cost_summary, data_needed, look_at_data
 
         plan = study.plan()
-        print("\n".join(cost_summary([plan], plan.out, found.tflops)), flush=True)
-        look_at_data(data_needed([plan]))
+        data = data_needed([plan])
+        print(*cost_summary([plan], plan.out, found.tflops), *data, sep="\n", flush=True)
+        look_at_data(data)
     return status
 
 
