@@ -114,6 +114,14 @@ def test_one_method_without_counts_leaves_the_others_their_intervals() -> None:
     assert not comparison_table(replace(found, per_image=replace(found.per_image, runs=none)), "gkd").images
 
 
+def test_rows_of_other_seeds_than_the_reference_are_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "may be the seeds'" not in printed(capsys, "first", "second", *FEW)
+    write(runs / "more", judged({"mse": 0.74}, seeds=(2,)))
+    text = printed(capsys, "first", "more", "--methods", "gkd,mse", *FEW)
+    (line,) = (line for line in text.splitlines() if "may be the seeds'" in line)
+    assert line.startswith("Two-stage MSE is of seeds 0, 1, 2, GKD of seeds 0, 1:")
+
+
 def test_json_is_complete_and_unrounded(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     value = json.loads(printed(capsys, "first", "second", "--format", "json", "--confidence", "90", *FEW))
     rows = {row.method: row for row in table(judged(ACCURACY, seeds=(0, 1, 2)).results)}

@@ -106,7 +106,10 @@ def comparison_table(
         images=paired.images if comparable else {},
         resamples=resamples,
         confidence=confidence,
-        notes=[_note(paired.missing)] if paired.missing and others and measure == "mIoU" else [],
+        notes=[
+            *([_note(paired.missing)] if paired.missing and others and measure == "mIoU" else []),
+            *(_other_seeds(row, reference) for row in others if set(row.seeds) != set(reference.seeds)),
+        ],
         measure=measure,
     )
 
@@ -124,6 +127,11 @@ def _difference(
 
 def _between(first: Spread, second: Spread, drawn: Scores | None, confidence: float) -> ImageDifference:
     return ImageDifference(first.mean - second.mean, None if drawn is None else Interval.of(drawn, confidence))
+
+
+def _other_seeds(row: Row, reference: Row) -> str:
+    mine, theirs = (f"seed{'s' * (len(each.seeds) > 1)} {', '.join(map(str, each.seeds))}" for each in (row, reference))
+    return f"{row.title} is of {mine}, {reference.title} of {theirs}: part of their difference may be the seeds'."
 
 
 def _note(missing: Sequence[str]) -> str:
