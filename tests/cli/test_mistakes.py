@@ -203,6 +203,10 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str], list[str]]] = {
     # keys and values
     "unknown key": (replace("distill.yaml", "schedule:", "schedul:"), [*FIT, "distill.yaml"],
                     ["model.schedul: unknown key", "'schedule'"]),
+    "settings of no class": (write("task.yaml", "model: {lr: 1}"), [*FIT, "task.yaml"],
+                             ["model.class_path: is required", "(lr)"]),
+    "arguments of no class": (write("task.yaml", "data: {init_args: {batch_size: 3}}"), [*FIT, "task.yaml"],
+                              ["data.class_path: is required", "(batch_size)"]),
     "unknown option": (nothing, [*FIT, "distill.yaml", "--model.alpah", "1"], ["model.alpah", "'alpha'"]),
     "abbreviated option": (nothing, [*FIT, "distill.yaml", "--trainer.max_step", "1"], ["max_step", "'max_steps'"]),
     "unknown section": (replace("task.yaml", "trainer:", "trianer:"), [*FIT, "task.yaml"], ["trianer", "'trainer'"]),
