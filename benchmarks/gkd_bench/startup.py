@@ -13,7 +13,7 @@ from gkd_lightning.errors import UserError
 from gkd_lightning.files import shipped
 
 _COMMAND = "gkd_bench.startup:command"
-_GKD = ["-m", "gkd_lightning.cli"]
+_GKD = ["-m", "gkd_lightning"]
 _FIRST_STEP = {
     "--config": ("trainer/cpu.yaml", "stage/task_agnostic_small.yaml", "data/minicity_proxy.yaml"),
     "--model.teacher": ("teacher/minicity.yaml",),

@@ -10,7 +10,7 @@ from gkd_lightning.errors import UserError
 
 def test_a_command_that_fails_is_told() -> None:
     with pytest.raises(UserError, match=r"status 2: gkd: modell: no such verb"):
-        command("cpu", ["-m", "gkd_lightning.cli", "modell"]).step()
+        command("cpu", ["-m", "gkd_lightning", "modell"]).step()
 
 
 def test_the_first_step_is_reached() -> None:

@@ -55,7 +55,7 @@ class Attempt:
 
 def attempt(recipe: Path, out: Path, way: str = "nothing", moment: float = 0.0) -> Attempt:
     """Run the study until it ends or is stopped."""
-    command = [sys.executable, "-m", "gkd_lightning.cli", "run", str(recipe), "--out", str(out)]
+    command = [sys.executable, "-m", "gkd_lightning", "run", str(recipe), "--out", str(out)]
     command += [word for setting in SETTINGS for word in ("--set", setting)]
 
     def limited() -> None:

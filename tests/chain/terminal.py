@@ -15,7 +15,7 @@ def press_ctrl_c(
 ) -> tuple[int, list[str]]:
     """Run `gkd`, send it a signal once `ready`; its exit status and the lines on its stderr."""
     with subprocess.Popen(
-        [sys.executable, "-m", "gkd_lightning.cli", *arguments],
+        [sys.executable, "-m", "gkd_lightning", *arguments],
         cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         # a suite in the background ignores Ctrl-C, one under nohup a lost terminal, and so would what they start
         preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP)],

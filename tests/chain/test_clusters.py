@@ -72,7 +72,7 @@ def test_the_scripts(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines.index('export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"') < len(lines) - 1
     assert "#SBATCH --signal=SIGUSR1@120" in lines  # what Lightning's SLURMEnvironment saves and requeues upon
     stage = lines[0]
-    assert lines[-1].startswith(f"{sys.executable} -m gkd_lightning.cli run study.yaml ")
+    assert lines[-1].startswith(f"{sys.executable} -m gkd_lightning run study.yaml ")
     assert lines[-1].endswith(f" --methods gkd --only {stage} --launch srun")
     assert f"cd {study}" in lines
     assert second.splitlines()[0].endswith(f", after {stage}")

@@ -56,7 +56,7 @@ def test_output_that_nobody_reads_stops_no_work(tmp_path: Path) -> None:
     (tmp_path / "toy.yaml").write_text(CONFIG)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     arguments = ["run", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "out")]
-    command = [sys.executable, "-m", "gkd_lightning.cli", *arguments]
+    command = [sys.executable, "-m", "gkd_lightning", *arguments]
     reading, writing = os.pipe()
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=writing, stderr=subprocess.PIPE) as running:
         os.close(writing)

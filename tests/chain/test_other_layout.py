@@ -69,7 +69,7 @@ def test_other_accumulation_goes_on_with_the_same_batches(tmp_path: Path, before
 def test_two_devices_become_one_with_two_accumulated_batches(tmp_path: Path) -> None:
     fit(tmp_path, "whole", 1)
     options = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=9"]
-    command = [sys.executable, "-m", "gkd_lightning.cli", "fit", *arguments(tmp_path, "begun", *options)]
+    command = [sys.executable, "-m", "gkd_lightning", "fit", *arguments(tmp_path, "begun", *options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stderr
     fit(tmp_path, "ended", 2, resume=tmp_path / "begun/resume.ckpt")

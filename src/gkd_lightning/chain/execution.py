@@ -209,7 +209,7 @@ def launched(launch: str) -> list[str]:
 def _fit_in_processes(stage: PlannedStage, arguments: list[str], begin: list[str]) -> None:
     """Without a launcher Lightning starts one process per device by calling the same command again."""
     log = stage.directory / LOG
-    command = [*begin, "-m", "gkd_lightning.cli", "fit", *arguments]
+    command = [*begin, "-m", "gkd_lightning", "fit", *arguments]
     with log.open("w", encoding="utf-8") as handle:
         try:
             held = {**os.environ, HELD: str(stage.directory.resolve())}

@@ -139,7 +139,7 @@ def stage_command(recipe: str, options: list[str]) -> Command:
     """`gkd run RECIPE … --only STAGE` for each stage, with the options of `gkd run` that shaped the plan."""
 
     def command(stage: PlannedStage) -> list[str]:
-        program = [sys.executable, "-m", "gkd_lightning.cli"]
+        program = [sys.executable, "-m", "gkd_lightning"]
         return [*program, "run", recipe, *options, "--only", stage.directory.name]
 
     return command

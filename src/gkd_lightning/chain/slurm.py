@@ -118,6 +118,6 @@ def _script(plan: Plan, name: str, asked: Sequence[str], command: Sequence[str])
         f"cd {shlex.quote(str(Path.cwd()))}",
         "export NO_ALBUMENTATIONS_UPDATE=1",
         'export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',  # which srun has not taken from the job since SLURM 22.05
-        shlex.join([sys.executable, "-m", "gkd_lightning.cli", *command]),
+        shlex.join([sys.executable, "-m", "gkd_lightning", *command]),
     ]
     return "\n".join(lines) + "\n"

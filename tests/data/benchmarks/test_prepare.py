@@ -145,7 +145,7 @@ def test_ctrl_c_leaves_whole_files_only(tmp_path: Path) -> None:
     write_many(tmp_path / "gtav")
     arguments = ["data", "prepare", "fast", "gtav", str(tmp_path / "gtav"), str(tmp_path / "copy"), "--workers", "1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "gkd_lightning.cli", *arguments],
+        [sys.executable, "-m", "gkd_lightning", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
@@ -260,7 +260,7 @@ def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
     write_many(tmp_path / "gtav")
     arguments = ["data", "prepare", "fast", "gtav", str(tmp_path / "gtav"), str(tmp_path / "copy"), "--workers", "2"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "gkd_lightning.cli", *arguments], stdout=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-m", "gkd_lightning", *arguments], stdout=subprocess.DEVNULL, start_new_session=True
     )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "copy").rglob("*.bmp")) and time.monotonic() < deadline:

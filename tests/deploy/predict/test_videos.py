@@ -172,7 +172,7 @@ def test_an_interrupted_video_leaves_nothing_and_is_begun_again(
 @pytest.mark.slow
 def test_a_camera_that_is_stopped_leaves_a_whole_video(weights: str, tmp_path: Path) -> None:
     with camera() as address:
-        command = [sys.executable, "-m", "gkd_lightning.cli", "predict", "--ckpt", weights, "--device", "cpu"]
+        command = [sys.executable, "-m", "gkd_lightning", "predict", "--ckpt", weights, "--device", "cpu"]
         command += ["--images", address, "--out", str(tmp_path / "out"), "--ids", "--json"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         frames = tmp_path / "out/ids"

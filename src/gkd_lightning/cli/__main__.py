@@ -1,8 +1,0 @@
-"""`python -m gkd_lightning.cli`: what a chain starts when several devices need processes of their own."""
-
-import sys
-
-from gkd_lightning.cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())
