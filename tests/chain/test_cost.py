@@ -7,10 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+from gkd_lightning.chain import execution
 from gkd_lightning.chain.cost import StageCost, _si, cost_summary, stage_cost, time_text
 from gkd_lightning.chain.execution import run_stages
 from gkd_lightning.chain.plan import Plan
+from gkd_lightning.chain.resume import forget_checkpoints, newest_checkpoint
 from gkd_lightning.cli import main
 from gkd_lightning.cli.study import Study
 from gkd_lightning.encoders import EncoderSpec, build_encoder
@@ -32,8 +35,20 @@ def no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_the_count_is_what_the_training_measures(tmp_path: Path) -> None:
-    settings = {"trainer__max_steps": 3, "data__num_workers": 0}
+def test_the_count_is_what_the_training_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resumable: dict[Path, int] = {}
+
+    def forget(directory: Path) -> None:
+        """As usual, but noting how many bytes of weights and moments the checkpoint has that goes."""
+        if (newest := newest_checkpoint(directory)) is not None:
+            checkpoint = torch.load(newest, weights_only=True)
+            (optimizer,) = checkpoint["optimizer_states"]
+            moments = [value for state in optimizer["state"].values() for value in state.values() if value.ndim]
+            resumable[directory] = sum(value.nbytes for value in [*checkpoint["state_dict"].values(), *moments])
+        forget_checkpoints(directory)
+
+    monkeypatch.setattr(execution, "forget_checkpoints", forget)
+    settings = {"trainer__max_steps": 3, "data__num_workers": 0, "resume_every": 1}
     plan = plan_study(write_study(tmp_path), tmp_path / "out", method=None, **settings)
     estimates = [stage_cost(stage) for stage in plan.stages]
     run_stages(plan)
@@ -46,6 +61,7 @@ def test_the_count_is_what_the_training_measures(tmp_path: Path) -> None:
         assert estimate.images == measured["images"] == 12
         assert estimate.flops == pytest.approx(measured["tflops"] * 1e12, rel=0.02 if "agnostic" in stage.name else 0.1)
         assert estimate.artefact_bytes == pytest.approx(stage.artefact().stat().st_size, rel=0.05, abs=8192)
+        assert estimate.checkpoint_bytes == pytest.approx(resumable[stage.directory], rel=0.01)
     assert cost_summary([plan], tmp_path, None)[0].startswith("left to train: 0 stages, 0 FLOPs")
 
 

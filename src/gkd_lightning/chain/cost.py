@@ -46,7 +46,7 @@ class StageCost:
         images: that the training sees; None if nobody knows the size of its data set. Of several batches their mean in
             a step: exact for whole rounds of steps.
         artefact_bytes: size of what it hands on.
-        checkpoint_bytes: size of its `resume.ckpt`, which goes when the stage is finished.
+        checkpoint_bytes: weights and moments in its `resume.ckpt`, which holds nothing frozen and goes at the end.
         memory_bytes: that training takes on each device, at its precision: weights, gradients, the two moments of
             AdamW, and the activations kept for the backward pass. Left out are the matching and the losses of stage 2,
             buffers that live shorter than a pass, and what PyTorch and the driver need for themselves. Of several sizes
@@ -112,15 +112,16 @@ def stage_cost(stage: PlannedStage, at_once: tuple[int, ...] | None = None) -> S
             counts.masks.require(images)
     saved = max(counts.saved_bytes * images for counts, images in each_at_once)
     counted = known[0]
-    resumable = 4 * (counted.parameters + 2 * counted.trainable)
+    moments = 8 * counted.trainable
+    weights = 4 * (counted.parameters + counted.trainable) - counted.spared  # and gradients
     return StageCost(
         counted.parameters,
         counted.trainable,
         sum(counts.flops * share for counts, share in zip(known, shares, strict=True)),
         images_of(what),
         artefact_bytes=4 * counted.handed_on,
-        checkpoint_bytes=resumable,
-        memory_bytes=resumable + 4 * counted.trainable - counted.spared + int(saved),
+        checkpoint_bytes=counted.saved_state_bytes + moments,
+        memory_bytes=weights + moments + int(saved),
         images_at_once=at_once,
         image_sizes=what.image_sizes if several else (),
         devices=None if what.layout.counted_devices is None else what.layout.counted_devices * what.layout.nodes,
@@ -195,12 +196,14 @@ def _without_weights(value: Any) -> Any:
 
 
 class _Counts(NamedTuple):
-    """Parameters, those that learn, those handed on; operations and bytes kept for the backward pass of an image; bytes
-    that bf16, and teachers off the device, save in the weights; how masks are drawn, if there are any."""
+    """Parameters, those that learn, those handed on; bytes of the weights in a checkpoint, where nothing frozen is;
+    operations and bytes kept for the backward pass of an image; bytes that bf16, and teachers off the device, save in
+    the weights; how masks are drawn, if there are any."""
 
     parameters: int
     trainable: int
     handed_on: int
+    saved_state_bytes: int
     flops: float
     saved_bytes: float
     spared: int
@@ -242,7 +245,9 @@ def _counted(model_config: str, size: int, mixed: bool) -> _Counts | None:
     if getattr(model.hparams, "offload", None) is not None:
         spared += (2 if mixed else 4) * (sum(sizes) - max(sizes))
     masks = model.masks((size, size)) if isinstance(model, Distillation) else None
-    return _Counts(parameters, trainable, exported, operations.flops / _BATCH, saved.bytes / _BATCH, spared, masks)
+    state = sum(value.nbytes for value in model.state_dict().values())
+    flops, kept = operations.flops / _BATCH, saved.bytes / _BATCH
+    return _Counts(parameters, trainable, exported, state, flops, kept, spared, masks)
 
 
 def images_of(stage: Stage) -> int | None:
