@@ -127,7 +127,7 @@ def test_a_single_stage_method_learns_from_the_teacher(method: str, teacher_segm
     term = build()
     if term.wants_logits:
         parts: dict[str, Any] = {"teacher_segmenter": teacher_segmenter, "head": HEAD}
-    else:  # the head is beside the point, and the plainest takes a quarter of the time
+    else:  # the head is beside the point: the plainest
         parts = {"teacher": TEACHER, "head": LinearHead()}
     module = SingleStageDistillation(term=term, encoder=STUDENT, freeze_encoder=False, **parts, **TASK)
     check(learn(module, names, tmp_path, steps), factor)

@@ -71,7 +71,10 @@ def test_missing_data_are_told_and_in_a_plan_left_alone() -> None:
         require_data(missing)
 
 
-@pytest.mark.parametrize("command", [["run", "camvid/gkd"], ["reproduce", "f2l", "--row", "deit-s-gtav"]])
+GRID = ["run", "camvid/gkd", "--methods", "gkd", "--grid", "model.alpha=0.5,1"]
+
+
+@pytest.mark.parametrize("command", [["run", "camvid/gkd"], GRID, ["reproduce", "f2l", "--row", "deit-s-gtav"]])
 def test_a_plan_names_what_is_missing(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,8 +82,11 @@ def test_a_plan_names_what_is_missing(
     monkeypatch.setenv("EFFICIENTNET_LITE2", str(tmp_path / "teacher.safetensors"))
     assert main([*command, "--out", str(tmp_path / "out"), "--dry-run"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("data: ")]
-    assert len(lines) > 1
+    assert lines
     assert all("NOT USABLE: " in line and "nowhere" in line for line in lines)
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_reproduce_looks_at_data_before_the_first_stage(

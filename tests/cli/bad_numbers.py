@@ -222,6 +222,7 @@ def cases(folder: Path) -> Iterator[Case]:
                         yield Case(what, [*command, "--set", change], needles(key))
         for turn in range(min(TURNS, len(taken))):  # neighbours apart: not all of a sum's weights may be 0
             names = list(taken)[turn::TURNS]
+            assert len({taken[each].partition("=")[0] for each in names}) == len(names), "one would hide another"
             settings = [f"--set={taken[each]}" for each in names]
             yield Case(f"{name}: {', '.join(names)}", [*command, *settings], accepted="each has a meaning")
 

@@ -25,8 +25,11 @@ def run_grid(study: Study, found: argparse.Namespace) -> int:
         check_objective,
         check_plan,
         combinations,
+        data_needed,
         describe,
+        look_at_data,
         ranked,
+        require_data,
         run_jobs,
         run_stages,
         scored,
@@ -60,8 +63,12 @@ def run_grid(study: Study, found: argparse.Namespace) -> int:
     check_plan(plan)
     print(f"{plan.recipe.title}: {len(trials)} combinations, {len(plan.stages)} stages, in {plan.out}")
     print("\n".join(describe(plan, costs=found.dry_run)), flush=True)
+    data = data_needed([plan])
     if found.dry_run:
+        print(*data, sep="\n", flush=True)
+        look_at_data(data)
         return 0
+    require_data(data)
     if found.jobs > 1:
         run_jobs(plan, found.jobs, lambda stage: stage_command(study.recipe, options[stage.hash])(stage))
     else:

@@ -47,7 +47,7 @@ class ComparisonTable:
         images: how many images an interval draws from, by unseen domain; empty without counts.
         resamples: draws behind each interval.
         confidence: of the intervals, in percent.
-        notes: sentences on what is missing.
+        notes: sentences on what is missing, and on rows of other seeds than the reference.
         measure: what the scores are, one of `MEASURES`.
     """
 

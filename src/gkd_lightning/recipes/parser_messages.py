@@ -127,7 +127,7 @@ def _unknown(outer: _Place, option: str, roots: dict[str, type]) -> _Place:
         return _Place(tuple(path), None, _BESIDE)
     candidates = _names(owner, roots, not path)
     if len(path) == 1 and owner is roots.get(path[0]) and not candidates:  # a base without settings: which class?
-        return _Place((*path, "class_path"), None, f"is required beside the settings ({parts[0]})")
+        return _Place((*path, "class_path"), None, f"is required before its settings ({parts[0]})")
     hint = nearest(parts[0], candidates)
     return _Place((*path, *parts) if not dashes else (dashes + ".".join([*path, *parts]),), None, f"unknown key{hint}")
 
